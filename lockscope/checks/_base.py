@@ -1,0 +1,76 @@
+"""What a check is: a code, a page, the evidence it needs, and a function from evidence to findings.
+
+A check module's docstring is its page (``lockscope explain CODE``) and its test: headings "What it finds", "Why it is
+a bug", "What it looks like" (a firing and a quiet example, ftrace text in fenced blocks), "What it cannot see".
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+
+from lockscope.findings import CheckRun, Finding, Severity, Status, Verdict
+from lockscope.reconstruct.evidence import Evidence
+from lockscope.registry import modules
+
+
+@dataclass(frozen=True, slots=True)
+class Grounds:
+    """Whether the evidence for a check is there, and if not what to record (a shell command where there is one)."""
+
+    status: Status = Status.RAN
+    reason: str | None = None
+
+
+Judge = Callable[[Evidence], Iterator[Finding]]
+Needs = Callable[[Evidence], Grounds]
+
+_CHECKS: dict[str, "Check"] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A registered check."""
+
+    code: str
+    name: str
+    severity: Severity
+    grounds: Needs
+    judge: Judge
+    page: str
+    notice: bool = False  # LS9xx: speaks of the trace, has no verdict of its own
+
+    def run(self, evidence: Evidence) -> tuple[CheckRun, list[Finding]]:
+        """Judge one trace. What is skipped finds nothing; what is partial is never clean."""
+        grounds = self.grounds(evidence)
+        found = [] if grounds.status is Status.SKIPPED else list(self.judge(evidence))
+        loud = any(f.severity is not Severity.INFO for f in found)
+        if loud and not self.notice:
+            verdict = Verdict.VIOLATION
+        else:
+            verdict = Verdict.CLEAN if grounds.status is Status.RAN else Verdict.UNKNOWN
+        return CheckRun(self.code, self.name, grounds.status, verdict, grounds.reason), found
+
+
+def check(code: str, name: str, severity: Severity, grounds: Needs, *, notice: bool = False) -> Callable[[Judge], Judge]:
+    """Register a judge under its code. The page is the module's docstring, which must not be empty."""
+
+    def register(judge: Judge) -> Judge:
+        page = sys.modules[judge.__module__].__doc__ or ""
+        if not page.strip() or code in _CHECKS:
+            msg = f"{code}: {'no page' if not page.strip() else 'code taken'} ({judge.__module__})"
+            raise ValueError(msg)
+        _CHECKS[code] = Check(code, name, severity, grounds, judge, page, notice)
+        return judge
+
+    return register
+
+
+@cache
+def all_checks() -> dict[str, Check]:
+    """Every check by code, sorted; imports the folder."""
+    for _ in modules("lockscope.checks"):
+        pass
+    return dict(sorted(_CHECKS.items()))

@@ -1,0 +1,181 @@
+"""What a check says: findings with their witnesses, and whether the check could run at all.
+
+These records are what reports print; they know neither the trace nor the check that made them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+
+class Severity(StrEnum):
+    """What the finding would mean; fixed by its code (contract, section 4)."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    INFO = "info"
+
+
+class Confidence(StrEnum):
+    """How sure the trace makes us."""
+
+    CERTAIN = "certain"
+    LIKELY = "likely"
+    POSSIBLE = "possible"
+
+
+class Status(StrEnum):
+    """Whether a check had the evidence it needs."""
+
+    RAN = "ran"
+    PARTIAL = "partial"
+    SKIPPED = "skipped"
+
+
+class Verdict(StrEnum):
+    """The three answers."""
+
+    VIOLATION = "violation"
+    CLEAN = "clean"
+    UNKNOWN = "unknown"
+
+
+class Context(StrEnum):
+    """Where an event happened, from its irq context flags."""
+
+    TASK = "task"
+    SOFTIRQ = "softirq"
+    HARDIRQ = "hardirq"
+    NMI = "nmi"
+
+
+def context_of(flags: int) -> Context:
+    """The context of an event with these ``common_flags`` (HARDIRQ 0x08, SOFTIRQ 0x10, NMI 0x40)."""
+    if flags & 0x40:
+        return Context.NMI
+    if flags & 0x08:
+        return Context.HARDIRQ
+    return Context.SOFTIRQ if flags & 0x10 else Context.TASK
+
+
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """One event of the trace that the finding rests on. ``event`` is the event's name, ``location`` a symbol."""
+
+    ts_ns: int
+    cpu: int
+    pid: int
+    comm: str
+    event: str
+    context: Context = Context.TASK
+    location: str | None = None
+    note: str = ""  # its part in the story: "acquires &kvm->lock at 0xffffc900001b1408"
+
+
+@dataclass(frozen=True, slots=True)
+class RuleRef:
+    """The rule that was broken and the sentence of the kernel's documentation it comes from."""
+
+    id: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One defect, however often it was seen.
+
+    ``title`` is the report's headline, ``message`` one or two sentences, ``story`` the full report in lockdep's
+    dialect (lines, without the header). ``classes`` outermost first. ``flow`` is what, beside code, rule and classes,
+    tells this defect from another in its ``fingerprint``: no addresses, times, pids, gfns or call sites.
+    """
+
+    code: str
+    name: str
+    severity: Severity
+    confidence: Confidence
+    title: str
+    message: str
+    classes: tuple[str, ...] = ()
+    rule: RuleRef | None = None
+    count: int = 1
+    witnesses: tuple[Witness, ...] = ()
+    story: tuple[str, ...] = ()
+    flow: str = ""
+    window: str | None = None
+    trace: int = 0
+    details: dict[str, Any] = field(default_factory=dict, compare=False)
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for the same defect in another trace of the same kernel."""
+        parts = "\x1f".join((self.code, self.rule.id if self.rule else "", *self.classes, self.flow))
+        return hashlib.sha256(parts.encode()).hexdigest()[:16]
+
+    def of_trace(self, index: int) -> Finding:
+        """The same finding, of the trace with this index."""
+        return replace(self, trace=index)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckRun:
+    """What became of one check on one trace. ``reason`` says what was missing and how to record it."""
+
+    code: str
+    name: str
+    status: Status
+    verdict: Verdict
+    reason: str | None = None
+    trace: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TraceSummary:
+    """The contract's ``traces`` entry, and what the coverage block adds (``coverage``: lines for the text report)."""
+
+    path: str
+    format: str
+    kernel: str | None
+    clock: str | None
+    cpus: int
+    events: int
+    lost_events: int | None
+    start_ns: int
+    end_ns: int
+    rules: str
+    chosen: str
+    coverage: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class WindowSummary:
+    """The contract's ``windows`` entry."""
+
+    trace: int
+    name: str
+    start_ns: int
+    end_ns: int
+    findings: int
+
+
+@dataclass(slots=True)
+class Report:
+    """Everything one run of ``analyze`` found; what every output is made from."""
+
+    traces: list[TraceSummary]
+    checks: list[CheckRun]
+    findings: list[Finding]
+    windows: list[WindowSummary] = field(default_factory=list)
+    assumptions: tuple[str, ...] = ()
+    known: int = 0  # findings the baseline lists: counted, not listed
+    strict: bool = False
+
+    @property
+    def verdict(self) -> Verdict:
+        """Violation if anything at warning or error was found; clean only if every check that judges is clean."""
+        if any(f.severity is not Severity.INFO for f in self.findings):
+            return Verdict.VIOLATION
+        judged = [c for c in self.checks if c.code < "LS9"]
+        return Verdict.CLEAN if judged and all(c.verdict is Verdict.CLEAN for c in judged) else Verdict.UNKNOWN

@@ -1,0 +1,73 @@
+"""All that the checks may know of one trace: what was reconstructed, what was recorded, and what was lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from lockscope.findings import Context, Witness
+from lockscope.reconstruct.chains import Chains, Entry, LockClass, Oddity
+from lockscope.rules.book import Rulebook
+from lockscope.tables.events import TraceInfo
+
+_CONTEXTS = (Context.TASK, Context.SOFTIRQ, Context.HARDIRQ, Context.NMI)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A judged stretch between two markers."""
+
+    name: str
+    start_ns: int
+    end_ns: int
+
+
+@dataclass(slots=True)
+class Evidence:
+    """One trace's evidence.
+
+    ``recorded``: events seen, by full name. ``lost``: events known to be missing (None: unknown how many, 0: none).
+    ``filtered``: the recorder left tasks out (a PID filter): gaps that no loss row shows. ``detailed``: the trace has
+    ``lockscope:lockdep_acquire``; ``plain``: it has ``lock:lock_acquire``. ``facts``: by name, what ``reconstruct``
+    modules made (``srcu_sections``, ``spte_history`` ...). ``vm_of``: the VM number of a KVM lock instance, or None.
+    """
+
+    info: TraceInfo
+    rules: Rulebook
+    classes: list[LockClass]
+    chains: Chains
+    oddities: list[Oddity]
+    recorded: dict[str, int]
+    lost: int | None = 0
+    filtered: bool = False
+    detailed: bool = False
+    plain: bool = False
+    start_ns: int = 0
+    end_ns: int = 0
+    windows: list[Window] = field(default_factory=list)
+    windowed: bool = False
+    assumptions: frozenset[str] = frozenset()
+    facts: dict[str, Any] = field(default_factory=dict)
+    vm_of: Callable[[int], int | None] = lambda lock: None
+    comms: dict[int, str] = field(default_factory=dict)
+
+    def comm(self, pid: int) -> str:
+        """The task's name; ``<...>`` when the recorder did not keep it, ``<idle>`` for pid 0."""
+        return self.comms.get(pid, "<idle>" if pid == 0 else "<...>")
+
+    def symbol(self, address: int) -> str | None:
+        """The function an address lies in, where the trace carries symbols."""
+        return self.info.symbols().name(address) if address else None
+
+    def label(self, cls: int) -> str:
+        """A class as lockdep prints it."""
+        return self.classes[cls].label
+
+    def window(self, index: int) -> str | None:
+        """A window's name."""
+        return self.windows[index].name if 0 <= index < len(self.windows) else None
+
+    def witness(self, entry: Entry, cpu: int, pid: int, event: str = "lock_acquire", note: str = "") -> Witness:
+        """A lock's acquisition as a witness."""
+        return Witness(entry.ts_ns, cpu, pid, self.comm(pid), event, _CONTEXTS[entry.context & 3], self.symbol(entry.ip), note)

@@ -1,0 +1,19 @@
+"""Plug-ins are files: importing a package's modules is what registers them.
+
+A format, fact, check, report, plot or command is one new module in its folder. Nothing lists them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from types import ModuleType
+
+
+def modules(package: str) -> Iterator[ModuleType]:
+    """Every module of ``package`` whose name does not start with ``_``, imported, in name order."""
+    home = importlib.import_module(package)
+    for found in sorted(pkgutil.iter_modules(home.__path__), key=lambda m: m.name):
+        if not found.name.startswith("_"):
+            yield importlib.import_module(f"{package}.{found.name}")

@@ -1,0 +1,53 @@
+"""Addresses to kernel symbols, by the trace's own kallsyms."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+_LINE = re.compile(rb"^([0-9a-fA-F]{1,16}) ([a-zA-Z?]) (\S+)(?:[ \t]+\[(\S+)\])?", re.MULTILINE)
+_FARTHEST = 1 << 22  # an address further behind the last symbol than any function is long has none
+
+
+@dataclass(frozen=True, slots=True)
+class Symbols:
+    """Sorted symbol addresses with their names; of several on one address the first listed stands."""
+
+    addresses: NDArray[np.uint64]
+    names: list[bytes]
+
+    @staticmethod
+    def none() -> Symbols:
+        """No symbols known."""
+        return Symbols(np.empty(0, np.uint64), [])
+
+    @staticmethod
+    def parse(kallsyms: bytes) -> Symbols:
+        """From the text of /proc/kallsyms. All-zero addresses (kptr_restrict) give none."""
+        found = [(int(a, 16), n + (b" [" + m + b"]" if m else b"")) for a, t, n, m in _LINE.findall(kallsyms)]
+        addresses = np.array([a for a, _ in found], np.uint64)
+        if not addresses.any():
+            return Symbols.none()
+        order = np.argsort(addresses, kind="stable")
+        addresses = addresses[order]
+        first = np.concatenate(([True], addresses[1:] != addresses[:-1]))
+        return Symbols(addresses[first], [found[i][1] for i in order[first]])
+
+    def name(self, address: int) -> str | None:
+        """``kvm_vm_ioctl+0x1c [kvm]``, or None."""
+        if not len(self.names):
+            return None
+        i = int(np.searchsorted(self.addresses, np.uint64(address), side="right")) - 1
+        if i < 0 or address - int(self.addresses[i]) > _FARTHEST:
+            return None
+        plain, _, module = self.names[i].decode(errors="replace").partition(" ")
+        text = f"{plain}+{address - int(self.addresses[i]):#x}"
+        return f"{text} {module}" if module else text
+
+    def exact(self, address: int) -> str | None:
+        """The symbol that begins at ``address`` (a static lock), or None."""
+        text = self.name(address)
+        return text.replace("+0x0", "") if text and ("+0x0" == text[-4:] or "+0x0 [" in text) else None

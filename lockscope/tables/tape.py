@@ -1,0 +1,160 @@
+"""The tape's rows, and how sources become a plan for the compiled projection (``tables/ops.py`` says what they mean)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lockscope.kernels import columns
+from lockscope.registry import modules
+from lockscope.tables.events import LOSS, EventBatch, EventFormat, Field
+from lockscope.tables.ops import SLOTS, TEXT_SLOTS, WIDTH, Op
+from lockscope.tables.texts import Texts
+
+SlotSource = str | int | tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Which event feeds an operation.
+
+    ``event``: "system:name", or "*:name" for any system. ``slots``: by slot name, the field that fills it, several
+    spellings (the first that the format has; "field[2]" is an element of an array), or an integer constant. A slot left
+    out is filled from the field of its own name where there is one. ``requires``: fields without which the event is not
+    this source.
+    """
+
+    op: Op
+    event: str
+    slots: dict[str, SlotSource] = field(default_factory=dict)
+    requires: tuple[str, ...] = ()
+
+    def matches(self, fmt: EventFormat) -> bool:
+        """Whether this format feeds the operation."""
+        system, _, name = self.event.partition(":")
+        return fmt.name == name and system in ("*", fmt.system) and all(fmt.field(f) for f in self.requires)
+
+
+@cache
+def sources() -> tuple[Source, ...]:
+    """All sources: the ``SOURCES`` of every ``tables/sources_*.py``."""
+    found: list[Source] = []
+    for module in modules("lockscope.tables"):
+        found.extend(getattr(module, "SOURCES", ()))
+    return tuple(found)
+
+
+def source_of(fmt: EventFormat, among: frozenset[Op] | None = None) -> Source | None:
+    """The source a format is, if any (of these operations)."""
+    return next((s for s in sources() if (among is None or s.op in among) and s.matches(fmt)), None)
+
+
+def _element(fmt: EventFormat, spelling: str) -> tuple[Field, int] | None:
+    name, _, index = spelling.partition("[")
+    found = fmt.field(name)
+    return (found, int(index.rstrip("]")) if index else 0) if found else None
+
+
+_TEXT_HOW = {"data_loc": columns.DATA_LOC, "rel_loc": columns.REL_LOC, "string": columns.TEXT, "tail": columns.TAIL}
+
+
+def _slot_plan(fmt: EventFormat, source: Source, name: str) -> tuple[int, int, int, int]:
+    wanted = source.slots.get(name, name)
+    if isinstance(wanted, int):
+        return columns.CONSTANT, wanted, 0, 0
+    for spelling in (wanted,) if isinstance(wanted, str) else wanted:
+        found = _element(fmt, spelling)
+        if found is None:
+            continue
+        place, index = found
+        if name in TEXT_SLOTS:
+            if place.kind in _TEXT_HOW:
+                return _TEXT_HOW[place.kind], place.offset, place.size, 0
+            continue
+        if place.kind in ("int", "array"):
+            return (columns.SIGNED if place.signed else columns.UNSIGNED), place.offset + index * place.item, place.item, 0
+    return columns.CONSTANT, (-1 if name in ("vcpu_id", "ip", "ret") else 0), 0, 0
+
+
+@dataclass(slots=True)
+class TapeBatch:
+    """Rows of the tape, in time order. ``slots`` int64[n, 12]: the bits of an unsigned value are kept."""
+
+    ts_ns: NDArray[np.int64]
+    cpu: NDArray[np.int32]
+    pid: NDArray[np.int64]
+    flags: NDArray[np.int64]
+    preempt: NDArray[np.int64]
+    op: NDArray[np.int64]
+    slots: NDArray[np.int64]
+    seq: NDArray[np.int64]
+    stream: NDArray[np.int32]
+    kind: NDArray[np.int32]  # the event's format
+    held: NDArray[np.int64] | None = None  # [n, roles]: what the walk adds, see reconstruct.walk
+    vm: NDArray[np.int64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.ts_ns)
+
+    def of(self, *ops: Op) -> NDArray[np.int64]:
+        """The rows that are one of these operations."""
+        return np.flatnonzero(np.isin(self.op, ops))
+
+    def slot(self, op: Op, name: str, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """A named slot of rows of one operation, as int64 (view as uint64 for addresses and SPTEs)."""
+        return self.slots[rows, SLOTS[op].index(name)]
+
+
+class Projector:
+    """Turns event batches into tape batches. One per reading of a trace: it holds the texts seen."""
+
+    def __init__(self, ops: frozenset[Op] | None = None) -> None:
+        self.ops = ops
+        self.texts = Texts()
+        self._known = 0
+        self._ops = np.zeros(0, np.int64)
+        self._plan = np.zeros((0, WIDTH, 4), np.int64)
+
+    def wants(self, fmt: EventFormat) -> bool:
+        """Whether an event of this format makes a row."""
+        return source_of(fmt, self.ops) is not None
+
+    def _plan_for(self, formats: list[EventFormat]) -> None:
+        if len(formats) == self._known:
+            return
+        ops = np.zeros(len(formats), np.int64)
+        plan = np.zeros((len(formats), WIDTH, 4), np.int64)
+        ops[: self._known], plan[: self._known] = self._ops, self._plan
+        ops[LOSS] = Op.LOSS
+        for fmt in formats[self._known :]:
+            source = source_of(fmt, self.ops)
+            if source is None or fmt.index == LOSS:
+                continue
+            ops[fmt.index] = source.op
+            for i, name in enumerate(SLOTS[source.op]):
+                plan[fmt.index, i] = _slot_plan(fmt, source, name)
+        self._ops, self._plan, self._known = ops, plan, len(formats)
+
+    def project(self, batch: EventBatch, formats: list[EventFormat], cpu_of: NDArray[np.int32]) -> TapeBatch:
+        """The rows of a batch. ``cpu_of``: a stream's CPU."""
+        self._plan_for(formats)
+        n = int(np.count_nonzero(self._ops[batch.kind])) if len(batch) else 0
+        row, head = np.empty(n, np.int64), np.empty((n, 4), np.int64)
+        slots = np.empty((n, WIDTH), np.int64)
+        lay = batch.layout
+        common = np.array([lay.flags_at, lay.preempt_at, lay.pid_at, 1], np.int64)
+        reached, filled = 0, 0
+        while reached < len(batch):
+            t = self.texts
+            reached, filled = columns.project(
+                batch.data, batch.at, batch.size, batch.kind, lay.big, common, self._ops, self._plan, reached,
+                row, head, slots, t.table, t.pool, t.ends, t.state, filled,
+            )  # fmt: skip
+            if reached < len(batch):
+                t.grow()
+        stream = batch.stream[row]
+        return TapeBatch(batch.ts_ns[row], cpu_of[stream], head[:, 1], head[:, 2], head[:, 3], head[:, 0], slots,
+                         row + batch.first_seq, stream, batch.kind[row])  # fmt: skip

@@ -1,0 +1,56 @@
+"""Texts of a trace, each stored once and known by its number."""
+
+from __future__ import annotations
+
+import numpy as np
+
+_MOST_BYTES = 256 << 20  # a hostile trace could make every text another one
+_MOST_TEXTS = 1 << 22
+
+
+class Texts:
+    """The interner's tables (see ``kernels.columns.intern``), and the way back from numbers to text."""
+
+    def __init__(self) -> None:
+        self.table = np.zeros(1 << 14, np.int32)
+        self.pool = np.zeros(1 << 18, np.uint8)
+        self.ends = np.zeros(1 << 13, np.int64)
+        self.state = np.zeros(2, np.int64)
+        self._decoded: list[str] = []
+
+    def __len__(self) -> int:
+        return int(self.state[0])
+
+    def grow(self) -> None:
+        """Double whatever is full. Raises ``MemoryError`` beyond the limit; callers turn it into a format error."""
+        texts, used = int(self.state[0]), int(self.state[1])
+        if texts >= _MOST_TEXTS or len(self.pool) >= 2 * _MOST_BYTES:
+            msg = f"more than {texts} different texts in one trace"
+            raise MemoryError(msg)
+        self.pool = np.concatenate((self.pool, np.zeros(max(len(self.pool), 1 << 17), np.uint8)))
+        if 2 * (texts + 1) > len(self.table) or texts + 1 > len(self.ends):
+            self.ends = np.concatenate((self.ends, np.zeros_like(self.ends)))
+            pool = self.pool[:used]
+            self.table = np.zeros(2 * len(self.table), np.int32)
+            _rehash(pool, self.ends, texts, self.table)
+
+    def all(self) -> list[str]:
+        """Every text, by number."""
+        for i in range(len(self._decoded), len(self)):
+            begin = int(self.ends[i - 1]) if i else 0
+            self._decoded.append(bytes(self.pool[begin : int(self.ends[i])]).decode("utf-8", "replace"))
+        return self._decoded
+
+    def __getitem__(self, number: int) -> str:
+        return self.all()[number]
+
+
+def _rehash(pool: np.ndarray, ends: np.ndarray, texts: int, table: np.ndarray) -> None:
+    from lockscope.kernels.columns import intern
+
+    fresh_pool, fresh_ends, state = np.zeros(len(pool) + 1, np.uint8), np.zeros(len(ends), np.int64), np.zeros(2, np.int64)
+    begin = 0
+    for i in range(texts):
+        end = int(ends[i])
+        intern(pool, begin, end - begin, table, fresh_pool, fresh_ends, state)
+        begin = end
