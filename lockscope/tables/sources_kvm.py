@@ -9,7 +9,7 @@ hand under other groups.
 from __future__ import annotations
 
 from lockscope.tables.ops import Op
-from lockscope.tables.tape import Source
+from lockscope.tables.tape import SlotSource, Source
 
 _SRCU = (
     Source(Op.SRCU_LOCK, "*:srcu_read_lock", requires=("idx",)),  # before 6.9 a return probe sees no argument: ssp = 0
@@ -19,15 +19,16 @@ _SRCU = (
     Source(Op.SRCU_SYNC, "*:synchronize_srcu_expedited", {"expedited": 1}, requires=("ssp",)),
 )
 
-_FAST_PF = {"addr": ("cr2_or_gpa", "gva"), "old": "old_spte", "new": "new_spte", "ret": ("ret", "retry")}
+_OLD_NEW: dict[str, SlotSource] = {"old": "old_spte", "new": "new_spte"}
+_FAST_PF: dict[str, SlotSource] = {**_OLD_NEW, "addr": ("cr2_or_gpa", "gva"), "ret": ("ret", "retry")}
 
 _SPTE = (
-    Source(Op.SPTE_TDP, "*:kvm_tdp_mmu_spte_changed", {"old": "old_spte", "new": "new_spte"}),  # since v5.11
+    Source(Op.SPTE_TDP, "*:kvm_tdp_mmu_spte_changed", _OLD_NEW),  # since v5.11
     Source(Op.SPTE_SET, "*:kvm_mmu_set_spte"),
-    Source(Op.FAST_PF, "*:fast_page_fault", _FAST_PF | {"ret_is_bool": 1}, requires=("retry",)),  # v4.14
-    Source(Op.FAST_PF, "*:fast_page_fault", _FAST_PF | {"ret_is_bool": 0}, requires=("ret",)),
+    Source(Op.FAST_PF, "*:fast_page_fault", {**_FAST_PF, "ret_is_bool": 1}, requires=("retry",)),  # v4.14
+    Source(Op.FAST_PF, "*:fast_page_fault", {**_FAST_PF, "ret_is_bool": 0}, requires=("ret",)),
     Source(Op.SPTE_MMIO, "*:mark_mmio_spte"),
-    Source(Op.SPTE_UPDATE_ENTRY, "*:mmu_spte_update_entry", {"old": "old_spte", "new": "new_spte"}, requires=("sptep",)),
+    Source(Op.SPTE_UPDATE_ENTRY, "*:mmu_spte_update_entry", _OLD_NEW, requires=("sptep",)),
     Source(Op.SPTE_UPDATE, "*:mmu_spte_update", {"new": "new_spte"}, requires=("sptep", "flush")),
     Source(Op.MMU_PAGE, "*:kvm_mmu_get_page", {"what": 0}),
     Source(Op.MMU_PAGE, "*:kvm_mmu_prepare_zap_page", {"what": 1}),
@@ -51,7 +52,7 @@ _FLUSH = (
     Source(Op.FLUSH_SLOT, "*:kvm_arch_flush_remote_tlbs_memslot", {"slot": ("slot", "memslot")}, requires=("kvm",)),
 )  # fmt: skip
 
-_HVA = {"start": ("start", "hva"), "end": ("end", "hva")}
+_HVA: dict[str, SlotSource] = {"start": ("start", "hva"), "end": ("end", "hva")}
 
 _KVM = (
     Source(Op.KVM_ENTRY, "*:kvm_entry"),
