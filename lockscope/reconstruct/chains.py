@@ -33,6 +33,7 @@ class LockClass:
     wait_inner: int = 0
     wait_outer: int = 0
     kind: str = ""  # "mutex", "spinlock", "raw_spinlock", "rwlock", "rwsem", "srcu", "rcu", "map", "seqcount" or ""
+    lock_type: int = 0  # enum lockdep_lock_type: 0 normal, 1 per CPU (local_lock_t), 2 only overrides the wait type
 
     @property
     def label(self) -> str:
@@ -100,6 +101,11 @@ class Oddity(NamedTuple):
     * ``held-at-exit``: held when the task ended (LS106)
     * ``switched-atomic``: switched out (not preempted by an interrupt of its own) holding spinning locks (LS110)
     * ``init-held``: a map initialised while held (LS111); ``freed-held`` likewise
+    * ``irqs-on-held``: an event other than an acquisition (a release, say) saw a held lock with irqs on: ``cls``, ``lock``
+      and ``held`` (that one entry) say which, ``flags`` with what. Once per window, class, read or not, and these flags;
+      events of interrupts on top of the task do not count (LS108)
+    * ``ww-order``: after the wound of a ww_mutex acquisition (contention_end, ret -35) its context took another lock, or
+      the same one while still holding others: ``held`` are these, outermost first, ``lock`` what it took (LS104)
     """
 
     what: str
