@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from functools import cache
 
 import numpy as np
@@ -23,19 +24,22 @@ class Source:
 
     ``event``: "system:name", or "*:name" for any system. ``slots``: by slot name, the field that fills it, several
     spellings (the first that the format has; "field[2]" is an element of an array), or an integer constant. A slot left
-    out is filled from the field of its own name where there is one. ``requires``: fields without which the event is not
-    this source.
+    out is filled from the field of its own name where there is one; "@" is the event's own name. ``requires``: fields
+    without which the event is not this source, ``not_with``: with which it is not. ``*`` in the name stands for any text.
     """
 
     op: Op
     event: str
     slots: dict[str, SlotSource] = field(default_factory=dict)
     requires: tuple[str, ...] = ()
+    not_with: tuple[str, ...] = ()
 
     def matches(self, fmt: EventFormat) -> bool:
         """Whether this format feeds the operation."""
         system, _, name = self.event.partition(":")
-        return fmt.name == name and system in ("*", fmt.system) and all(fmt.field(f) for f in self.requires)
+        if system not in ("*", fmt.system) or not (fnmatchcase(fmt.name, name) if "*" in name else fmt.name == name):
+            return False
+        return all(fmt.field(f) for f in self.requires) and not any(fmt.field(f) for f in self.not_with)
 
 
 @cache
@@ -135,7 +139,10 @@ class Projector:
                 continue
             ops[fmt.index] = source.op
             for i, name in enumerate(SLOTS[source.op]):
-                plan[fmt.index, i] = _slot_plan(fmt, source, name)
+                if source.slots.get(name) == "@":
+                    plan[fmt.index, i] = columns.CONSTANT, self.texts.number(fmt.name), 0, 0
+                else:
+                    plan[fmt.index, i] = _slot_plan(fmt, source, name)
         self._ops, self._plan, self._known = ops, plan, len(formats)
 
     def project(self, batch: EventBatch, formats: list[EventFormat], cpu_of: NDArray[np.int32]) -> TapeBatch:

@@ -34,6 +34,15 @@ class Texts:
             self.table = np.zeros(2 * len(self.table), np.int32)
             _rehash(pool, self.ends, texts, self.table)
 
+    def number(self, text: str) -> int:
+        """The number of a text that need not come from a record."""
+        from lockscope.kernels.columns import intern
+
+        raw = np.frombuffer(text.encode() or b"\0", np.uint8)
+        while (number := int(intern(raw, 0, len(text.encode()), self.table, self.pool, self.ends, self.state))) < 0:
+            self.grow()
+        return number
+
     def all(self) -> list[str]:
         """Every text, by number."""
         for i in range(len(self._decoded), len(self)):
