@@ -41,6 +41,7 @@ class Check:
     judge: Judge
     page: str
     notice: bool = False  # LS9xx: speaks of the trace, has no verdict of its own
+    facts: tuple[str, ...] = ()  # what it reads of ``evidence.facts``, by name: made only where a selected check asks
 
     def run(self, evidence: Evidence) -> tuple[CheckRun, list[Finding]]:
         """Judge one trace. What is skipped finds nothing; what is partial is never clean."""
@@ -54,7 +55,9 @@ class Check:
         return CheckRun(self.code, self.name, grounds.status, verdict, grounds.reason), found
 
 
-def check(code: str, name: str, severity: Severity, grounds: Needs, *, notice: bool = False) -> Callable[[Judge], Judge]:
+def check(
+    code: str, name: str, severity: Severity, grounds: Needs, *, notice: bool = False, facts: tuple[str, ...] = ()
+) -> Callable[[Judge], Judge]:
     """Register a judge under its code. The page is the module's docstring, which must not be empty."""
 
     def register(judge: Judge) -> Judge:
@@ -62,7 +65,7 @@ def check(code: str, name: str, severity: Severity, grounds: Needs, *, notice: b
         if not page.strip() or code in _CHECKS:
             msg = f"{code}: {'no page' if not page.strip() else 'code taken'} ({judge.__module__})"
             raise ValueError(msg)
-        _CHECKS[code] = Check(code, name, severity, grounds, judge, page, notice)
+        _CHECKS[code] = Check(code, name, severity, grounds, judge, page, notice, facts)
         return judge
 
     return register
