@@ -49,9 +49,9 @@ class KvmLock(NamedTuple):
 
 _VM, _GLOBAL = True, False
 
-# Where initialised, newest tree read: virt/kvm/kvm_main.c (kvm_create_vm, kvm_vcpu_init), virt/kvm/eventfd.c
-# (kvm_eventfd_init), virt/kvm/pfncache.c (kvm_gpc_init), virt/kvm/async_pf.c, virt/kvm/coalesced_mmio.c, virt/kvm/vfio.c,
-# arch/x86/kvm/x86.c (kvm_arch_init_vm), mmu/mmu.c (kvm_mmu_init_vm), hyperv.c, ioapic.c, i8254.c, svm/, vmx/; 6.12.
+# Initialised in virt/kvm/kvm_main.c (kvm_create_vm, kvm_vcpu_init), eventfd.c (kvm_eventfd_init), pfncache.c
+# (kvm_gpc_init), async_pf.c, coalesced_mmio.c, vfio.c; arch/x86/kvm/x86.c (kvm_arch_init_vm), mmu/mmu.c
+# (kvm_mmu_init_vm), hyperv.c, ioapic.c, i8254.c, svm/, vmx/: as of 6.12; a comment names the release that brought one.
 KVM_LOCKS = (
     KvmLock("kvm->mmu_lock", "rwlock", _VM, ("&kvm->mmu_lock",), Role.MMU_LOCK),  # kind: see _KIND_BY_SPELLING
     KvmLock("kvm->srcu", "srcu", _VM, ("&kvm->srcu",), Role.SRCU),
@@ -120,7 +120,7 @@ _KIND_BY_SPELLING = {"&(kvm)->mmu_lock": "rwlock", "&kvm->mmu_lock": "spinlock"}
 
 
 def plain(name: str) -> str:
-    """A class name without what only its macro added: 4.14's ``&(...)->rlock``, ``(kvm)``, lockdep's ``#2`` and ``/1``."""
+    """A class name without what a macro or lockdep added: 4.14's ``&(...)->rlock``, ``(kvm)``, ``#2``, ``/1``."""
     name = _SUFFIX.sub("", name.strip(), count=1)
     wrapped = _RLOCK.fullmatch(name)
     return (wrapped[1] if wrapped else name).replace("&(kvm)->", "&kvm->")
@@ -163,8 +163,8 @@ def per_vm(name: str) -> bool:
 def kind_of(name: str) -> str:
     """What kind of lock a class name stands for; "" where the name does not tell.
 
-    "mutex", "spinlock", "raw_spinlock", "rwlock", "rwsem", "percpu_rwsem", "local_lock", "srcu", "rcu", "map" (a lockdep
-    map with no lock behind it) or "seqcount". For traces that recorded neither wait types nor keys.
+    "mutex", "spinlock", "raw_spinlock", "rwlock", "rwsem", "percpu_rwsem", "local_lock", "srcu", "rcu", "seqcount" or
+    "map" (a lockdep map with no lock behind it). For traces that recorded neither wait types nor keys.
     """
     spelled = _KIND_BY_SPELLING.get(name)
     if spelled:
@@ -195,6 +195,6 @@ def wait_of(kind: str, rt: bool = False) -> tuple[int, int]:  # noqa: ARG001
 def sleeps(kind: str, rt: bool = False) -> bool:
     """Whether a task may be switched out while it waits for or holds such a lock.
 
-    On PREEMPT_RT ``spinlock_t``, ``rwlock_t`` and ``local_lock_t`` are sleeping locks (Documentation/locking/locktypes).
+    On PREEMPT_RT ``spinlock_t``, ``rwlock_t``, ``local_lock_t`` are sleeping locks (Documentation/locking/locktypes.rst).
     """
     return kind in ("mutex", "rwsem", "percpu_rwsem", "srcu") or (rt and kind in ("spinlock", "rwlock", "local_lock"))
