@@ -133,7 +133,11 @@ class CheckRun:
 
 @dataclass(frozen=True, slots=True)
 class TraceSummary:
-    """The contract's ``traces`` entry, and what the coverage block adds (``coverage``: lines for the text report)."""
+    """The contract's ``traces`` entry, and what the coverage block adds.
+
+    ``coverage`` holds plain values, each key optional: ``decoded`` {event's full name: rows}, ``unpaired`` {what:
+    count}, ``lost`` [{"cpu", "kind", "count", "remedy", "buffer"}], ``notes`` [text], ``host``, ``machine``.
+    """
 
     path: str
     format: str
@@ -174,8 +178,13 @@ class Report:
 
     @property
     def verdict(self) -> Verdict:
-        """Violation if anything at warning or error was found; clean only if every check that judges is clean."""
-        if any(f.severity is not Severity.INFO for f in self.findings):
-            return Verdict.VIOLATION
+        """Violation if anything at warning or error was found; clean only if every check that judges is clean.
+
+        What the baseline knows is no longer in ``findings``, but it is still a violation of its check.
+        """
         judged = [c for c in self.checks if c.code < "LS9"]
+        if any(f.severity is not Severity.INFO for f in self.findings) or any(
+            c.verdict is Verdict.VIOLATION for c in judged
+        ):
+            return Verdict.VIOLATION
         return Verdict.CLEAN if judged and all(c.verdict is Verdict.CLEAN for c in judged) else Verdict.UNKNOWN

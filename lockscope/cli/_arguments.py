@@ -1,0 +1,88 @@
+"""Arguments of commands: lists with commas, codes of checks, expressions, files to write."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+from lockscope.cli._shell import did_you_mean
+from lockscope.errors import UsageError
+
+ASSUMPTIONS = ("selftest-softirq", "recursive-read-locks")  # contract, section 2
+
+
+class Named(Protocol):
+    """A check, as far as its choice goes."""
+
+    @property
+    def name(self) -> str:
+        """Its name, as in the contract's section 4."""
+        ...
+
+
+def listed(values: Iterable[str] | None) -> tuple[str, ...]:
+    """``["a,b", "c"]`` -> ``("a", "b", "c")``, each once."""
+    words = (w.strip() for value in values or () for w in value.split(","))
+    return tuple(dict.fromkeys(w for w in words if w))
+
+
+def chosen_codes(option: str, values: Iterable[str] | None, checks: Mapping[str, Named]) -> tuple[str, ...]:
+    """The codes that words choose: a code, the beginning of codes (LS1, LS1xx), a check's name, or ``all``."""
+    chosen: dict[str, None] = {}
+    for word in listed(values):
+        begin = "LS" if word.lower() == "all" else word.upper().rstrip("X*")
+        found = [c for c in checks if begin.startswith("LS") and c.startswith(begin)]
+        found += [c for c, known in checks.items() if known.name == word.lower()]
+        if not found:
+            near = did_you_mean(word, [*checks, *(known.name for known in checks.values())])
+            msg = f"{option} {word}: no check has this code or name{near}; there are {', '.join(checks)}"
+            raise UsageError(msg)
+        chosen.update(dict.fromkeys(found))
+    return tuple(chosen)
+
+
+def expression(option: str, value: str | None) -> str | None:
+    """A regular expression that compiles, or ``UsageError`` with the place of the mistake."""
+    if value is not None:
+        try:
+            re.compile(value)
+        except re.error as error:
+            at = "" if error.pos is None else f" at position {error.pos}"
+            msg = f"{option} {value!r}: not a regular expression: {error.msg}{at}"
+            raise UsageError(msg) from error
+    return value
+
+
+def assumptions(values: Iterable[str] | None) -> tuple[str, ...]:
+    """Assumptions that exist."""
+    words = listed(values)
+    for word in words:
+        one_of("--assume", word, ASSUMPTIONS)
+    return words
+
+
+def one_of(option: str, word: str, known: tuple[str, ...]) -> None:
+    """``UsageError`` naming what there is, unless the word is known."""
+    if word not in known:
+        msg = f"{option} {word}: there is no such{did_you_mean(word, list(known))}; there are {', '.join(known)}"
+        raise UsageError(msg)
+
+
+def output_file(path: str, inputs: Iterable[str]) -> None:
+    """Refuse a file that cannot be written, or that is one of the inputs, before any work is done."""
+    place = Path(path)
+    if place.is_dir():
+        msg = f"-o {path}: is a directory; wanted a file"
+        raise UsageError(msg)
+    if not place.parent.is_dir():
+        msg = f"-o {path}: there is no directory {place.parent}"
+        raise UsageError(msg)
+    if any(place.exists() and os.path.exists(i) and os.path.samefile(place, i) for i in inputs):
+        msg = f"-o {path}: would overwrite the input"
+        raise UsageError(msg)
+    if not os.access(place if place.exists() else place.parent, os.W_OK):
+        msg = f"-o {path}: no permission to write"
+        raise UsageError(msg)

@@ -1,0 +1,159 @@
+"""``lockscope analyze``: judge traces and report."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lockscope.cli._arguments import assumptions, chosen_codes, expression, listed, one_of, output_file
+from lockscope.cli._judging import FAIL_ON, judge, status_of
+from lockscope.cli._shell import NO_VERDICT, say, silence_stdout, wants_color
+from lockscope.errors import UsageError
+from lockscope.report._base import Reporter, reporter, reporters
+
+if TYPE_CHECKING:
+    from lockscope.findings import Report
+    from lockscope.pipeline import AnalyzeOptions
+
+Words = list[str] | None
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("analyze")(analyze)
+
+
+def analyze(
+    traces: Annotated[list[str], typer.Argument(metavar="TRACE", help="Traces; - is standard input.")],
+    *,
+    format: Annotated[
+        str, typer.Option("--format", metavar="NAME", help=f"Output: {', '.join(reporters())}.")
+    ] = "text",
+    output: Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", help="Write here.")] = None,
+    rules: Annotated[
+        str, typer.Option("--rules", metavar="NAME", help="Rulebook: auto, kvm-4.14, ..., or a FILE.toml.")
+    ] = "auto",
+    fail_on: Annotated[
+        str, typer.Option("--fail-on", metavar="SEVERITY", help="Exit 1 from here on: error, warning, info, never.")
+    ] = "warning",
+    select: Annotated[
+        Words, typer.Option("--select", metavar="CODES", help="Only these checks: LS101,LS2xx or names.")
+    ] = None,
+    ignore: Annotated[Words, typer.Option("--ignore", metavar="CODES", help="Not these checks.")] = None,
+    baseline: Annotated[
+        str | None, typer.Option("--baseline", metavar="FILE.json", help="An earlier JSON report: known findings.")
+    ] = None,
+    window_start: Annotated[
+        str | None, typer.Option("--window-start", metavar="REGEX", help="Marker that begins a window.")
+    ] = None,
+    window_end: Annotated[
+        str | None, typer.Option("--window-end", metavar="REGEX", help="Marker that ends it.")
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit 2 where events were lost.")] = False,
+    assume: Annotated[
+        Words, typer.Option("--assume", metavar="NAME", help="selftest-softirq, recursive-read-locks.")
+    ] = None,
+    merge: Annotated[bool, typer.Option("--merge", help="The traces are one recording.")] = False,
+    redact: Annotated[
+        bool, typer.Option("--redact", help="Leave out task names, pids, hosts, directories, addresses.")
+    ] = False,
+    events: Annotated[
+        Words, typer.Option("--events", metavar="PATTERNS", help="Read only these events: lock:*,kvm:*.")
+    ] = None,
+    exclude_events: Annotated[
+        Words, typer.Option("--exclude-events", metavar="PATTERNS", help="Not these events.")
+    ] = None,
+) -> None:
+    """Judge traces by the kernel's locking rules.
+
+    Says which were broken, by whom and where, and what the traces cannot tell.
+    """
+    from lockscope.report._baseline import load_baseline, without_known
+    from lockscope.report._redact import redact as redacted
+
+    wanted = reporter(format)
+    one_of("--fail-on", fail_on, FAIL_ON)
+    if output is not None and output != "-":
+        output_file(output, traces)
+    known = load_baseline(baseline) if baseline is not None else frozenset()
+    options = _options(
+        rules=rules,
+        select=select,
+        ignore=ignore,
+        start=window_start,
+        end=window_end,
+        assume=assume,
+        merge=merge,
+        events=events,
+        exclude_events=exclude_events,
+    )
+    report, errors = judge(traces, options)
+    for error in errors:
+        say(str(error))
+    if report is None:
+        raise typer.Exit(NO_VERDICT)
+    report.strict = strict
+    if known:
+        report = without_known(report, known)
+    if redact:
+        report = redacted(report)
+    status, why = status_of(report, fail_on, len(errors))
+    _write(report, wanted, output)
+    if why:
+        say(why)
+    raise typer.Exit(status)
+
+
+def _options(
+    *,
+    rules: str,
+    select: Words,
+    ignore: Words,
+    start: str | None,
+    end: str | None,
+    assume: Words,
+    merge: bool,
+    events: Words,
+    exclude_events: Words,
+) -> AnalyzeOptions:
+    from lockscope.checks._base import all_checks
+    from lockscope.pipeline import AnalyzeOptions
+
+    if (start is None) != (end is None):
+        msg = "--window-start and --window-end go together: one of them is missing"
+        raise UsageError(msg)
+    checks = all_checks()
+    chosen, ignored = chosen_codes("--select", select, checks), chosen_codes("--ignore", ignore, checks)
+    if not [c for c in chosen or checks if c not in ignored]:
+        msg = "--select and --ignore leave no check"
+        raise UsageError(msg)
+    return AnalyzeOptions(
+        rules=rules,
+        select=chosen,
+        ignore=ignored,
+        window_start=expression("--window-start", start),
+        window_end=expression("--window-end", end),
+        assume=assumptions(assume),
+        merge=merge,
+        events=listed(events),
+        exclude_events=listed(exclude_events),
+    )
+
+
+def _write(report: Report, wanted: Reporter, output: str | None) -> None:
+    # Made whole before a byte is written: a reader of the output never sees half a report.
+    text = io.StringIO()
+    to_stdout = output in (None, "-")
+    wanted.write(report, text, color=to_stdout and wants_color())
+    if output is not None and not to_stdout:
+        Path(output).write_text(text.getvalue(), encoding="utf-8", errors="backslashreplace")
+        return
+    try:
+        sys.stdout.write(text.getvalue())
+        sys.stdout.flush()
+    except BrokenPipeError:  # the status is still the verdict's
+        silence_stdout()

@@ -1,0 +1,94 @@
+"""``lockscope info``: what a trace holds, what can be decided from it, what was lost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any
+
+import typer
+
+from lockscope.report._data import plain
+from lockscope.report._lines import printable
+from lockscope.units import count
+
+_INDENT = "  "
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("info")(info)
+
+
+def info(
+    trace: Annotated[str, typer.Argument(metavar="TRACE", help="A trace; - is standard input.")],
+    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+    redact: Annotated[
+        bool, typer.Option("--redact", help="Leave out task names, pids, hosts, directories, addresses.")
+    ] = False,
+) -> None:
+    """Say what a trace holds, and what it lost."""
+    from lockscope.trace import load
+
+    facts = plain(load(trace).info())
+    if redact:
+        from lockscope.report._pseudonyms import Redactor
+
+        red = Redactor()
+        red.value(facts)  # once to learn the names, wherever they stand
+        facts = red.value(facts)
+    if as_json:
+        typer.echo(json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False))
+        return
+    for line in info_lines(facts):
+        typer.echo(line)
+
+
+def info_lines(facts: Mapping[str, Any]) -> Iterator[str]:
+    """The facts for a person: single values first, then each group under its name."""
+    single = {k: v for k, v in facts.items() if not isinstance(v, Mapping | list)}
+    wide = max((len(k) for k in single), default=0) + 1
+    for key, value in single.items():
+        yield f"{key.replace('_', ' ') + ':':<{wide}} {_word(value)}"
+    for key, value in facts.items():
+        if isinstance(value, Mapping | list):
+            yield ""
+            yield f"{key.replace('_', ' ')}:{'' if value else ' none'}"
+            yield from _group(value)
+
+
+def _group(value: Mapping[str, Any] | Sequence[Any]) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        yield from _mapping(value)
+        return
+    for item in value:
+        if isinstance(item, Mapping):
+            yield _INDENT + ", ".join(f"{k} {_word(v)}" for k, v in item.items() if v not in (None, "", [], {}))
+        else:
+            yield _INDENT + _word(item)
+
+
+def _mapping(value: Mapping[str, Any]) -> Iterator[str]:
+    counts = [v for v in value.values() if isinstance(v, int) and not isinstance(v, bool)]
+    wide = max((len(str(k)) for k in value), default=0)
+    if len(counts) == len(value):  # a tally: most frequent first
+        digits = max((len(count(n)) for n in counts), default=0)
+        for name, number in sorted(value.items(), key=lambda item: (-item[1], item[0])):
+            yield f"{_INDENT}{printable(name):<{wide}}  {count(number):>{digits}}"
+        return
+    for name, item in value.items():
+        yield f"{_INDENT}{printable(name):<{wide}}  {_word(item)}"
+
+
+def _word(value: Any) -> str:
+    if value is None:
+        return "unknown"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return count(value)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{printable(str(k))} {_word(v)}" for k, v in value.items())
+    if isinstance(value, list):
+        return ", ".join(_word(v) for v in value)
+    return printable(str(value))

@@ -1,0 +1,63 @@
+"""What an output is: a module of this folder with a name and a ``write``.
+
+``report/NAME.py`` defines ``NAME`` (what ``--format`` takes), ``EXTENSION`` (of a file, with the dot) and
+``write(report, stream, *, color=False)``. A module without ``NAME`` is no output; nothing lists them.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Protocol, TextIO, cast
+
+from lockscope.errors import UsageError
+from lockscope.findings import Finding, Report, Severity, Verdict
+from lockscope.registry import modules
+
+_RANK = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
+
+
+class Reporter(Protocol):
+    """An output, as a module is one."""
+
+    NAME: str
+    EXTENSION: str
+
+    def write(self, report: Report, stream: TextIO, *, color: bool = False) -> None:
+        """Write the whole report. ``color``: the stream is a terminal that shows colours."""
+        ...
+
+
+@cache
+def reporters() -> dict[str, Reporter]:
+    """Every output by name, sorted."""
+    found = (cast("Reporter", m) for m in modules("lockscope.report") if hasattr(m, "NAME"))
+    return {r.NAME: r for r in sorted(found, key=lambda r: r.NAME)}
+
+
+def reporter(name: str) -> Reporter:
+    """The output with this name; ``UsageError`` names those that exist."""
+    found = reporters().get(name)
+    if found is None:
+        msg = f"--format {name}: there is no such output; there are {', '.join(reporters())}"
+        raise UsageError(msg)
+    return found
+
+
+def is_notice(code: str) -> bool:
+    """Whether a code speaks of the trace (LS9xx), not of the kernel."""
+    return code >= "LS9"
+
+
+def ordered(findings: list[Finding]) -> list[Finding]:
+    """Findings in the order of all outputs: worst first, then by trace, code, window and first witness."""
+    return sorted(findings, key=lambda f: (_RANK[f.severity], f.trace, f.code, f.window or "", _first_ns(f)))
+
+
+def _first_ns(finding: Finding) -> int:
+    return finding.witnesses[0].ts_ns if finding.witnesses else -1
+
+
+def verdict_of(report: Report, trace: int) -> Verdict:
+    """One trace's share of ``Report.verdict``, by the same rule."""
+    share = Report([], [c for c in report.checks if c.trace == trace], [f for f in report.findings if f.trace == trace])
+    return share.verdict

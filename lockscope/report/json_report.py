@@ -1,0 +1,19 @@
+"""JSON by the contract's section 2: one object. ``lockscope-1.schema.json`` beside this file describes it."""
+
+from __future__ import annotations
+
+import json
+from typing import TextIO
+
+from lockscope.findings import Report
+from lockscope.report._data import as_dict
+
+NAME = "json"
+EXTENSION = ".json"
+
+
+def write(report: Report, stream: TextIO, *, color: bool = False) -> None:
+    """Write the report as one JSON object; never coloured."""
+    del color
+    json.dump(as_dict(report), stream, indent=2, ensure_ascii=False, allow_nan=False)
+    stream.write("\n")
