@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.builders.fakes import FakeTrace, trace_module
+from tests.cli.conftest import Lockscope
+
+
+@pytest.fixture
+def trace(monkeypatch: pytest.MonkeyPatch) -> FakeTrace:
+    fake = FakeTrace({})
+    monkeypatch.setitem(sys.modules, "lockscope.trace", trace_module(fake))
+    return fake
+
+
+def test_what_is_wanted_reaches_the_trace(lockscope: Lockscope, trace: FakeTrace, tmp_path: Path) -> None:
+    place = tmp_path / "out"
+    done = lockscope(
+        "export", "t.dat", "-o", str(place), "--format", "csv", "--table", "holds,losses",
+        "--event", "sched:sched_switch", "--event", "kvm:*", "--redact",
+    )  # fmt: skip
+    assert (done.status, done.err) == (0, "")
+    assert lockscope("export", "t.dat", "-o", str(place)).status == 0
+    assert trace.asked == [
+        {"directory": place, "format": "csv", "tables": ("holds", "losses"),
+         "events": ("sched:sched_switch", "kvm:*"), "redact": True},
+        {"directory": place, "format": "parquet", "tables": (), "events": (), "redact": False},
+    ]  # fmt: skip
+
+
+def test_a_directory_with_files_is_left_alone_without_force(
+    lockscope: Lockscope, trace: FakeTrace, tmp_path: Path
+) -> None:
+    (tmp_path / "old.parquet").touch()
+    done = lockscope("export", "t.dat", "-o", str(tmp_path))
+    assert done.status == 2
+    assert done.err == f"lockscope: -o {tmp_path}: the directory is not empty (--force writes into it)\n"
+    assert trace.asked == []
+    assert lockscope("export", "t.dat", "-o", str(tmp_path), "--force").status == 0
+    assert len(trace.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--format", "perfetto"], "--format perfetto: there is no such; there are parquet, csv"),
+        (["--format", "parket"], "--format parket: there is no such (did you mean parquet?); there are parquet, csv"),
+        (["--table", "hold"], "--table hold: there is no such (did you mean holds?); there are holds, losses"),
+    ],
+)
+def test_a_mistake_is_one_line(
+    lockscope: Lockscope, trace: FakeTrace, tmp_path: Path, arguments: list[str], complaint: str
+) -> None:
+    done = lockscope("export", "t.dat", "-o", str(tmp_path / "x"), *arguments)
+    assert (done.status, done.err) == (2, f"lockscope: {complaint}\n")
+    assert trace.asked == []
+
+
+def test_a_file_is_no_directory(lockscope: Lockscope, trace: FakeTrace, tmp_path: Path) -> None:
+    (tmp_path / "f").touch()
+    done = lockscope("export", "t.dat", "-o", str(tmp_path / "f"))
+    assert (done.status, done.err) == (2, f"lockscope: -o {tmp_path}/f: is not a directory\n")
