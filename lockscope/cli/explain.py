@@ -56,7 +56,7 @@ def _overview(checks: dict[str, Check], schemas: dict[str, TableSchema]) -> Iter
     yield "checks (lockscope explain CODE):"
     wide = max((len(c.name) for c in checks.values()), default=0)
     for check in checks.values():
-        yield f"  {check.code}  {check.name:<{wide}}  {check.severity:<7}  {_first(check.page)}".rstrip()
+        yield f"  {check.code}  {check.name:<{wide}}  {check.severity:<7}  {_subject(check)}".rstrip()
     yield ""
     yield "tables (lockscope explain table:NAME):"
     wide = max((len(name) for name in schemas), default=0)
@@ -68,12 +68,15 @@ def _first(text: str) -> str:
     return next((line.strip() for line in text.splitlines() if line.strip()), "")
 
 
+def _subject(check: Check) -> str:
+    """The page's first line without the code and name it may begin with."""
+    return _first(check.page).removeprefix(f"{check.code} {check.name}: ")
+
+
 def _page(check: Check) -> Iterator[str]:
-    title = f"{check.code} {check.name} ({check.severity})"
-    yield title
-    yield "=" * len(title)
-    yield ""
-    yield from check.page.strip("\n").splitlines()
+    yield f"{check.code} {check.name}: {_subject(check)}"
+    yield f"severity: {check.severity}"
+    yield from check.page.strip().splitlines()[1:]
 
 
 def _table(schema: TableSchema) -> Iterator[str]:

@@ -14,7 +14,8 @@ _SMALL = 0x1000  # flags, levels, indices and error codes; nothing is mapped in 
 _TASKLESS = frozenset({"<idle>", "<...>", ""})
 
 _HEX = re.compile(r"(?<![\w+/])0x([0-9a-fA-F]+)\b")
-_BARE = re.compile(r"(?<![\w+/.])ffff[0-9a-f]{12}\b")  # as the kernel prints a 64-bit pointer
+# A pointer as the kernel prints it (%px, %p): 16 digits; kernel addresses begin with fff, 32-bit and hashed with 0.
+_BARE = re.compile(r"(?<![\w+/.])(?:fff[0-9a-f]|0000)[0-9a-f]{12}\b")
 _DIRECTORY = re.compile(r"(?<![\w/.>)&-])/(?!(?:sys|proc|dev)/)(?:[^\s/'\"():,;]+/)+(?=[^\s/'\"():,;])")
 _PID_WORD = re.compile(r"\b((?:\w+_)?(?:[ptPT][iI][dD]|tgid)s?(?:\s*[=:]+\s*|\s+)|[Tt](?:ask|hread)\s+(?=\d))(\d+)\b")
 _PID_AFTER = re.compile(r"(?<![\w])(task\d+|<\.\.\.>)([/-])(\d+)\b")
@@ -95,7 +96,7 @@ class Redactor:
     def addresses(self, text: str) -> str:
         """Text without addresses, all else kept."""
         text = _HEX.sub(lambda m: self.address(int(m[1], 16)), text)
-        return _BARE.sub(lambda m: self.address(int(m[0], 16)), text)
+        return _BARE.sub(lambda m: m[0] if int(m[0], 16) < _SMALL else self.address(int(m[0], 16)), text)
 
     def text(self, text: str) -> str:
         """Free text: known tasks, hosts and paths, ``name/pid`` and ``pid N``, addresses, absolute paths."""

@@ -11,7 +11,7 @@ from lockscope.checks._base import Check, Grounds
 from lockscope.findings import Finding, Severity
 from lockscope.reconstruct.evidence import Evidence
 
-PAGE = """A cycle of dependencies.
+PAGE = """{code} {name}: A cycle of dependencies.
 
 What it finds
 -------------
@@ -36,7 +36,10 @@ def checks() -> dict[str, Check]:
         "LS201": ("srcu-unprotected-access", Severity.ERROR),
         "LS901": ("event-loss", Severity.INFO),
     }
-    return {c: Check(c, name, severity, _grounds, _judge, PAGE) for c, (name, severity) in names.items()}
+    return {
+        c: Check(c, name, severity, _grounds, _judge, PAGE.format(code=c, name=name))
+        for c, (name, severity) in names.items()
+    }
 
 
 @dataclass(frozen=True)

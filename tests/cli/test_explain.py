@@ -10,10 +10,8 @@ def test_a_checks_page(lockscope: Lockscope, subject: str) -> None:
     done = lockscope("explain", subject)
     assert done.status == 0
     assert done.out.splitlines() == [
-        "LS101 circular-lock-dependency (error)",
-        "======================================",
-        "",
-        "A cycle of dependencies.",
+        "LS101 circular-lock-dependency: A cycle of dependencies.",
+        "severity: error",
         "",
         "What it finds",
         "-------------",

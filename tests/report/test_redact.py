@@ -102,6 +102,7 @@ def test_redacting_twice_with_one_redactor_shares_pseudonyms() -> None:
             "see Documentation/virt/kvm/locking.rst and /proc/lockdep",
         ),
         ("idle <idle>/0 and <...>/33", "idle <idle>/0 and <...>/1"),
+        ("at 00000000c1234568, ffffffff820e0d20 and 0000000000000000", "at addr1, addr2 and 0000000000000000"),
         ("0XFFFF stays a word, 0xffffffff81000000", "0XFFFF stays a word, addr1"),
     ],
 )
