@@ -47,6 +47,11 @@ class Symbols:
         text = f"{plain}+{address - int(self.addresses[i]):#x}"
         return f"{text} {module}" if module else text
 
+    def address(self, name: str) -> int | None:
+        """The address of a symbol with this name, or None."""
+        wanted = name.encode()
+        return next((int(a) for a, n in zip(self.addresses, self.names, strict=True) if n == wanted), None)
+
     def exact(self, address: int) -> str | None:
         """The symbol that begins at ``address`` (a static lock), or None."""
         text = self.name(address)

@@ -1,0 +1,204 @@
+"""One reading of a trace: events in, evidence out. The only loop over a trace's batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from queue import Queue
+from threading import Thread
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lockscope.kvm.versions import KernelVersion
+from lockscope.reconstruct.chains import LockClass
+from lockscope.reconstruct.comms import Comms
+from lockscope.reconstruct.evidence import Evidence, Window
+from lockscope.reconstruct.kvm_facts import FactSet
+from lockscope.reconstruct.markers import Markers
+from lockscope.reconstruct.switches import SwitchChain
+from lockscope.reconstruct.walk import WALKED_OPS, LockWalk, WalkOptions
+from lockscope.rules.book import Rulebook
+from lockscope.tables.events import LOSS, UNKNOWN, EventBatch, EventFormat, Reader
+from lockscope.tables.ops import Op
+from lockscope.tables.tape import Projector, TapeBatch
+
+Progress = Callable[[int, int | None], None]
+_ALWAYS = WALKED_OPS | {Op.RENAME, Op.FORK}
+
+
+@dataclass(frozen=True, slots=True)
+class GatherOptions:
+    """What to read and how. ``facts``: names of facts to make. ``keep``: which events count (None: all)."""
+
+    facts: tuple[str, ...] = ()
+    window_start: str | None = None
+    window_end: str | None = None
+    assumptions: frozenset[str] = frozenset()
+    keep: Callable[[EventFormat], bool] | None = None
+    holds: bool = False
+    tape: Callable[[TapeBatch], None] | None = None  # sees every batch after the walk
+
+
+@dataclass(slots=True)
+class Gathered:
+    """The evidence, and what else one reading leaves behind."""
+
+    evidence: Evidence
+    walk: LockWalk
+    events: int
+    lost_by_cpu: dict[int, int | None] = field(default_factory=dict)
+
+
+def gather(reader: Reader, rules: Rulebook, options: GatherOptions, progress: Progress | None = None) -> Gathered:
+    """Read the trace once."""
+    return _Reading(reader, rules, options).run(progress)
+
+
+class _Reading:
+    def __init__(self, reader: Reader, rules: Rulebook, options: GatherOptions) -> None:
+        self.reader, self.rules, self.options = reader, rules, options
+        self.info = reader.info
+        self.kernel = KernelVersion.parse(self.info.kernel) if self.info.kernel else None
+        self.markers = Markers(self.info, options.window_start, options.window_end)
+        self.counts: NDArray[np.int64] = np.zeros(0, np.int64)
+        self.start, self.end, self.events = (1 << 63) - 1, -(1 << 63), 0
+        self.lost: dict[int, int | None] = {}
+
+    def run(self, progress: Progress | None) -> Gathered:
+        projector = Projector(None)
+        self.facts = FactSet(self.options.facts, self.info, self.rules, projector.texts)
+        projector.ops = _ALWAYS | self.facts.ops
+        walk: LockWalk | None = None
+        comms, switches = Comms(self.info.comms), SwitchChain()
+        for batch in prefetched(self.reader.batches(self.options.keep)):
+            self._count(batch)
+            cpu_of = np.array([s.cpu for s in self.info.streams], np.int32)
+            tape = projector.project(batch, self.reader.formats, cpu_of)
+            if walk is None:
+                walk = LockWalk(projector.texts, self._walk_options())
+            walk.feed(tape, self.markers.in_batch(batch, tape, self.reader.formats))
+            self.facts.feed(tape)
+            comms.feed(tape, projector.texts)
+            switches.feed(tape)
+            if self.options.tape is not None:
+                self.options.tape(tape)
+            if progress is not None:
+                progress(self.events, None)
+        if walk is None:
+            walk = LockWalk(projector.texts, self._walk_options())
+        walk.finish(self.end)
+        return Gathered(self._evidence(walk, comms, switches), walk, self.events, self.lost)
+
+    def _walk_options(self) -> WalkOptions:
+        names = {f.name for f in self.reader.formats}
+        symbols = self.info.symbols()
+        flags = not self.info.options.get("flags_unknown", False) and not (self.kernel and self.kernel < (5, 10))
+        checked = self.kernel is None or self.kernel >= (6, 4)
+        return WalkOptions(
+            detailed="lockdep_acquire" in names and self._kept("lockdep_acquire"),
+            fake_softirq="selftest-softirq" in self.options.assumptions,
+            recursive_reads="recursive-read-locks" in self.options.assumptions,
+            rt=bool(self.kernel and self.kernel.rt),
+            flags_say_irqs=flags,
+            no_validate=symbols.address("__lockdep_no_validate__") or 0,
+            srcu_checked=checked,
+            hashed=self.info.hashed_pointers,
+            holds=self.options.holds,
+            held=bool(self.options.facts) or self.options.tape is not None,
+            judged=not self.markers.wanted,
+        )
+
+    def _kept(self, name: str) -> bool:
+        keep = self.options.keep
+        return keep is None or any(keep(f) for f in self.reader.formats if f.name == name)
+
+    def _count(self, batch: EventBatch) -> None:
+        if not len(batch):
+            return
+        counts = np.bincount(batch.kind, minlength=len(self.counts))
+        counts[: len(self.counts)] += self.counts
+        self.counts = counts
+        self.events = int(counts.sum() - counts[LOSS])
+        self.start = min(self.start, int(batch.ts_ns[0]))
+        self.end = max(self.end, int(batch.ts_ns[-1]))
+        for row in np.flatnonzero(batch.kind == LOSS):
+            cpu = self.info.streams[int(batch.stream[row])].cpu
+            number, before = int(batch.at[row]), self.lost.get(cpu, 0)
+            self.lost[cpu] = None if number < 0 or before is None else before + number
+
+    def _recorded(self) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for fmt, number in zip(self.reader.formats, self.counts.tolist(), strict=False):
+            if fmt.index > UNKNOWN and number:
+                found[fmt.full_name] = found.get(fmt.full_name, 0) + number
+        return found
+
+    def _lost(self) -> int | None:
+        """Events known to be missing: by the recorder's counters where they say more than the gaps."""
+        rows: int | None = 0
+        for number in self.lost.values():
+            rows = None if rows is None or number is None else rows + number
+        counted = [n.count for n in self.info.losses if n.kind in ("overrun", "commit overrun", "dropped")]
+        if any(n.kind in ("truncated", "unparsed") for n in self.info.losses):
+            return None
+        total = sum(c for c in counted if c is not None)
+        return (total or None) if rows is None else max(rows, total)
+
+    def _evidence(self, walk: LockWalk, comms: Comms, switches: SwitchChain) -> Evidence:
+        if self.events == 0:
+            self.start = self.end = 0
+        facts = self.facts.finish()
+        recorded = self._recorded()
+        vms = facts.get("vms")
+        evidence = Evidence(
+            info=self.info, rules=self.rules, classes=_named(walk.classes(), self.info), chains=walk.chains(),
+            oddities=walk.oddities(), recorded=recorded, lost=self._lost(), filtered=switches.broken,
+            detailed=any(n.endswith(":lockdep_acquire") for n in recorded), plain="lock:lock_acquire" in recorded,
+            start_ns=self.start, end_ns=self.end, windows=self.markers.windows(self.end), windowed=self.markers.wanted,
+            assumptions=self.options.assumptions, facts=facts, comms=comms.by_pid,
+        )  # fmt: skip
+        if vms is not None and hasattr(vms, "vm_of"):
+            evidence.vm_of = vms.vm_of
+        return evidence
+
+
+def _named(classes: list[LockClass], info: Any) -> list[LockClass]:
+    """Locks known by address alone, of a kernel without lockdep: a static one has the name of its symbol."""
+    symbols = info.symbols()
+    named = []
+    for c in classes:
+        symbol = symbols.exact(c.key & (1 << 64) - 1) if c.name.startswith("lock 0x") else None
+        named.append(c if symbol is None else LockClass(c.index, symbol.split(" ")[0], c.key, 0, False, 0, 0, c.kind, 0))
+    return named
+
+
+def prefetched(batches: Iterable[EventBatch], depth: int = 1) -> Iterator[EventBatch]:
+    """The same batches, read by another thread while the caller works on the one before."""
+    queue: Queue[EventBatch | BaseException | None] = Queue(depth)
+    stopped = False
+
+    def read() -> None:
+        try:
+            for batch in batches:
+                if stopped:
+                    return
+                queue.put(batch)
+            queue.put(None)
+        except BaseException as failure:  # noqa: BLE001 (handed to the caller's thread)
+            queue.put(failure)
+
+    thread = Thread(target=read, daemon=True, name="lockscope-reader")
+    thread.start()
+    try:
+        while (item := queue.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        stopped = True
+        while thread.is_alive():
+            while not queue.empty():
+                queue.get()
+            thread.join(0.01)

@@ -1,0 +1,265 @@
+"""Held locks, task by task: the tape in, chains, oddities, statistics and holds out.
+
+Owns the compiled walk's state, grows it when a table is full, and gives the numbers of names and classes their meaning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lockscope.kernels import walk as kernel
+from lockscope.kvm.locks import kind_of, role_of
+from lockscope.reconstruct.chains import Chains, Entry, LockClass, Oddity
+from lockscope.tables.ops import Op
+from lockscope.tables.tape import TapeBatch
+from lockscope.tables.texts import Texts
+
+_WHAT = ("release-not-held", "held-at-user", "held-at-exit", "switched-atomic", "init-held", "freed-held", "irqs-on-held")
+_MOST_CPUS = 1 << 16
+_START = {"task_keys": 512, "task_table": 512, "tasks": 256, "stacks": 256, "functions": 256, "held": 256,
+          "running": _MOST_CPUS, "class_keys": 4096, "class_table": 4096, "classes": 2048, "recent": kernel.RECENT, "names": 1,
+          "chain_keys": 8192, "chain_table": 8192, "chains": 4096, "rows": 1 << 15, "odd_keys": 2048, "odd_table": 2048,
+          "odd": 1024, "odd_rows": 1 << 13, "holds": 0}  # fmt: skip
+_GROWN = (  # what must grow together, by the count that fills it
+    (kernel.K_TASKS, ("task_keys", "task_table"), ("tasks", "stacks", "functions", "held")),
+    (kernel.K_CLASSES, ("class_keys", "class_table"), ("classes",)),
+    (kernel.K_CHAINS, ("chain_keys", "chain_table"), ("chains",)),
+    (kernel.K_ODD, ("odd_keys", "odd_table"), ("odd",)),
+    (kernel.K_ROWS, (), ("rows",)),
+    (kernel.K_ODD_ROWS, (), ("odd_rows",)),
+)
+HOLD_COLUMNS = ("cls", "lock", "pid", "cpu", "end_cpu", "asked_ns", "acquired_ns", "end_ns", "depth", "mode", "ip", "seq",
+                "known")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class WalkOptions:
+    """How the trace is to be read.
+
+    ``detailed``: it has lockscope:lockdep_acquire. ``fake_softirq``, ``recursive_reads``: the contract's assumptions.
+    ``rt``: PREEMPT_RT, where spinlocks sleep. ``flags_say_irqs``: IRQS_OFF in the flags is true (not on 4.14 to 5.9,
+    nor in text without flags). ``no_validate``: address of __lockdep_no_validate__, 0. ``srcu_checked``: lockdep checks
+    SRCU (6.4 and later). ``holds``: make rows of the holds table. ``judged``: judge from the start (no windows).
+    """
+
+    detailed: bool = False
+    fake_softirq: bool = False
+    recursive_reads: bool = False
+    rt: bool = False
+    flags_say_irqs: bool = True
+    no_validate: int = 0
+    srcu_checked: bool = True
+    hashed: bool = False
+    holds: bool = False
+    held: bool = True
+    judged: bool = True
+
+
+class Memory:
+    """The compiled walk's one array, and its regions by name."""
+
+    def __init__(self, sizes: dict[str, int]) -> None:
+        self.sizes = dict(sizes)
+        self.m = np.zeros(kernel.HEAD, np.int64)
+        self.resize({})
+
+    def resize(self, changes: dict[str, int]) -> None:
+        """Give regions another number of rows; what they hold stays."""
+        old = {name: self.region(name).copy() for name in kernel.REGIONS} if len(self.m) > kernel.HEAD else {}
+        self.sizes |= changes
+        rows = [self.sizes[name] for name in kernel.REGIONS]
+        ends = kernel.HEAD + np.cumsum([n * w for n, w in zip(rows, kernel.WIDTHS, strict=True)])
+        grown = np.zeros(int(ends[-1]), np.int64)
+        grown[: kernel.HEAD] = self.m[: kernel.HEAD]
+        for i, end in enumerate(ends):
+            grown[kernel.BASES + i] = end - rows[i] * kernel.WIDTHS[i]
+            grown[kernel.SIZES + i] = rows[i]
+        self.m = grown
+        for name, kept in old.items():
+            self.region(name)[: len(kept)] = kept
+
+    def region(self, name: str) -> NDArray[np.int64]:
+        """A region's rows: a view."""
+        i = kernel.REGIONS.index(name)
+        base, rows = int(self.m[kernel.BASES + i]), int(self.m[kernel.SIZES + i])
+        return self.m[base : base + rows * kernel.WIDTHS[i]].reshape(rows, kernel.WIDTHS[i])
+
+    def rehash(self, keys: str, table: str) -> None:
+        """Double a hash table. Its slots are found anew; the numbers stay."""
+        old_keys, old_table = self.region(keys)[:, 0].copy(), self.region(table)[:, 0].copy()
+        self.resize({keys: 2 * len(old_keys), table: 2 * len(old_table)})
+        self.region(keys)[:], self.region(table)[:] = 0, 0
+        base_keys, base_table = (int(self.m[kernel.BASES + kernel.REGIONS.index(n)]) for n in (keys, table))
+        for slot in np.flatnonzero(old_table):
+            at = kernel.find(self.m, base_keys, base_table, 2 * len(old_table), old_keys[slot])
+            self.m[base_keys + at], self.m[base_table + at] = old_keys[slot], old_table[slot]
+
+
+class LockWalk:
+    """One pass over a trace. ``feed`` every tape batch in order, then read the results."""
+
+    def __init__(self, texts: Texts, options: WalkOptions) -> None:
+        self.texts, self.options = texts, options
+        self.memory = Memory(_START | {"holds": (1 << 17) if options.holds else 0})
+        _set_options(self.memory.m, options)
+        self.kinds: NDArray[np.int64] = np.zeros((0, 2), np.int64)
+        self._named = 0
+        self.holds: list[NDArray[np.int64]] = []
+
+    def feed(self, batch: TapeBatch, marks: Sequence[tuple[int, int]] = ()) -> None:
+        """Walk a batch; sets ``batch.held``. ``marks``: (row, window) where a judged window begins, -1 where it ends."""
+        self._learn_names()
+        n = len(batch)
+        batch.held = np.zeros((n if self.options.held else 0, kernel.ROLES), np.int64)
+        begin = 0
+        for row, window in marks:
+            begin = self._run(batch, begin, row)
+            self._mark(window, int(batch.ts_ns[min(row, n - 1)]) if n else 0)
+        self._run(batch, begin, n)
+        self._drain()
+
+    def _mark(self, window: int, ts: int) -> None:
+        m = self.memory.m
+        m[kernel.O_JUDGE] = int(window >= 0)
+        m[kernel.O_WINDOW] = window
+        kernel.reset(m, ts, int(window >= 0))
+
+    def _run(self, batch: TapeBatch, begin: int, end: int) -> int:
+        while begin < end:
+            begin = kernel.walk(
+                self.memory.m, batch.ts_ns, batch.cpu, batch.pid, batch.flags, batch.preempt, batch.op, batch.slots,
+                batch.seq, self.kinds, begin, end, batch.held,
+            )  # fmt: skip
+            if begin < end:
+                self._drain()
+                self._grow()
+        return begin
+
+    def _learn_names(self) -> None:
+        words = self.texts.all()
+        if self._named == len(words) and self._named:
+            return
+        if len(words) > self.memory.sizes["names"]:
+            self.memory.resize({"names": 2 * len(words)})
+        names = self.memory.region("names")
+        for i in range(self._named, len(words)):
+            names[i] = _name_row(words[i], self.options.srcu_checked)
+        self._named = len(words)
+        returns = {w: i for i, w in enumerate(words)}
+        self.kinds = np.array([_function_row(w, returns) for w in words] or [(0, -1)], np.int64)
+
+    def _grow(self) -> None:
+        memory = self.memory
+        for count, tables, regions in _GROWN:
+            used = int(memory.m[count])
+            if any(2 * (used + 4 * kernel.DEPTH) > memory.sizes[name] for name in regions):
+                memory.resize({name: 2 * memory.sizes[name] for name in regions})
+            if tables and 4 * used + 16 > memory.sizes[tables[1]]:
+                memory.rehash(*tables)
+        wanted = 2 * kernel.DEPTH * (int(memory.m[kernel.K_TASKS]) + 2)
+        if self.options.holds and memory.sizes["holds"] < wanted:
+            memory.resize({"holds": 2 * wanted})
+
+    def _drain(self) -> None:
+        n = int(self.memory.m[kernel.K_HOLDS])
+        if n:
+            self.holds.append(self.memory.region("holds")[:n].copy())
+            self.memory.m[kernel.K_HOLDS] = 0
+
+    def finish(self, ts: int) -> None:
+        """The trace is over: what is still held has no known end."""
+        if self.options.holds:
+            self.memory.m[kernel.R_TS] = ts
+            for t in range(int(self.memory.m[kernel.K_TASKS])):
+                kernel.forget(self.memory.m, t)
+                self._drain()
+
+    def classes(self) -> list[LockClass]:
+        """All classes seen, by number."""
+        words = self.texts.all()
+        return [_lock_class(i, row, words) for i, row in enumerate(self._classes().tolist())]
+
+    def _classes(self) -> NDArray[np.int64]:
+        return self.memory.region("classes")[: int(self.memory.m[kernel.K_CLASSES])]
+
+    def statistics(self) -> dict[str, NDArray[np.int64]]:
+        """Per class, by number: acquisitions, reads, trylocks, contended, waits and holds (sums and maxima, ns)."""
+        c = self._classes()
+        names = ("acquired", "reads", "trylocks", "contended", "wait_ns", "wait_max_ns", "hold_ns", "hold_max_ns", "holds")
+        return {name: c[:, kernel.C_COUNT + i] for i, name in enumerate(names)}
+
+    def chains(self) -> Chains:
+        """The distinct chains, in the order in which they were first seen."""
+        m = self.memory
+        c = m.region("chains")[: int(m.m[kernel.K_CHAINS])]
+        start = np.concatenate((c[:, 0], [int(m.m[kernel.K_ROWS])])).astype(np.int64)
+        rows = m.region("rows")[: start[-1]]
+        return Chains(start, rows, c[:, 1].copy(), c[:, 2].astype(np.int32), c[:, 3].astype(np.int32),
+                      c[:, 4].astype(np.int32), c[:, 5].astype(np.int32), c[:, 6].astype(bool))  # fmt: skip
+
+    def oddities(self) -> list[Oddity]:
+        """What the walk met that no chain shows."""
+        found = []
+        rows = self.memory.region("odd_rows")
+        for row in self.memory.region("odd")[: int(self.memory.m[kernel.K_ODD])].tolist():
+            held = tuple(Entry(*e) for e in rows[row[9] : row[9] + row[13]].tolist())
+            found.append(Oddity(_WHAT[row[0]], row[1], row[2], row[3], row[4], row[5], row[6], row[7], row[8], held, row[10],
+                                row[11], row[12]))  # fmt: skip
+        return found
+
+    def counter(self, which: int) -> int:
+        """One of the kernel's K_ counters."""
+        return int(self.memory.m[which])
+
+
+def _set_options(m: NDArray[np.int64], o: WalkOptions) -> None:
+    m[kernel.O_DETAILED], m[kernel.O_WINDOW], m[kernel.O_SOFTIRQ], m[kernel.O_RT] = o.detailed, -1, o.fake_softirq, o.rt
+    m[kernel.O_NOVALIDATE], m[kernel.O_FLAGS], m[kernel.O_HOLDS] = _signed(o.no_validate), o.flags_say_irqs, o.holds
+    m[kernel.O_RECURSIVE], m[kernel.O_HASHED], m[kernel.O_JUDGE] = o.recursive_reads, o.hashed, o.judged
+    m[kernel.O_HELD] = o.held
+
+
+def _signed(value: int) -> int:
+    return value - (1 << 64) if value >> 63 else value
+
+
+_RECURSIVE = ("rcu", "srcu", "seqcount", "map")
+_SPINS = ("spinlock", "raw_spinlock", "rwlock")
+
+
+def _name_row(name: str, srcu_checked: bool) -> tuple[int, int, int, int, int]:
+    kind, role = kind_of(name), role_of(name)
+    read = kernel.READ_RECURSIVE if kind in _RECURSIVE else kernel.READ_RWLOCK if kind == "rwlock" else kernel.READ_PLAIN
+    check = int(not (name.startswith("rcu_") or (kind == "srcu" and not srcu_checked)))
+    run_queue = int(name in ("&rq->__lock", "&rq->lock"))  # renamed in 5.13
+    return int(role), read, check, int(kind in _SPINS), run_queue
+
+
+def _function_row(name: str, numbers: dict[str, int]) -> tuple[int, int]:
+    """What a probed function does with its lock (see ``kernels.walk.function_row``), and the number of its return event."""
+    plain = name.removesuffix("_entry")
+    if plain == name or "unlock" in plain:
+        return 0, -1
+    how = 2 if "read" in plain else 1
+    if "trylock" in plain:
+        how |= 4
+    elif "killable" in plain or "interruptible" in plain:
+        how |= 8
+    return how, numbers.get(plain, -1)
+
+
+def _lock_class(index: int, row: list[int], words: list[str]) -> LockClass:
+    name, key, subclass, keyed, inner, outer, lock_type = row[:7]
+    if keyed == 2:  # a lock known by its address alone
+        text = f"lock {key & (1 << 64) - 1:#x}"
+        return LockClass(index, text, key, 0, False, 0, 0, "", 0)
+    text = words[name] or "(null)"
+    return LockClass(index, text, key, subclass, bool(keyed), inner, outer, kind_of(text), lock_type)
+
+
+WALKED_OPS = frozenset({Op.ACQUIRE, Op.DETAIL, Op.ACQUIRED, Op.CONTENDED, Op.RELEASE, Op.INIT, Op.FN_ENTRY, Op.FN_RETURN,
+                        Op.FN_UNLOCK, Op.SWITCH, Op.SYS_EXIT, Op.TASK_EXIT, Op.IRQS_ON, Op.FREE})  # fmt: skip
