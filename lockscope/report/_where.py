@@ -9,19 +9,29 @@ from lockscope.units import seconds
 
 # trace-cmd prints these clocks as plain counts, without a point (trace-cmd 3.1; tsc2nsec converts some of them).
 _COUNTING_CLOCKS = ("x86-tsc", "ppc-tb", "counter", "uptime")
+_PACKED = ((".gz", "gzip", "z"), (".xz", "xz", "xz"), (".zst", "zstd", "zstd"))  # suffix, name, prefix of cat and grep
 
 
 def locate(trace: TraceSummary, witness: Witness) -> str | None:
     """A shell command that prints the witness and its neighbours; None where the trace was a pipe."""
     if trace.path in ("", "-"):
         return None
-    path, kind = shlex.quote(trace.path), trace.format.lower()
-    if kind.startswith("perf.data"):
-        span = f"{seconds(max(witness.ts_ns - 1000, 0))},{seconds(witness.ts_ns + 1000)}"
-        return f"perf script --ns --time {span} -C {witness.cpu} -i {path}"
-    if kind.startswith("trace.dat"):
-        return f"trace-cmd report -t --cpu {witness.cpu} -i {path} | grep {_pattern(trace, witness)}"
-    return f"{_grep(trace)} {_microseconds(witness)} {path}"
+    kind = trace.format.lower()
+    if kind.startswith(("trace.dat", "perf.data")):
+        unpack, path = _unpacked(trace.path)
+        show = _perf if kind.startswith("perf.data") else _trace_cmd
+        return unpack + show(trace, witness, path)
+    # Text has six digits or nine; without the colon both match.
+    return f"{_grep(trace)} -F -C3 {seconds(witness.ts_ns)[:-3]} {shlex.quote(trace.path)}"
+
+
+def _perf(_: TraceSummary, witness: Witness, path: str) -> str:
+    span = f"{seconds(max(witness.ts_ns - 1000, 0))},{seconds(witness.ts_ns + 1000)}"
+    return f"perf script --ns --time {span} -C {witness.cpu} -i {path}"
+
+
+def _trace_cmd(trace: TraceSummary, witness: Witness, path: str) -> str:
+    return f"trace-cmd report -t --cpu {witness.cpu} -i {path} | grep {_pattern(trace, witness)}"
 
 
 def _pattern(trace: TraceSummary, witness: Witness) -> str:
@@ -32,13 +42,17 @@ def _pattern(trace: TraceSummary, witness: Witness) -> str:
     return f"-E -C3 '(^|[^0-9]){whole}\\.?{rest}:'" if whole != "0" else f"-E -C3 '[^0-9](0\\.)?0*{rest.lstrip('0')}:'"
 
 
-def _microseconds(witness: Witness) -> str:
-    # Text has six digits or nine; without the colon both match.
-    return f"-F -C3 {seconds(witness.ts_ns)[:-3]}"
+def _unpacked(path: str) -> tuple[str, str]:
+    """The command that unpacks a file which its tool cannot read packed, and the name to read; both quoted."""
+    for suffix, _, prefix in _PACKED:
+        if path.endswith(suffix):
+            name = shlex.quote(path.rpartition("/")[2].removesuffix(suffix))
+            return f"{prefix}cat {shlex.quote(path)} > {name}; ", name
+    return "", shlex.quote(path)
 
 
 def _grep(trace: TraceSummary) -> str:
-    for suffix, name, command in ((".gz", "gzip", "zgrep"), (".xz", "xz", "xzgrep"), (".zst", "zstd", "zstdgrep")):
+    for suffix, name, prefix in _PACKED:
         if trace.path.endswith(suffix) or f"({name})" in trace.format:
-            return command
+            return f"{prefix}grep"
     return "grep"

@@ -26,6 +26,8 @@ EARLY = Witness(756_141_102, 0, 94, "t", "lock_release")
         ({"format": "perf script text", "path": "s.txt.gz"}, HERE, "zgrep -F -C3 11.136744 s.txt.gz"),
         ({"format": "trace-cmd report text", "path": "s.zst"}, HERE, "zstdgrep -F -C3 11.136744 s.zst"),
         ({"format": "perf.data"}, HERE, "perf script --ns --time 11.136743291,11.136745291 -C 1 -i 'a b.dat'"),
+        ({"format": "perf.data", "path": "d/p.data.xz"}, HERE,
+         "xzcat d/p.data.xz > p.data; perf script --ns --time 11.136743291,11.136745291 -C 1 -i p.data"),
         ({"path": "-"}, HERE, None),
     ],
 )  # fmt: skip
