@@ -195,6 +195,6 @@ def wait_of(kind: str, rt: bool = False) -> tuple[int, int]:  # noqa: ARG001
 def sleeps(kind: str, rt: bool = False) -> bool:
     """Whether a task may be switched out while it waits for or holds such a lock.
 
-    On PREEMPT_RT ``spinlock_t``, ``rwlock_t``, ``local_lock_t`` are sleeping locks (Documentation/locking/locktypes.rst).
+    On PREEMPT_RT ``spinlock_t``, ``rwlock_t`` and ``local_lock_t`` sleep (Documentation/locking/locktypes.rst).
     """
     return kind in ("mutex", "rwsem", "percpu_rwsem", "srcu") or (rt and kind in ("spinlock", "rwlock", "local_lock"))

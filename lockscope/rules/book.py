@@ -133,7 +133,7 @@ class Flow(Rule):
     ``loss``: "W" writable to read-only, "M" MMU-writable cleared, "zap" present to non-present, "A", "D", "RWX" (made
     non-present for access tracking). ``window``, where the flush is due:
     "mmu_lock" before that section ends or yields; "slots_lock" before it is released; "ioctl" before the ioctl returns;
-    "work" before a kernel thread's work item ends; "before" the event itself; "deferred" to the next flush; "none" owed.
+    "before" the event; "around" it: before, or after within the mmu_lock section; "deferred" to the next flush; "none".
     ``ioctls``: request numbers that mark the flow; ``evidence``: events that do.
     """
 

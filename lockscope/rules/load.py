@@ -1,0 +1,141 @@
+"""Rulebooks from TOML: the ones that come with lockscope, and a user's own (``lockscope/rules/drafts.py``: the form).
+
+Which book a kernel gets is said by the books' own ``from`` and ``to``.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from lockscope.errors import RuleError, UsageError
+from lockscope.kvm import locks, versions
+from lockscope.kvm.versions import KernelVersion
+from lockscope.rules import schema
+from lockscope.rules.book import LeafRule, Rule, Rulebook, Scope, When
+from lockscope.rules.drafts import Draft, Entry, draft
+
+DEFAULT = "kvm-6.12"  # for traces that name no kernel: the newest rules, as new kernels are what people record
+_LARGEST = 1 << 20  # bytes of a rules file; ours have some 20 KiB
+
+
+@lru_cache(maxsize=1)
+def _names() -> tuple[str, ...]:
+    found = [p.name.removesuffix(".toml") for p in resources.files(__package__).iterdir() if p.name.endswith(".toml")]
+    return tuple(sorted(found, key=lambda name: [int(part) for part in re.findall(r"\d+", name)]))
+
+
+def names() -> list[str]:
+    """The books that come with lockscope, oldest kernels first."""
+    return list(_names())
+
+
+@lru_cache(maxsize=32)
+def load(name: str) -> Rulebook:
+    """A book of ours, with all its rules, also those that hold for some of its kernels only.
+
+    Raises ``UsageError`` for a name that is not one of ``names()``.
+    """
+    return _book(_ours(name))
+
+
+def load_file(path: str | Path) -> Rulebook:
+    """A user's book. Raises ``RuleError`` with file and line of a mistake in it, ``UsageError`` if it can't be read."""
+    try:
+        with Path(path).open("rb") as stream:
+            data = stream.read(_LARGEST + 1)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = getattr(error, "strerror", None) or str(error)
+        msg = f"{path}: cannot read the rules: {reason}"
+        raise UsageError(msg) from None
+    if len(data) > _LARGEST:
+        raise RuleError(path, 1, "a rules file has at most 1 MiB")
+    return _book(_extended(draft(path, data, default_name=Path(path).stem)))
+
+
+def choose(kernel: str | None, spec: str = "auto") -> tuple[Rulebook, str]:
+    """The rules for a trace whose kernel's release is ``kernel``, and how they were found.
+
+    ``spec``: "auto", a book's name, a kernel version, or a TOML file. How: "auto" by the trace's kernel; "default"
+    where that is not known (``DEFAULT`` is taken); "user" by ``spec``. Rules that depend on a stable level which the
+    release does not show are left out. Raises ``UsageError`` and ``RuleError``.
+    """
+    version = versions.parse(kernel)
+    if spec == "auto":
+        book = for_series(version.series) if version else load(DEFAULT)
+        return book.for_kernel(version or _first(book)), "auto" if version else "default"
+    book, named = find(spec)
+    return book.for_kernel(named or version or _first(book)), "user"
+
+
+def find(spec: str) -> tuple[Rulebook, KernelVersion | None]:
+    """The whole book that a person means by its name, a kernel version or a file; and that version, if it was one.
+
+    Raises ``UsageError`` and ``RuleError``.
+    """
+    if spec in _names():
+        return load(spec), None
+    is_file = spec.endswith(".toml") or "/" in spec
+    named = versions.parse(spec) if not is_file and re.match(r"v?\d+\.\d", spec) else None
+    if named:
+        return for_series(named.series), named
+    if is_file:
+        return load_file(spec), None
+    msg = f"no rulebook {spec!r}: there are {', '.join(_names())}; or give a kernel version or a .toml file"
+    raise UsageError(msg)
+
+
+def for_series(series: tuple[int, int]) -> Rulebook:
+    """The book for a kernel series; the newest for later kernels, the oldest for earlier ones."""
+    books = [load(name) for name in _names()]
+    return next((book for book in reversed(books) if (book.kernels[0] or (0, 0)) <= series), books[0])
+
+
+def _first(book: Rulebook) -> KernelVersion | None:
+    """A kernel of which only the series is known: the first (or only known) one of the book."""
+    series = book.kernels[0] or book.kernels[1]
+    return KernelVersion(*series) if series else None
+
+
+@lru_cache(maxsize=32)
+def _ours(name: str) -> Draft:
+    if name not in _names():
+        msg = f"no rulebook {name!r}: there are {', '.join(_names())}"
+        raise UsageError(msg)
+    file = resources.files(__package__).joinpath(f"{name}.toml")
+    return _extended(draft(f"{name}.toml", file.read_bytes(), default_name=name))
+
+
+def _extended(own: Draft) -> Draft:
+    parent = own.header.get("extends")
+    if parent is None:
+        return own
+    if parent not in _names():
+        raise RuleError(own.path, own.lines["extends"], f"extends: one of {', '.join(_names())}, not {parent!r}")
+    return own.over(_ours(parent))
+
+
+def _book(of: Draft) -> Rulebook:
+    notifier = tuple(of.header.get("notifier", ()))
+    made: dict[str, Any] = {
+        kind.field: tuple(_rule(name, entry, notifier) for entry in of.entries[name].values())
+        for name, kind in schema.KINDS.items()
+    }
+    head = {key: of.header.get(key, "") for key in ("name", "title", "document", "version")}
+    return Rulebook(**head, kernels=(of.header.get("from"), of.header.get("to")), **made)
+
+
+def _rule(kind: str, entry: Entry, notifier: tuple[str, ...]) -> Rule:
+    values = dict(entry.values)
+    origin = entry.document + (f" ({entry.version})" if entry.version else "")
+    values["source"] = f"{origin}, {values['source']}" if origin else values["source"]
+    values["when"] = When(**{key: values.pop(key) for key in ("since", "until", "stable") if key in values})
+    notifiers = values.pop("notifiers", None)
+    if "scope" not in values:
+        named = [values[key] for key in ("outer", "inner", "lock", "srcu") if isinstance(values.get(key), str)]
+        values["scope"] = Scope.VM if all(locks.per_vm(name) for name in named) else Scope.GLOBAL
+    rule = schema.KINDS[kind].record(**values)
+    return schema.with_notifiers(rule, notifiers, notifier) if isinstance(rule, LeafRule) else rule
