@@ -1,0 +1,69 @@
+"""Whether the evidence for a lock check is there: what was recorded, what was lost, and what the events leave out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lockscope.checks._base import Grounds
+from lockscope.findings import Status
+from lockscope.kvm.versions import parse
+from lockscope.reconstruct.evidence import Evidence
+
+_LOCKS = "no lock events were recorded: lockscope record -- COMMAND, on a kernel with CONFIG_PROVE_LOCKING"
+
+
+@dataclass(frozen=True, slots=True)
+class LockGrounds:
+    """What a check on locks rests on.
+
+    ``classes``: exact classes, read kinds, nest locks. ``waits``: wait types. ``irqs``: irq flags of the events.
+    ``balance``: that no task's acquisition or release is missing. ``events``: one of these must be there (names without
+    system), or ``hint`` says how to record them.
+    """
+
+    classes: bool = False
+    waits: bool = False
+    irqs: bool = False
+    balance: bool = False
+    events: tuple[str, ...] = ()
+    hint: str = ""
+
+    def __call__(self, evidence: Evidence) -> Grounds:
+        """The grounds of one trace."""
+        if not (evidence.plain or evidence.detailed or len(evidence.chains)):
+            return Grounds(Status.SKIPPED, _LOCKS)
+        if self.events and not recorded(evidence, *self.events):
+            return Grounds(Status.SKIPPED, self.hint)
+        reasons = list(self._doubts(evidence))
+        return Grounds(Status.PARTIAL, "; ".join(reasons)) if reasons else Grounds()
+
+    def _doubts(self, evidence: Evidence) -> Iterator[str]:
+        if evidence.lost != 0:
+            yield "events were lost (LS901)"
+        if self.balance and evidence.filtered:
+            yield "the recording leaves out other tasks' events and some of its own around sched_switch (no PID filter)"
+        if not evidence.detailed and not evidence.plain:
+            yield "no lockdep: only the locks whose functions were probed, by address"
+        elif not evidence.detailed:
+            missing = ["read kind, subclass and nest lock" if self.classes else "", "wait types" if self.waits else ""]
+            if any(missing):
+                what = " and ".join(m for m in missing if m)
+                yield f"{what} inferred from names (record lockscope:lockdep_acquire, see lockscope probes)"
+        if self.irqs:
+            yield from _irq_doubts(evidence)
+
+
+def _irq_doubts(evidence: Evidence) -> Iterator[str]:
+    kernel = parse(evidence.info.kernel)
+    if kernel is None:
+        return
+    if kernel.before(5, 10):
+        yield "before 5.10 lock events always say that irqs are off"
+    if kernel.before(6, 1):
+        yield "before 6.1 no event says whether softirqs were off"
+
+
+def recorded(evidence: Evidence, *names: str) -> bool:
+    """Whether any of these events, by name without its system, was recorded."""
+    return any(full.rpartition(":")[2] in names and number for full, number in evidence.recorded.items())

@@ -1,0 +1,60 @@
+"""Findings that an oddity of the walk is by itself: what was met at one event, told once for each class and window."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from lockscope.checks._story import Teller, merged
+from lockscope.findings import Confidence, Finding, Severity, Witness
+from lockscope.reconstruct.chains import Oddity
+from lockscope.reconstruct.evidence import Evidence
+
+
+class OddFinding:
+    """How the oddities of a check become findings; ``event`` is the name of the event they were met at."""
+
+    def __init__(self, code: str, name: str, title: str) -> None:
+        self.code, self.name, self.title = code, name, title
+
+    def make(
+        self,
+        teller: Teller,
+        odd: Oddity,
+        *,
+        classes: tuple[str, ...],
+        message: str,
+        confidence: Confidence,
+        witnesses: tuple[Witness, ...],
+        opening: tuple[str, ...],
+        flow: str = "",
+        title: str = "",
+    ) -> Finding:
+        """A finding; the locks held end its story."""
+        return Finding(
+            code=self.code,
+            name=self.name,
+            severity=Severity.ERROR,
+            confidence=confidence,
+            title=title or self.title,
+            message=message,
+            classes=classes,
+            count=odd.count,
+            witnesses=witnesses,
+            story=(*opening, "", *teller.held_lines(odd.held, odd.pid, odd.window)),
+            flow=flow,
+            window=teller.evidence.window(odd.window),
+        )
+
+
+def balance_confidence(evidence: Evidence) -> Confidence:
+    """Certain where no event of a task can be missing."""
+    return Confidence.CERTAIN if evidence.lost == 0 and not evidence.filtered else Confidence.LIKELY
+
+
+def judge_oddities(
+    evidence: Evidence, what: tuple[str, ...], tell: Callable[[Teller, Oddity], Finding | None]
+) -> Iterator[Finding]:
+    """Findings for all oddities of these kinds."""
+    teller = Teller(evidence)
+    found = (tell(teller, odd) for odd in evidence.oddities if odd.what in what)
+    yield from merged(f for f in found if f is not None)

@@ -1,0 +1,149 @@
+"""LS101 circular-lock-dependency: a ring of locks, each taken while the one before it was held.
+
+What it finds
+-------------
+Somewhere B was taken while A was held, and somewhere else A while B was held; or A, B, C in a ring of any length. The
+places need not have met in this run: once is enough, anywhere, in any task. Read sides count as lockdep counts them:
+a recursive reader gets past a lock that others hold shared, so a ring with such a step is none; a trylock cannot wait,
+so nothing waits at it, but what is taken under it does.
+
+Every edge of the graph that lies on a ring is looked at, once. Rings that share the edge that looks wrong are one
+finding, told by the shortest. If one lock is held over every side, taken inside what is judged, the ring cannot happen:
+that is reported as information, where lockdep itself cries wolf.
+
+Confidence: certain, when the sides were different tasks and each waited for the very instance that the next one held;
+likely, when different tasks took the same classes; possible, when one task did all of it.
+
+Why it is a bug
+---------------
+Let each side take its first lock. Now each waits for a lock that another one holds, and none will ever give it up.
+On two CPUs this needs no more than bad luck.
+
+What it looks like
+------------------
+Two tasks take one VM's locks in opposite orders:
+
+```firing
+     qemu-100     [000] .....     1.000001: lock_acquire: 0xffff888100000100 &kvm->lock
+     qemu-100     [000] .....     1.000002: lock_acquire: 0xffff888100000200 &kvm->slots_lock
+     qemu-100     [000] .....     1.000003: lock_release: 0xffff888100000200 &kvm->slots_lock
+     qemu-100     [000] .....     1.000004: lock_release: 0xffff888100000100 &kvm->lock
+     qemu-101     [001] .....     1.000005: lock_acquire: 0xffff888100000200 &kvm->slots_lock
+     qemu-101     [001] .....     1.000006: lock_acquire: 0xffff888100000100 &kvm->lock
+     qemu-101     [001] .....     1.000007: lock_release: 0xffff888100000100 &kvm->lock
+     qemu-101     [001] .....     1.000008: lock_release: 0xffff888100000200 &kvm->slots_lock
+```
+
+The second task only tries, and would go away empty-handed:
+
+```quiet
+     qemu-100     [000] .....     1.000001: lock_acquire: 0xffff888100000100 &kvm->lock
+     qemu-100     [000] .....     1.000002: lock_acquire: 0xffff888100000200 &kvm->slots_lock
+     qemu-100     [000] .....     1.000003: lock_release: 0xffff888100000200 &kvm->slots_lock
+     qemu-100     [000] .....     1.000004: lock_release: 0xffff888100000100 &kvm->lock
+     qemu-101     [001] .....     1.000005: lock_acquire: 0xffff888100000200 &kvm->slots_lock
+     qemu-101     [001] .....     1.000006: lock_acquire: 0xffff888100000100 try &kvm->lock
+     qemu-101     [001] .....     1.000007: lock_release: 0xffff888100000100 &kvm->lock
+     qemu-101     [001] .....     1.000008: lock_release: 0xffff888100000200 &kvm->slots_lock
+```
+
+What it cannot see
+------------------
+Orders that this run did not take, and locks lockdep does not know (bit spinlocks, completions without annotation).
+Without lockscope:lockdep_acquire one name can stand for several classes and subclasses; a ring is then reported only
+through the same instances, or through KVM's own locks. What orders the sides other than by locks is not recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lockscope.checks._base import check
+from lockscope.checks._grounds import LockGrounds
+from lockscope.checks._story import Teller, lock_word, merged, ring_scenario, times
+from lockscope.findings import Finding, Severity
+from lockscope.reconstruct.evidence import Evidence
+from lockscope.reconstruct.graph import chain_at
+from lockscope.reconstruct.graph_cycles import Ring, rings
+from lockscope.reconstruct.graph_trust import Trust, trust
+
+_CODE, _NAME = "LS101", "circular-lock-dependency"
+
+
+@check(_CODE, _NAME, Severity.ERROR, LockGrounds(classes=True))
+def judge(evidence: Evidence) -> Iterator[Finding]:
+    """One finding for every edge that closes rings."""
+    teller = Teller(evidence)
+    graph = teller.graph
+
+    def forbidden(edge: int) -> bool:
+        of = graph.rows.node_class
+        held, taken = teller.name(int(of[graph.tail[edge]])), teller.name(int(of[graph.head[edge]]))
+        return evidence.rules.order_broken(held, taken) is not None
+
+    yield from merged(_finding(teller, ring) for ring in rings(graph, forbidden))
+
+
+def _names(teller: Teller, edges: tuple[int, ...]) -> list[int]:
+    return [int(teller.graph.rows.node_class[teller.graph.tail[e]]) for e in edges]
+
+
+def _finding(teller: Teller, ring: Ring) -> Finding:
+    evidence, graph = teller.evidence, teller.graph
+    belief = trust(evidence, graph, ring.edges)
+    classes = _names(teller, ring.edges)
+    labels = [evidence.label(c) for c in classes]
+    chain, _ = chain_at(evidence, graph.rows, belief.sides[0])
+    guarded = belief.guard >= 0
+    message = f"{labels[1]} is taken under {labels[0]}, and {labels[0]} under {labels[-1]}: {belief.why}."
+    kinds = [f"{evidence.classes[c].subclass}{graph.kind_name(e)}" for c, e in zip(classes, ring.edges, strict=True)]
+    return Finding(
+        code=_CODE,
+        name=_NAME,
+        severity=Severity.INFO if guarded else Severity.ERROR,
+        confidence=belief.confidence,
+        title="possible circular locking dependency detected" + (", but a guard lock forbids it" if guarded else ""),
+        message=message,
+        classes=tuple(teller.name(c) for c in classes),
+        count=sum(int(graph.count[e]) for e in ring.edges),
+        witnesses=tuple(w for row in belief.sides for w in teller.witnesses(row)),
+        story=tuple(_story(teller, ring, belief)),
+        flow=" ".join(kinds),
+        window=evidence.window(chain.window),
+        details={"also": [[evidence.label(c) for c in _names(teller, other)] for other in ring.also[:20]]},
+    )
+
+
+def _story(teller: Teller, ring: Ring, belief: Trust) -> Iterator[str]:
+    evidence, graph = teller.evidence, teller.graph
+    chains = [chain_at(evidence, graph.rows, row) for row in belief.sides]
+    chain, place = chains[0]
+    yield from teller.attempt(chain, chain.held[place])
+    yield ""
+    yield "which lock already depends on the new lock."
+    yield ""
+    yield "the existing dependency chain (in reverse order) is:"
+    for number in range(len(belief.sides) - 1, -1, -1):
+        yield ""
+        yield from teller.dependency(number, belief.sides[number])
+    yield ""
+    yield "other info that might help us debug this:"
+    yield ""
+    if len(belief.sides) > 2:
+        yield "Chain exists of:"
+        names = [evidence.label(c) for c in _names(teller, ring.edges)]
+        yield "  " + " --> ".join((*names, names[0]))
+        yield ""
+    calls = [(c.held[at], c.next) for c, at in chains]
+    yield from ring_scenario(
+        [(f"{lock_word(h)}({evidence.label(h.cls)});", f"{lock_word(n)}({evidence.label(n.cls)});") for h, n in calls]
+    )
+    yield ""
+    yield f"how far to trust it: {belief.confidence}: {belief.why}"
+    if belief.guard >= 0:
+        yield f"no two sides can be under way at once: all are under {evidence.label(belief.guard)}"
+    if ring.also:
+        yield f"the same edges close {times(len(ring.also))} more rings, the next one:"
+        yield "  " + " --> ".join(evidence.label(c) for c in _names(teller, ring.also[0]))
+    yield ""
+    yield from teller.held_lines(chain.held, chain.pid, chain.window)

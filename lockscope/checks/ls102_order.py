@@ -1,0 +1,54 @@
+"""LS102 documented-order: two locks taken against the order that the kernel's documentation lays down.
+
+What it finds
+-------------
+The rulebook of the trace's kernel says that A is taken outside B; the trace has A being waited for while B is held, at
+any depth, in the same irq context. Rules that speak of one VM's locks are judged for each VM by itself. A trylock is
+no breach, it cannot wait. Rules about SRCU are LS204.
+
+Confidence: certain, when both locks are known to be of one VM, or are global; likely, when the VM is not known.
+
+Why it is a bug
+---------------
+The documented order is what every other place in the kernel relies on. The first of them to meet this one head-on
+deadlocks, even if the trace does not have it.
+
+What it looks like
+------------------
+
+```firing
+     qemu-100     [000] .....     1.000001: lock_acquire: 0xffff888100000200 &kvm->slots_lock
+     qemu-100     [000] .....     1.000002: lock_acquire: 0xffff888100000100 &kvm->lock
+     qemu-100     [000] .....     1.000003: lock_release: 0xffff888100000100 &kvm->lock
+     qemu-100     [000] .....     1.000004: lock_release: 0xffff888100000200 &kvm->slots_lock
+```
+
+```quiet
+     qemu-100     [000] .....     1.000001: lock_acquire: 0xffff888100000100 &kvm->lock
+     qemu-100     [000] .....     1.000002: lock_acquire: 0xffff888100000200 &kvm->slots_lock
+     qemu-100     [000] .....     1.000003: lock_release: 0xffff888100000200 &kvm->slots_lock
+     qemu-100     [000] .....     1.000004: lock_release: 0xffff888100000100 &kvm->lock
+```
+
+What it cannot see
+------------------
+Orders that nobody wrote down, which is what LS101 is for, and locks without a name (a kernel without lockdep).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lockscope.checks._base import check
+from lockscope.checks._grounds import LockGrounds
+from lockscope.checks._pairs import judge_pairs
+from lockscope.findings import Finding, Severity
+from lockscope.reconstruct.evidence import Evidence
+
+_WORDS = ("locks taken against the documented order", "{taken} is taken inside {held}; it belongs outside.")
+
+
+@check("LS102", "documented-order", Severity.ERROR, LockGrounds())
+def judge(evidence: Evidence) -> Iterator[Finding]:
+    """One finding for every rule and pair of classes."""
+    yield from judge_pairs(evidence, ("LS102", "documented-order"), evidence.rules.order_broken, _WORDS)

@@ -1,0 +1,191 @@
+"""LS104 recursive-locking: the same lock, or one of the same class, taken again where that can deadlock.
+
+What it finds
+-------------
+A task that holds a lock asks for it again, or for another lock of the same class (key and subclass). Not counted, as in
+lockdep: a trylock; a recursive reader of what is held for reading; a lock taken under a nest lock that is held further
+out. A nest lock that is named but not held is reported too, and so is a ww_mutex context that was told to back off
+(-EDEADLK) and took another lock instead of waiting for the one it lost.
+
+Confidence: certain, when it is the very same lock; likely, when it is another one of the class.
+
+Why it is a bug
+---------------
+The task waits for itself. Two locks of one class are no better unless something says in which order they are taken:
+another task takes them the other way round. A reader that is not recursive waits for a writer who waits for it.
+
+What it looks like
+------------------
+
+```firing
+     qemu-100     [000] .....     1.000001: lock_acquire: 0xffff888100000100 &kvm->lock
+     qemu-100     [000] .....     1.000002: lock_acquire: 0xffff888100000200 &vcpu->mutex
+     qemu-100     [000] .....     1.000003: lock_acquire: 0xffff888100000100 &kvm->lock
+```
+
+A recursive reader, an SRCU read section inside another one:
+
+```quiet
+     qemu-100     [000] .....     1.000001: lock_acquire: 0xffff888100000300 read &kvm->srcu
+     qemu-100     [000] .....     1.000002: lock_acquire: 0xffff888100000300 read &kvm->srcu
+     qemu-100     [000] .....     1.000003: lock_release: 0xffff888100000300 &kvm->srcu
+     qemu-100     [000] .....     1.000004: lock_release: 0xffff888100000300 &kvm->srcu
+```
+
+What it cannot see
+------------------
+Without lockscope:lockdep_acquire neither subclass nor nest lock are known: two locks of one name are then mentioned as
+information, not reported, and not at all where the kernel is known to nest them. Comparison functions
+(lock_set_cmp_fn) are never in a trace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lockscope.checks._base import check
+from lockscope.checks._grounds import LockGrounds
+from lockscope.checks._story import Teller, address, lock_word, merged, self_scenario
+from lockscope.findings import Confidence, Finding, Severity
+from lockscope.reconstruct.chains import Chain, Entry, Oddity
+from lockscope.reconstruct.evidence import Evidence
+from lockscope.reconstruct.graph import chain_at
+from lockscope.reconstruct.graph_rows import CLS
+from lockscope.reconstruct.nesting import known_nestings
+
+_CODE, _NAME = "LS104", "recursive-locking"
+
+
+@check(_CODE, _NAME, Severity.ERROR, LockGrounds(classes=True, balance=True))
+def judge(evidence: Evidence) -> Iterator[Finding]:
+    """Recursions, nestings nobody vouches for, and broken promises of nesting."""
+    teller = Teller(evidence)
+    found = list(_recursions(teller))
+    found += _doubtful(teller)
+    found += _unnested(teller)
+    found += (_wounded(teller, odd) for odd in evidence.oddities if odd.what == "ww-order")
+    yield from merged(found)
+
+
+def _recursions(teller: Teller) -> Iterator[Finding]:
+    for row in teller.graph.recursions.tolist():
+        chain, place = chain_at(teller.evidence, teller.graph.rows, row)
+        yield _finding(teller, chain, chain.held[place], _confidence(chain, chain.held[place]), Severity.ERROR)
+
+
+def _confidence(chain: Chain, held: Entry) -> Confidence:
+    same = held.lock == chain.next.lock and not (held.read and chain.next.read)
+    return Confidence.CERTAIN if same and chain.whole else Confidence.LIKELY
+
+
+def _doubtful(teller: Teller) -> Iterator[Finding]:
+    nestings = known_nestings()
+    rows = teller.graph.doubtful
+    for row in rows.tolist():
+        if teller.name(int(teller.graph.rows.entry[row, CLS])) not in nestings:
+            chain, place = chain_at(teller.evidence, teller.graph.rows, row)
+            yield _finding(teller, chain, chain.held[place], Confidence.POSSIBLE, Severity.INFO)
+
+
+def _unnested(teller: Teller) -> Iterator[Finding]:
+    evidence = teller.evidence
+    for index in teller.graph.unnested.tolist():
+        chain = evidence.chains[index]
+        if not chain.whole:
+            continue
+        name = teller.name(chain.next.cls)
+        yield Finding(
+            code=_CODE,
+            name=_NAME,
+            severity=Severity.ERROR,
+            confidence=Confidence.LIKELY,
+            title="Nested lock was not taken",
+            message=f"{name} is taken as nested under the lock at {address(chain.next.nest)}, which is not held.",
+            classes=(name,),
+            count=chain.count,
+            witnesses=(evidence.witness(chain.next, chain.cpu, chain.pid, note=f"takes {name}"),),
+            story=tuple(_unnested_story(teller, chain)),
+            flow=f"nest {chain.next.read}",
+            window=evidence.window(chain.window),
+        )
+
+
+def _unnested_story(teller: Teller, chain: Chain) -> Iterator[str]:
+    yield from teller.attempt(chain, None)
+    yield ""
+    yield "but this task is not holding:"
+    yield address(chain.next.nest)
+    yield ""
+    yield from teller.held_lines(chain.held, chain.pid, chain.window)
+
+
+def _finding(teller: Teller, chain: Chain, held: Entry, confidence: Confidence, severity: Severity) -> Finding:
+    evidence = teller.evidence
+    name = teller.name(chain.next.cls)
+    same = held.lock == chain.next.lock
+    if severity is Severity.INFO:
+        title = "two locks of one name nested"
+        message = f"A second {name} is taken under the first; the events do not say whether its subclass allows that."
+    else:
+        title = "possible recursive locking detected"
+        what = "the same lock" if same else "another lock of the same class"
+        message = f"{evidence.label(chain.next.cls)} is taken while the task holds {what}."
+    return Finding(
+        code=_CODE,
+        name=_NAME,
+        severity=severity,
+        confidence=confidence,
+        title=title,
+        message=message,
+        classes=(name,),
+        count=chain.count,
+        witnesses=(
+            evidence.witness(held, chain.cpu, chain.pid, note=f"takes {name} at {address(held.lock)}"),
+            evidence.witness(chain.next, chain.cpu, chain.pid, note=f"again takes it at {address(chain.next.lock)}"),
+        ),
+        story=tuple(_story(teller, chain, held)),
+        flow=f"{held.read}{chain.next.read} {evidence.classes[chain.next.cls].subclass}",
+        window=evidence.window(chain.window),
+    )
+
+
+def _story(teller: Teller, chain: Chain, held: Entry) -> Iterator[str]:
+    label = teller.evidence.label(chain.next.cls)
+    yield from teller.attempt(chain, held)
+    yield ""
+    yield "other info that might help us debug this:"
+    yield from self_scenario(f"{lock_word(held)}({label})", f"{lock_word(chain.next)}({label})")
+    yield ""
+    yield " May be due to missing lock nesting notation"
+    yield ""
+    yield from teller.held_lines(chain.held, chain.pid, chain.window)
+
+
+def _wounded(teller: Teller, odd: Oddity) -> Finding:
+    evidence = teller.evidence
+    name = teller.name(odd.cls)
+    still = ", ".join(evidence.label(e.cls) for e in odd.held)
+    message = f"A ww_mutex context that was told to back off (-EDEADLK) takes {name}" + (
+        f" while it still holds {still}." if odd.held else " instead of the lock it lost."
+    )
+    return Finding(
+        code=_CODE,
+        name=_NAME,
+        severity=Severity.ERROR,
+        confidence=Confidence.CERTAIN,
+        title="ww_mutex taken out of order after -EDEADLK",
+        message=message,
+        classes=(name,),
+        count=odd.count,
+        witnesses=(teller.odd_witness(odd, "lock_acquire", f"takes {name} at {address(odd.lock)}"),),
+        story=(
+            f"{teller.task(odd.pid)} is trying to acquire lock: {teller.moment(odd.ts_ns, odd.cpu)}",
+            f"{address(odd.lock)} {teller.class_text(odd.cls, odd.window)}",
+            "",
+            "but its context was wounded: it must drop all its locks, then wait for the one it lost.",
+            "",
+            *teller.held_lines(odd.held, odd.pid, odd.window),
+        ),
+        flow="ww holding" if odd.held else "ww other",
+        window=evidence.window(odd.window),
+    )

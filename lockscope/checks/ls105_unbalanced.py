@@ -1,0 +1,71 @@
+"""LS105 unbalanced-unlock: a lock released by a task that does not hold it.
+
+What it finds
+-------------
+A release with no acquisition before it, by a task all of whose locks are known: it was seen to hold nothing (on return
+to user space, or at the start of a judged window), and nothing was lost since.
+
+Why it is a bug
+---------------
+Released twice, or by somebody else, the lock is free while its owner still works under it. A mutex or rw_semaphore
+must be released by the task that took it.
+
+What it looks like
+------------------
+
+```firing
+     qemu-100     [000] .....     1.000001: sys_exit: NR 16 = 0
+     qemu-100     [000] .....     1.000002: lock_acquire: 0xffff888100000100 &kvm->lock
+     qemu-100     [000] .....     1.000003: lock_release: 0xffff888100000100 &kvm->lock
+     qemu-100     [000] .....     1.000004: lock_release: 0xffff888100000100 &kvm->lock
+```
+
+```quiet
+     qemu-100     [000] .....     1.000001: lock_release: 0xffff888100000100 &kvm->lock
+     qemu-100     [000] .....     1.000002: sys_exit: NR 16 = 0
+     qemu-100     [000] .....     1.000003: lock_acquire: 0xffff888100000100 &kvm->lock
+     qemu-100     [000] .....     1.000004: lock_release: 0xffff888100000100 &kvm->lock
+```
+
+What it cannot see
+------------------
+Anything in a task before its first return to user space: the lock may have been taken before the recording began.
+Kernel threads never return there, so their balance is only judged inside windows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lockscope.checks._base import check
+from lockscope.checks._grounds import LockGrounds
+from lockscope.checks._odd import OddFinding, balance_confidence, judge_oddities
+from lockscope.checks._story import Teller, address
+from lockscope.findings import Finding, Severity
+from lockscope.reconstruct.chains import Oddity
+from lockscope.reconstruct.evidence import Evidence
+
+_ODD = OddFinding("LS105", "unbalanced-unlock", "bad unlock balance detected!")
+
+
+@check("LS105", "unbalanced-unlock", Severity.ERROR, LockGrounds(balance=True))
+def judge(evidence: Evidence) -> Iterator[Finding]:
+    """One finding for every class."""
+    yield from judge_oddities(evidence, ("release-not-held",), _tell)
+
+
+def _tell(teller: Teller, odd: Oddity) -> Finding:
+    name = teller.name(odd.cls)
+    return _ODD.make(
+        teller,
+        odd,
+        classes=(name,),
+        message=f"{teller.task(odd.pid)} releases {name}, which it does not hold.",
+        confidence=balance_confidence(teller.evidence),
+        witnesses=(teller.odd_witness(odd, "lock_release", f"releases {name} at {address(odd.lock)}"),),
+        opening=(
+            f"{teller.task(odd.pid)} is trying to release lock ({name}) at: {teller.moment(odd.ts_ns, odd.cpu)}",
+            f"{address(odd.lock)} {teller.class_text(odd.cls, odd.window)}",
+            "but there are no more locks to release!" if not odd.held else "but it does not hold that one!",
+        ),
+    )

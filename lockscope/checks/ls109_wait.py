@@ -1,0 +1,106 @@
+"""LS109 invalid-wait-context: a lock that can wait longer than its context allows.
+
+What it finds
+-------------
+Locks wait in different ways: raw_spinlock_t always spins, spinlock_t and rwlock_t spin but sleep on PREEMPT_RT, mutexes
+and rw_semaphores sleep. Inside a lock only what waits no longer may be waited for: no mutex under a spinlock, no
+spinlock_t under a raw_spinlock_t. Interrupts and RCU read sections limit it too. What an interrupted task holds does
+not count, trylocks may always be tried. Where the wait types were recorded the verdict is lockdep's
+(with raw lock nesting); without them only sleeping locks under spinning ones or RCU, by their names, are reported.
+
+Confidence: certain with recorded wait types, likely without, when what the task holds is wholly known; else one less.
+
+Why it is a bug
+---------------
+A task that sleeps with a spinlock held leaves every CPU that wants it spinning, possibly the one that was to wake it.
+A spinlock_t under a raw lock is that bug on a PREEMPT_RT kernel.
+
+What it looks like
+------------------
+
+```firing
+     qemu-100     [000] ...1.     1.000001: lock_acquire: 0xffff888100000900 &(kvm)->mmu_lock
+     qemu-100     [000] ...1.     1.000002: lock_acquire: 0xffff888100000400 &kvm->irq_lock
+     qemu-100     [000] ...1.     1.000003: lock_release: 0xffff888100000400 &kvm->irq_lock
+     qemu-100     [000] ...1.     1.000004: lock_release: 0xffff888100000900 &(kvm)->mmu_lock
+```
+
+```quiet
+     qemu-100     [000] .....     1.000001: lock_acquire: 0xffff888100000400 &kvm->irq_lock
+     qemu-100     [000] ...1.     1.000002: lock_acquire: 0xffff888100000900 &(kvm)->mmu_lock
+     qemu-100     [000] ...1.     1.000003: lock_release: 0xffff888100000900 &(kvm)->mmu_lock
+     qemu-100     [000] .....     1.000004: lock_release: 0xffff888100000400 &kvm->irq_lock
+```
+
+What it cannot see
+------------------
+Whether an interrupt handler is threaded: a hard interrupt alone is never held against a spinlock_t or rwlock_t.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lockscope.checks._base import check
+from lockscope.checks._grounds import LockGrounds
+from lockscope.checks._story import Teller, address, merged
+from lockscope.findings import Confidence, Finding, Severity
+from lockscope.reconstruct.chains import Chain, Entry
+from lockscope.reconstruct.evidence import Evidence
+from lockscope.reconstruct.graph_waits import ANY, WAIT_NAMES, TooLong, too_long
+
+_CODE, _NAME = "LS109", "invalid-wait-context"
+_CONTEXTS = ("a task", "a softirq", "a hard interrupt", "an NMI")
+
+
+@check(_CODE, _NAME, Severity.ERROR, LockGrounds(waits=True, balance=True))
+def judge(evidence: Evidence) -> Iterator[Finding]:
+    """One finding for every class, and what limits it."""
+    teller = Teller(evidence)
+    yield from merged(_finding(teller, found) for found in too_long(evidence))
+
+
+def _confidence(evidence: Evidence, chain: Chain, limiter: Entry | None) -> Confidence:
+    keyed = evidence.classes[chain.next.cls].keyed and (limiter is None or evidence.classes[limiter.cls].keyed)
+    if limiter is None or chain.whole:
+        return Confidence.CERTAIN if keyed else Confidence.LIKELY
+    return Confidence.LIKELY if keyed else Confidence.POSSIBLE
+
+
+def _finding(teller: Teller, found: TooLong) -> Finding:
+    evidence = teller.evidence
+    chain = evidence.chains[found.chain]
+    limiter = chain.held[found.row - int(evidence.chains.start[found.chain])] if found.row >= 0 else None
+    name = teller.name(chain.next.cls)
+    context = _CONTEXTS[int(teller.graph.rows.context[teller.graph.rows.last[found.chain]])]
+    where = f"while {teller.name(limiter.cls)} is held" if limiter else f"in {context}"
+    witnesses = [evidence.witness(chain.next, chain.cpu, chain.pid, note=f"takes {name} at {address(chain.next.lock)}")]
+    if limiter:
+        note = f"takes {teller.name(limiter.cls)} at {address(limiter.lock)}"
+        witnesses.insert(0, evidence.witness(limiter, chain.cpu, chain.pid, note=note))
+    return Finding(
+        code=_CODE,
+        name=_NAME,
+        severity=Severity.ERROR,
+        confidence=_confidence(evidence, chain, limiter),
+        title="Invalid wait context",
+        message=f"{name} may wait as {WAIT_NAMES.get(found.outer, '?')} {where}, where only {_allowed(found)} may.",
+        classes=(teller.name(limiter.cls), name) if limiter else (name,),
+        count=chain.count,
+        witnesses=tuple(witnesses),
+        story=tuple(_story(teller, chain, found, context)),
+        flow=f"{found.outer}>{found.limit} {'' if limiter else context}",
+        window=evidence.window(chain.window),
+    )
+
+
+def _allowed(found: TooLong) -> str:
+    return "anything" if found.limit >= ANY else f"{WAIT_NAMES.get(found.limit, '?')} or shorter"
+
+
+def _story(teller: Teller, chain: Chain, found: TooLong, context: str) -> Iterator[str]:
+    yield f"{teller.task(chain.pid)} is trying to lock: {teller.moment(chain.next.ts_ns, chain.cpu)}"
+    yield teller.lock_text(chain.next, chain.window)
+    yield "other info that might help us debug this:"
+    yield f"context-{{{found.limit}:{found.limit}}}, in {context}"
+    yield from teller.held_lines(chain.held, chain.pid, chain.window)

@@ -1,0 +1,132 @@
+"""The entries of all chains as columns that graph, usage and wait-type checks share, each made once.
+
+A *row* is an entry of a chain: a held lock, or the one asked for (a chain's last row, its *next*). A *node* is what a
+lock is to the graph: its class, in one judged window. Where only the name was recorded one name can stand for several
+classes and subclasses, and nothing tells them apart; there a node is one instance, so that no path leads through two
+locks that have no more than their name in common. KVM's own locks have a name each and stay classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lockscope.kvm import locks
+from lockscope.reconstruct.chains import HARDIRQ, NMI, SOFTIRQ, TASK, Entry
+from lockscope.reconstruct.evidence import Evidence
+
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+CLS, LOCK, READ, TRYLOCK, CHECK, CONTEXT, NEST, IP, TS, SEQ, FLAGS = range(len(Entry._fields))
+
+IRQS_OFF, IRQS_UNKNOWN, IN_HARDIRQ, IN_SOFTIRQ, IN_NMI, BH_OFF = 0x01, 0x02, 0x08, 0x10, 0x40, 0x80
+
+
+@dataclass(slots=True)
+class Rows:
+    """Columns over the rows of all chains.
+
+    ``entry`` int64[rows, fields of Entry]; ``chain`` the row's chain; ``last`` int64[chains]: a chain's next;
+    ``context`` what the lock was asked for in, with the assumptions applied; ``node`` the row's node; ``same`` whether
+    no interrupt lies between the row and its chain's next; ``live`` bool[chains]: lockdep looks at the acquisition.
+    """
+
+    entry: Ints
+    chain: Ints
+    last: Ints
+    context: Ints
+    node: Ints
+    same: Bools
+    live: Bools
+    node_class: Ints
+    node_lock: Ints  # 0 where a node is a class
+    node_window: Ints
+    node_type: Ints  # enum lockdep_lock_type
+
+    @property
+    def held(self) -> Bools:
+        """Which rows are held locks."""
+        flags = np.ones(len(self.chain), np.bool_)
+        flags[self.last] = False
+        return flags
+
+    @property
+    def next(self) -> Ints:
+        """For every row, the row its chain asks for."""
+        return self.last[self.chain]
+
+
+def effective_context(context: Ints, flags: Ints, assumptions: frozenset[str]) -> Ints:
+    """Contexts; by ``selftest-softirq`` BH and irqs off outside hardirq mean softirq (lib/locking-selftest.c)."""
+    if "selftest-softirq" not in assumptions:
+        return context
+    both = IRQS_OFF | BH_OFF
+    faked = (context == TASK) & ((flags & both) == both) & ((flags & (IN_HARDIRQ | IN_NMI)) == 0)
+    return np.where(faked, SOFTIRQ, context)
+
+
+def _last_where(condition: Bools, start: Ints) -> Ints:
+    """Per chain the last row where the condition holds, -1 without one."""
+    if len(start) < 2:
+        return np.zeros(0, np.int64)
+    marked = np.where(condition, np.arange(len(condition), dtype=np.int64), -1)
+    return np.maximum.reduceat(marked, start[:-1])
+
+
+def instance_known(evidence: Evidence) -> Bools:
+    """bool[classes]: a class is one class of lockdep's, and not merely all locks of one name."""
+    return np.array([c.keyed or locks.canonical(c.name) is not None for c in evidence.classes], np.bool_)
+
+
+def _nodes(evidence: Evidence, entry: Ints, window: Ints) -> tuple[Ints, Ints, Ints, Ints]:
+    lock = entry[:, LOCK].copy()
+    if len(lock):
+        lock[instance_known(evidence)[entry[:, CLS]]] = 0
+    places, place = np.unique(lock, return_inverse=True)
+    classes = max(len(evidence.classes), 1)
+    key = ((window + 1) * classes + entry[:, CLS]) * max(len(places), 1) + place
+    nodes, node = np.unique(key, return_inverse=True)
+    rest, at = np.divmod(nodes, max(len(places), 1))
+    return node.astype(np.int64), rest % classes, places[at] if len(places) else at, rest // classes - 1
+
+
+def _top_merges(entry: Ints, last: Ints, start: Ints) -> Bools:
+    """Chains whose next is of the top lock's class and taken under a nest lock.
+
+    lockdep counts such an acquisition as a further reference to the held lock, before any check (__lock_acquire).
+    """
+    deep = (last - start[:-1]) > 0
+    top = np.where(deep, last - 1, last)
+    merged: Bools = deep & (entry[top, CLS] == entry[last, CLS]) & (entry[last, NEST] != 0)
+    return merged
+
+
+def make_rows(evidence: Evidence) -> Rows:
+    """All rows. Chains in NMI context are not ``live``: lockdep keeps its hands off there (nmi_enter, lockdep_off)."""
+    chains = evidence.chains
+    start, entry = chains.start.astype(np.int64), chains.entries.astype(np.int64, copy=False)
+    depth = np.diff(start)
+    chain = np.repeat(np.arange(len(chains), dtype=np.int64), depth)
+    last = start[1:] - 1
+    context = effective_context(entry[:, CONTEXT], entry[:, FLAGS], evidence.assumptions)
+    crossing: Bools = context != context[last[chain]]
+    same: Bools = np.arange(len(chain)) > _last_where(crossing, start)[chain]
+    node, node_class, node_lock, node_window = _nodes(evidence, entry, chains.window.astype(np.int64)[chain])
+    types = np.array([c.lock_type for c in evidence.classes], np.int64)
+    live = (context[last] != NMI) & ~_top_merges(entry, last, start)
+    return Rows(entry, chain, last, context, node, same, live, node_class, node_lock, node_window, types[node_class])
+
+
+def hardirq_of(context: Ints, flags: Ints) -> Bools:
+    """Which acquisitions ran in a hard interrupt."""
+    inside: Bools = (context == HARDIRQ) | ((flags & IN_HARDIRQ) != 0)
+    return inside
+
+
+def softirq_of(context: Ints, flags: Ints) -> Bools:
+    """Which ran in a softirq, or in a hard interrupt of one: there lockdep counts both (mark_usage)."""
+    inside: Bools = (context == SOFTIRQ) | ((flags & IN_SOFTIRQ) != 0)
+    return inside

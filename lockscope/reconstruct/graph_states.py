@@ -1,0 +1,103 @@
+"""Strong paths: the ones along which tasks can wait for each other in a ring.
+
+A recursive reader gets past a lock that is held shared, so ``-(*R)->`` followed by ``-(S*)->`` breaks a ring
+(Documentation/locking/lockdep-design.rst, 6.12). Walking over *states*, nodes with "did we come as recursive reader",
+makes every walk strong: state ``2 * node`` was entered by ``-(*N)->`` and may be left by any edge, ``2 * node + 1`` by
+``-(*R)->`` and only left by ``-(E*)->``. lockdep's own search marks a class when it first sees it, whatever the
+strength of the path so far, and so can miss a path; states can not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lockscope.reconstruct.graph import EXCLUSIVE, WAITS, Graph
+from lockscope.reconstruct.graph_rows import Bools, Ints
+
+
+@dataclass(slots=True)
+class States:
+    """State edges as compressed rows; ``edge`` the graph's edge behind each; ``source`` its state."""
+
+    start: Ints
+    target: Ints
+    source: Ints
+    edge: Ints
+
+    def without(self, keep: Bools) -> States:
+        """Only the state edges marked; states stay as they are."""
+        source = self.source[keep]
+        return States(_starts(source, len(self.start) - 1), self.target[keep], source, self.edge[keep])
+
+
+def _starts(source: Ints, states: int) -> Ints:
+    start = np.zeros(states + 1, np.int64)
+    np.cumsum(np.bincount(source, minlength=states), out=start[1:])
+    return start
+
+
+def states_of(graph: Graph, among: Ints | None = None, *, backwards: bool = False) -> States:
+    """The states of a graph, or of some of its edges. ``backwards``: edges turned round, states mean the same."""
+    edge = np.arange(len(graph), dtype=np.int64) if among is None else among
+    edge = edge[graph.tail[edge] != graph.head[edge]]
+    exclusive = edge[(graph.kind[edge] & EXCLUSIVE) != 0]
+    source = np.concatenate((2 * graph.tail[edge], 2 * graph.tail[exclusive] + 1))
+    edge = np.concatenate((edge, exclusive))
+    target = 2 * graph.head[edge] + ((graph.kind[edge] & WAITS) == 0)
+    if backwards:
+        source, target = target, source
+    # By name, so that the same graph gives the same shortest paths whatever was seen first.
+    order = np.lexsort((edge, graph.rank[target // 2], source))
+    return States(_starts(source, 2 * graph.nodes), target[order], source[order], edge[order])
+
+
+def peel(states: States) -> Bools:
+    """Which state edges may lie on a ring: what is left when edges to dead ends and from nowhere keep being dropped."""
+    count = len(states.start) - 1
+    alive = np.ones(len(states.edge), np.bool_)
+    while True:
+        leaves = np.bincount(states.source[alive], minlength=count) > 0
+        enters = np.bincount(states.target[alive], minlength=count) > 0
+        left = alive & leaves[states.target] & enters[states.source]
+        if left.sum() == alive.sum():
+            return alive
+        alive = left
+
+
+def components(states: States) -> Ints:
+    """Strongly connected components (Tarjan 1972, without recursion): a number for every state."""
+    start, target = states.start.tolist(), states.target.tolist()
+    count = len(start) - 1
+    order, low, number = [0] * count, [0] * count, [-1] * count
+    seen, named = 0, 0
+    stack: list[int] = []
+    for root in np.unique(states.source).tolist():
+        if order[root]:
+            continue
+        work = [(root, start[root])]
+        seen += 1
+        order[root] = low[root] = seen
+        stack.append(root)
+        while work:
+            here, k = work[-1]
+            if k < start[here + 1]:
+                work[-1] = (here, k + 1)
+                there = target[k]
+                if not order[there]:
+                    seen += 1
+                    order[there] = low[there] = seen
+                    stack.append(there)
+                    work.append((there, start[there]))
+                elif number[there] < 0:
+                    low[here] = min(low[here], order[there])
+                continue
+            work.pop()
+            if work:
+                low[work[-1][0]] = min(low[work[-1][0]], low[here])
+            if low[here] == order[here]:
+                while number[here] < 0:
+                    number[stack.pop()] = named
+                named += 1
+    return np.array(number, np.int64)
