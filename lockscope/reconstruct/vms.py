@@ -1,0 +1,216 @@
+"""VM identity: the VM that each row of the tape is about, learned from the trace itself.
+
+The distance between two locks of one ``struct kvm`` is the same for every VM of a kernel, so it is learned from locks
+that a task holds together, and likewise the distance from ``kvm`` to its locks from probes that name it. A VM's key is
+the address of its ``mmu_lock``. An address is used again by a later VM: a VM begins where its ``mmu_lock`` is
+initialised (``lockscope:lockdep_init``), and ends with ``kvm_destroy_vm``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lockscope.kernels import kvm_vms as kernel
+from lockscope.kvm.locks import Role, role_of
+from lockscope.reconstruct.kvm_facts import Making
+from lockscope.reconstruct.kvm_state import Table
+from lockscope.tables.ops import SLOTS, Op
+from lockscope.tables.tape import TapeBatch
+from lockscope.units import address
+
+# Locks inside struct kvm, the surest sign first: an SPTE change is a matter of the VM whose mmu_lock is held.
+_IN_KVM = (Role.MMU_LOCK, Role.SLOTS_LOCK, Role.SRCU, Role.LOCK, Role.SLOTS_ARCH_LOCK, Role.IRQ_LOCK, Role.IRQ_SRCU,
+           Role.TSC_WRITE_LOCK, Role.TDP_PAGES)  # fmt: skip
+_ROWS = frozenset(op for op in Op if op >= Op.SRCU_LOCK)
+_64 = (1 << 64) - 1
+_ENOUGH = 4096  # rows that agree on a distance: no more are asked
+
+
+class Gap(NamedTuple):
+    """Events of a CPU are missing between these times."""
+
+    start_ns: int
+    end_ns: int
+    cpu: int
+
+
+@dataclass(frozen=True, slots=True)
+class Vm:
+    """One VM. Times are 0 where the trace does not say; ``kvm`` 0 where no probe named it."""
+
+    number: int
+    mmu_lock: int
+    kvm: int
+    born_ns: int
+    died_ns: int
+
+    @property
+    def label(self) -> str:
+        """How reports name it."""
+        where = f"kvm at {_hex(self.kvm)}" if self.kvm else f"mmu_lock at {_hex(self.mmu_lock)}"
+        return f"VM {self.number} ({where})"
+
+
+def _hex(value: int) -> str:
+    return address(value & _64)
+
+
+@dataclass(slots=True)
+class Vms:
+    """``evidence.facts["vms"]``: the VMs by number (``vms[number - 1]``) and the stretches where events are missing."""
+
+    vms: list[Vm] = field(default_factory=list)
+    gaps: list[Gap] = field(default_factory=list)
+    distances: dict[Role, int] = field(default_factory=dict)  # from that lock to the VM's mmu_lock
+    kvm_distance: int | None = None
+
+    def label(self, number: int) -> str:
+        """A VM for a report; "an unknown VM" for 0."""
+        return self.vms[number - 1].label if 0 < number <= len(self.vms) else "an unknown VM"
+
+    def vm_of(self, lock: int) -> int | None:
+        """A number that is the same for all locks in one ``struct kvm``; None for what lies in none."""
+        keys = {vm.mmu_lock & _64: vm.number for vm in reversed(self.vms)}
+        found = (keys.get((lock + distance) & _64) for distance in self.distances.values())
+        return next((number for number in found if number is not None), None)
+
+    def complete(self, start_ns: int, end_ns: int, slack_ns: int = 0) -> bool:
+        """Whether no event is known to be missing between these times, on any CPU."""
+        return not any(gap.start_ns - slack_ns <= end_ns and start_ns - slack_ns <= gap.end_ns for gap in self.gaps)
+
+
+class VmFact:
+    """Sets ``batch.vm`` of KVM's rows to the VM's number, 0 where nothing says which."""
+
+    name: ClassVar[str] = "vms"
+    ops: ClassVar[frozenset[Op]] = _ROWS | {Op.INIT, Op.LOSS, Op.SYS_EXIT, Op.ACQUIRE, Op.DETAIL}
+    needs: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, making: Making) -> None:
+        self._texts = making.texts
+        self._votes: dict[int, Counter[int]] = {role: Counter() for role in range(18)}
+        self._kvm_votes: Counter[int] = Counter()
+        self._keys, self._tasks = Table(1), Table(1)
+        self._vms = np.zeros((64, 8), np.int64)
+        self._made = np.zeros(1, np.int64)
+        self._roles = np.zeros(0, np.int64)
+        self._last: dict[int, int] = {}  # stream -> time of its last row
+        self.gaps: list[Gap] = []
+        how = np.full(256, -1, np.int64)
+        argument = np.full(256, -1, np.int64)
+        for op in _ROWS:
+            how[op] = kernel.BY_LOCK
+            if "kvm" in SLOTS[op]:
+                how[op], argument[op] = kernel.BY_ARGUMENT, SLOTS[op].index("kvm")
+        how[Op.DESTROY_VM], how[Op.SYS_EXIT], how[Op.INIT] = kernel.DEATH, kernel.USER, kernel.BIRTH
+        self._how, self._argument = how, argument
+
+    def feed(self, batch: TapeBatch) -> None:
+        """Attribute a batch's rows."""
+        batch.vm = np.zeros(len(batch), np.int64)
+        self._note_gaps(batch)
+        held = batch.held
+        if held is None or not len(held):
+            return
+        rows = np.flatnonzero(self._how[batch.op] >= 0)
+        rows = rows[(batch.op[rows] != Op.INIT) | self._is_mmu_lock(batch, rows)]
+        if not len(rows):
+            return
+        self._learn(batch, held, rows)
+        offsets, learned = np.zeros(18, np.int64), np.zeros(18, np.bool_)
+        for role, distance in self.distances().items():
+            offsets[role], learned[role] = distance, True
+        self._keys.make_room(len(rows))
+        self._tasks.make_room(2 * len(rows))
+        need = int(self._made[0]) + len(rows)
+        if need > len(self._vms):
+            self._vms = np.concatenate((self._vms, np.zeros((need, 8), np.int64)))
+        kvm = self._kvm_distance()
+        kernel.attribute(
+            rows, self._how[batch.op[rows]], self._argument[batch.op[rows]], batch.ts_ns, batch.pid, batch.slots, held,
+            np.array(_IN_KVM, np.int64), offsets, learned, kvm or 0, kvm is not None,
+            *self._keys.table, self._keys.rows[:, 0], self._vms, self._made,
+            *self._tasks.table, self._tasks.rows[:, 0], batch.vm,
+        )  # fmt: skip
+        self._vms = self._vms[: int(self._made[0]) + 64].copy()
+
+    def _is_mmu_lock(self, batch: TapeBatch, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        words = self._texts.all()
+        if len(self._roles) < len(words):
+            new = [int(role_of(word)) for word in words[len(self._roles) :]]
+            self._roles = np.concatenate((self._roles, np.array(new, np.int64)))
+        name = batch.slots[rows, SLOTS[Op.INIT].index("name")]
+        inside = np.asarray((name >= 0) & (name < len(self._roles)) & (batch.op[rows] == Op.INIT), np.bool_)
+        inside[inside] = self._roles[name[inside]] == Role.MMU_LOCK
+        return inside
+
+    def _learn(self, batch: TapeBatch, held: NDArray[np.int64], rows: NDArray[np.int64]) -> None:
+        """Vote on distances with the rows of this batch, by locks held together."""
+        if all(self._votes[role].total() >= _ENOUGH for role in _IN_KVM[1:3]) and self._kvm_votes.total() >= _ENOUGH:
+            return
+        lockdep = (batch.op == Op.ACQUIRE) | (batch.op == Op.DETAIL)
+        together = held[np.flatnonzero(lockdep | (self._how[batch.op] == kernel.BY_LOCK))[: 1 << 15]]
+        together = together[np.count_nonzero(together[:, np.array(_IN_KVM)], axis=1) >= 2]
+        for _ in range(2):  # twice: a lock never held together with mmu_lock is placed by one that is
+            placed = self.distances()
+            for role in _IN_KVM[1:]:
+                for other in _IN_KVM:
+                    if other != role and other in placed and not (other != Role.MMU_LOCK and role in placed):
+                        both = together[(together[:, role] != 0) & (together[:, other] != 0)]
+                        self._vote(self._votes[role], both[:, other] + placed[other] - both[:, role])
+        placed = self.distances()
+        named = rows[self._argument[batch.op[rows]] >= 0]
+        kvm = batch.slots[named, self._argument[batch.op[named]]]
+        for role in _IN_KVM:
+            if role in placed:
+                both_held = held[named, role] != 0
+                self._vote(self._kvm_votes, held[named[both_held], role] + placed[role] - kvm[both_held])
+
+    @staticmethod
+    def _vote(votes: Counter[int], distances: NDArray[np.int64]) -> None:
+        values, counts = np.unique(distances, return_counts=True)
+        for value, count in zip(values.tolist(), counts.tolist(), strict=True):
+            if abs(value) < 1 << 20:  # both lie in one struct kvm
+                votes[value] += count
+
+    def deaths(self) -> NDArray[np.int64]:
+        """By VM number, when it was destroyed; 0 for living ones and for number 0."""
+        return np.concatenate((np.zeros(1, np.int64), self._vms[: int(self._made[0]), kernel.V_DIED]))
+
+    def distances(self) -> dict[Role, int]:
+        """From a role's lock to the VM's mmu_lock, where learned."""
+        found = {Role(role): votes.most_common(1)[0][0] for role, votes in self._votes.items() if votes}
+        return {Role.MMU_LOCK: 0} | found
+
+    def _kvm_distance(self) -> int | None:
+        if self._kvm_votes:
+            return self._kvm_votes.most_common(1)[0][0]
+        # No lock of a VM was ever held while a probe named it: then the argument itself tells VMs apart.
+        return None if any(self._votes.values()) else 0
+
+    def _note_gaps(self, batch: TapeBatch) -> None:
+        if not len(batch):
+            return
+        for row in np.flatnonzero(batch.op == Op.LOSS).tolist():
+            stream = int(batch.stream[row])
+            before = np.flatnonzero(batch.stream[:row] == stream)
+            start = int(batch.ts_ns[before[-1]]) if len(before) else self._last.get(stream, -(1 << 62))
+            self.gaps.append(Gap(start, int(batch.ts_ns[row]), int(batch.cpu[row])))
+        last = np.zeros(int(batch.stream.max()) + 1, np.int64)
+        last[batch.stream] = batch.ts_ns  # the last write of an index stays
+        for stream in np.unique(batch.stream).tolist():
+            self._last[stream] = int(last[stream])
+
+    def finish(self) -> Vms:
+        """The VMs seen."""
+        rows = self._vms[: int(self._made[0])].tolist()
+        vms = [Vm(i + 1, row[0], row[1], row[2], row[3]) for i, row in enumerate(rows)]
+        return Vms(vms, self.gaps, self.distances(), self._kvm_distance() if self._kvm_votes else None)
+
+
+FACT = VmFact
