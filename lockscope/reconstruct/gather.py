@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lockscope.kvm.versions import KernelVersion
+from lockscope.kvm import versions
 from lockscope.reconstruct.chains import LockClass
 from lockscope.reconstruct.comms import Comms
 from lockscope.reconstruct.evidence import Evidence, Window
@@ -60,7 +60,7 @@ class _Reading:
     def __init__(self, reader: Reader, rules: Rulebook, options: GatherOptions) -> None:
         self.reader, self.rules, self.options = reader, rules, options
         self.info = reader.info
-        self.kernel = KernelVersion.parse(self.info.kernel) if self.info.kernel else None
+        self.kernel = versions.parse(self.info.kernel)
         self.markers = Markers(self.info, options.window_start, options.window_end)
         self.counts: NDArray[np.int64] = np.zeros(0, np.int64)
         self.start, self.end, self.events = (1 << 63) - 1, -(1 << 63), 0
@@ -94,8 +94,8 @@ class _Reading:
     def _walk_options(self) -> WalkOptions:
         names = {f.name for f in self.reader.formats}
         symbols = self.info.symbols()
-        flags = not self.info.options.get("flags_unknown", False) and not (self.kernel and self.kernel < (5, 10))
-        checked = self.kernel is None or self.kernel >= (6, 4)
+        flags = not self.info.options.get("flags_unknown", False) and not (self.kernel and self.kernel.before(5, 10))
+        checked = self.kernel is None or self.kernel.at_least(6, 4)
         return WalkOptions(
             detailed="lockdep_acquire" in names and self._kept("lockdep_acquire"),
             fake_softirq="selftest-softirq" in self.options.assumptions,

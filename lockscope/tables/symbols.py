@@ -37,7 +37,8 @@ class Symbols:
         return Symbols(addresses[first], [found[i][1] for i in order[first]])
 
     def name(self, address: int) -> str | None:
-        """``kvm_vm_ioctl+0x1c [kvm]``, or None."""
+        """``kvm_vm_ioctl+0x1c [kvm]``, or None. An address may come as the int64 of the same bits."""
+        address &= (1 << 64) - 1
         if not len(self.names):
             return None
         i = int(np.searchsorted(self.addresses, np.uint64(address), side="right")) - 1

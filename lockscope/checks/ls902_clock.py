@@ -1,0 +1,55 @@
+"""The trace's clock does not order events across CPUs.
+
+What it finds
+-------------
+A recording of more than one CPU with the ``local`` clock (ftrace's default), or one whose buffers use different clocks.
+
+Why it is a bug
+---------------
+It is none of the kernel's. The kernel documents that the local clock may not be in step between CPUs
+(Documentation/trace/ftrace.rst, trace_clock, v6.12). What one task did in order stands under any clock, so lock order
+and held locks are judged in full; whatever rests on the order of two CPUs' events is weaker.
+
+What it looks like
+------------------
+trace.dat says so in its clock option; text does not name its clock. Quiet: any trace recorded with ``trace-cmd record -C
+mono`` (or global, boot, tai, x86-tsc), and any of one CPU.
+
+```quiet
+            qemu-100     [000] .....     1.000001: lock_acquire: 0xffff888100000100 &kvm->lock
+            qemu-100     [000] .....     1.000009: lock_release: 0xffff888100000100 &kvm->lock
+```
+
+What it cannot see
+------------------
+How far the clocks really were apart: often they are in step to some hundred nanoseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lockscope.checks._base import Grounds, check
+from lockscope.findings import Confidence, Finding, Severity
+from lockscope.reconstruct.evidence import Evidence
+
+
+def _grounds(_: Evidence) -> Grounds:
+    return Grounds()
+
+
+@check("LS902", "clock", Severity.INFO, _grounds, notice=True)
+def clock(evidence: Evidence) -> Iterator[Finding]:
+    """One notice a trace."""
+    clocks = sorted({s.clock for s in evidence.info.streams if s.clock} | ({evidence.info.clock} - {None}))
+    cpus = {s.cpu for s in evidence.info.streams}
+    if len(cpus) < 2:
+        return
+    if len(clocks) > 1:
+        message = f"buffers use different clocks ({', '.join(map(str, clocks))}): order between them is not known"
+    elif clocks == ["local"]:
+        message = "the local clock may not be in step between CPUs: order between them is not certain"
+    else:
+        return
+    message += "; record with trace-cmd record -C mono"
+    yield Finding("LS902", "clock", Severity.INFO, Confidence.CERTAIN, "the clock does not order CPUs", message)

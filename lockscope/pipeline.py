@@ -1,0 +1,142 @@
+"""Traces in, a report out: opens, reads once, judges. The only place that sees formats, facts, rules and checks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from lockscope.checks._base import Check, all_checks
+from lockscope.errors import UsageError
+from lockscope.findings import CheckRun, Finding, Report, TraceSummary, WindowSummary
+from lockscope.formats.open import open_trace
+from lockscope.kernels import walk as counters
+from lockscope.reconstruct.evidence import Evidence
+from lockscope.reconstruct.gather import Gathered, GatherOptions, gather
+from lockscope.rules.load import choose
+from lockscope.tables.events import EventFormat, Reader, TraceInfo
+
+ASSUMPTIONS = ("selftest-softirq", "recursive-read-locks")
+Progress = Callable[[int, int | None], None]
+
+
+@dataclass(frozen=True, slots=True)
+class AnalyzeOptions:
+    """What to judge and how; see the command line's help. ``events``/``exclude_events``: patterns of event names."""
+
+    rules: str = "auto"
+    select: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    window_start: str | None = None
+    window_end: str | None = None
+    assume: tuple[str, ...] = ()
+    merge: bool = False
+    events: tuple[str, ...] = ()
+    exclude_events: tuple[str, ...] = ()
+
+
+def analyze(paths: Iterable[str], options: AnalyzeOptions | None = None, progress: Progress | None = None) -> Report:
+    """Judge traces one by one. Raises ``LockscopeError`` for what the user or a file did wrong."""
+    options = options or AnalyzeOptions()
+    unknown = [a for a in options.assume if a not in ASSUMPTIONS]
+    if unknown:
+        msg = f"--assume {unknown[0]!r}: known are {', '.join(ASSUMPTIONS)}"
+        raise UsageError(msg)
+    chosen = selected_checks(options.select, options.ignore)
+    report = Report([], [], [], assumptions=options.assume)
+    files = list(paths)
+    if options.merge and len(files) > 1:
+        msg = "--merge: several files of one recording can't be joined yet; give them one by one"
+        raise UsageError(msg)
+    for index, path in enumerate(files):
+        _judge(index, open_trace(str(path)), chosen, options, report, progress)
+    return report
+
+
+def selected_checks(select: Iterable[str] = (), ignore: Iterable[str] = ()) -> list[Check]:
+    """The checks that ``select`` names (all if none) without those of ``ignore``.
+
+    Codes, prefixes ("LS3", "LS3xx"), names, comma-separated. Raises ``UsageError`` for what matches nothing.
+    """
+    wanted, unwanted = _words(select), _words(ignore)
+    for word in (*wanted, *unwanted):
+        if not any(_names(c, word) for c in all_checks().values()):
+            msg = f"no check is called {word!r}; 'lockscope explain' lists them"
+            raise UsageError(msg)
+    return [
+        c for c in all_checks().values()
+        if (not wanted or any(_names(c, w) for w in wanted)) and not any(_names(c, w) for w in unwanted)
+    ]  # fmt: skip
+
+
+def _words(given: Iterable[str]) -> list[str]:
+    return [w.strip() for text in given for w in text.split(",") if w.strip()]
+
+
+def _names(check: Check, word: str) -> bool:
+    return check.name == word or check.code.startswith(word.upper().rstrip("X"))
+
+
+def event_filter(events: Iterable[str], excluded: Iterable[str]) -> Callable[[EventFormat], bool] | None:
+    """Which events count: ``system:name`` patterns (a pattern without ":" is of the name alone)."""
+    keep, drop = _words(events), _words(excluded)
+    if not keep and not drop:
+        return None
+
+    def matches(fmt: EventFormat, pattern: str) -> bool:
+        return fnmatchcase(fmt.full_name if ":" in pattern else fmt.name, pattern)
+
+    return lambda fmt: (not keep or any(matches(fmt, p) for p in keep)) and not any(matches(fmt, p) for p in drop)
+
+
+def gathered(reader: Reader, checks: list[Check], options: AnalyzeOptions, progress: Progress | None = None) -> tuple[Gathered, str]:
+    """The evidence that these checks need, and how the rulebook was chosen."""
+    rules, how = choose(reader.info.kernel, options.rules)
+    facts = tuple(sorted({f for c in checks for f in c.facts}))
+    wanted = GatherOptions(facts, options.window_start, options.window_end, frozenset(options.assume),
+                           event_filter(options.events, options.exclude_events))  # fmt: skip
+    return gather(reader, rules, wanted, progress), how
+
+
+def _judge(
+    index: int, reader: Reader, checks: list[Check], options: AnalyzeOptions, report: Report, progress: Progress | None
+) -> None:
+    found, how = gathered(reader, checks, options, progress)
+    runs, findings = judged(found.evidence, checks)
+    report.traces.append(_summary(reader.info, found, how))
+    report.checks.extend(_of(run, index) for run in runs)
+    report.findings.extend(f.of_trace(index) for f in findings)
+    for window in found.evidence.windows:
+        number = sum(f.window == window.name for f in findings)
+        report.windows.append(WindowSummary(index, window.name, window.start_ns, window.end_ns, number))
+
+
+def judged(evidence: Evidence, checks: list[Check]) -> tuple[list[CheckRun], list[Finding]]:
+    """Run the checks. Notices (LS9xx) run last and see what became of the others."""
+    runs: list[CheckRun] = []
+    findings: list[Finding] = []
+    for check in sorted(checks, key=lambda c: (c.notice, c.code)):
+        if check.notice:
+            evidence.facts["runs"] = tuple(runs)
+        run, found = check.run(evidence)
+        runs.append(run)
+        findings.extend(found)
+    return runs, findings
+
+
+def _of(run: CheckRun, index: int) -> CheckRun:
+    return CheckRun(run.code, run.name, run.status, run.verdict, run.reason, index)
+
+
+def _summary(info: TraceInfo, found: Gathered, how: str) -> TraceSummary:
+    evidence, walk = found.evidence, found.walk
+    unpaired = {"locks held or released without their other end": walk.counter(counters.K_UNPAIRED),
+                f"acquisitions deeper than {counters.DEPTH - 1}": walk.counter(counters.K_TOO_DEEP)}  # fmt: skip
+    lost = [{"cpu": cpu, "count": number, "kind": "gap"} for cpu, number in sorted(found.lost_by_cpu.items())]
+    lost += [{"cpu": n.cpu, "count": n.count, "kind": n.kind, "buffer": n.buffer, "remedy": n.remedy} for n in info.losses]
+    coverage = {"decoded": evidence.recorded, "unpaired": {k: v for k, v in unpaired.items() if v}, "lost": lost,
+                "notes": list(info.notes), "host": info.host, "machine": info.machine}  # fmt: skip
+    if evidence.filtered:
+        coverage["notes"].append("task switches are missing that no loss accounts for: the recorder left tasks out (a PID filter)")
+    return TraceSummary(info.path, info.format, info.kernel, info.clock, info.cpus, found.events, evidence.lost,
+                        evidence.start_ns, evidence.end_ns, evidence.rules.name, how, coverage)  # fmt: skip

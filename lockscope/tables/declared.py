@@ -1,0 +1,111 @@
+"""The tables that checks and people read, beside the one of each event type."""
+
+from __future__ import annotations
+
+from lockscope.tables.schema import Column, TableSchema
+
+_TS = Column("ts_ns", "int64", "ns", "time of the event, on the trace's clock")
+_SEQ = Column("seq", "int64", "", "the event's place in the whole trace: the recorder's order among equal times")
+_CPU = Column("cpu", "int32", "", "CPU of the event")
+_PID = Column("pid", "int32", "", "task (an interrupt's events carry that of the task it interrupted)")
+_LOCK = Column("lock", "uint64", "address", "the lock's lockdep_map; the lock itself on a kernel without lockdep")
+_NAME = Column("name", "text", "", "class name as the kernel spells it")
+_FLAGS = Column("flags", "uint8", "bits", "0x01 irqs off, 0x08 hardirq, 0x10 softirq, 0x40 NMI, 0x80 BH off")
+_CONTEXT = Column("context", "text", "", "task, softirq, hardirq or nmi")
+_VM = Column("vm", "int32", "", "number of the VM within the trace, -1 where it is not known")
+
+TABLES = (
+    TableSchema(
+        "lock_events",
+        "One lock operation as recorded.",
+        (_TS, _SEQ, _CPU, _PID, _FLAGS,
+         Column("preempt_count", "uint8", "", "common_preempt_count: preemption depth, from 6.0 on with migrate-disable"),
+         Column("op", "text", "", "acquire, detail, acquired, contended, release, init"), _LOCK, _NAME,
+         Column("trylock", "bool", "", "a trylock that succeeded"),
+         Column("read", "uint8", "", "0 exclusive, 1 read, 2 recursive read (plain events: any read is 1)"),
+         Column("subclass", "uint8", "", "lockdep subclass (lockscope:lockdep_acquire alone has it, else 0)"),
+         Column("ip", "uint64", "address", "caller, 0 where not recorded")),
+    ),
+    TableSchema(
+        "holds",
+        "One lock held by one task, from the attempt to the release. Ends that the trace does not show are not guessed.",
+        (_SEQ, _PID, _LOCK, _NAME,
+         Column("subclass", "uint8", "", "lockdep subclass"),
+         Column("asked_ns", "int64", "ns", "when it was asked for"),
+         Column("acquired_ns", "int64", "ns", "when it was got; 0: not recorded (no lock_acquired), the wait is not known"),
+         Column("end_ns", "int64", "ns", "when it was released, or when the trace stopped telling"),
+         Column("begin_known", "bool", "", "false: held before the trace, or since a loss; asked_ns is then the release's time"),
+         Column("end_known", "bool", "", "false: still held at the trace's end, or cut by a loss"),
+         Column("cpu", "int32", "", "CPU of the attempt"), Column("end_cpu", "int32", "", "CPU of the release"), _CONTEXT,
+         Column("read", "uint8", "", "0 exclusive, 1 read, 2 recursive read"),
+         Column("trylock", "bool", "", "got by a trylock"), Column("contended", "bool", "", "had to wait (lock_contended)"),
+         Column("depth", "uint8", "", "locks the task held when it asked for this one"),
+         Column("ip", "uint64", "address", "caller, 0 where not recorded"),
+         Column("caller", "text", "", "the caller's symbol, \"\" where not known")),
+    ),
+    TableSchema(
+        "order_edges",
+        "Lock class `inner` asked for while `outer` was the innermost held lock in the same context.",
+        (Column("outer", "text", "", "class held, with /subclass"), Column("inner", "text", "", "class asked for"),
+         Column("outer_read", "uint8", "", "0 exclusive, 1 read, 2 recursive read"),
+         Column("inner_read", "uint8", "", "likewise"), Column("trylock", "bool", "", "the inner one by a trylock"),
+         Column("count", "int64", "", "how often"), Column("first_ns", "int64", "ns", "time of the first"), _CPU, _PID),
+    ),
+    TableSchema(
+        "spte_changes",
+        "One change of a shadow page table entry, as its event tells it.",
+        (_TS, _SEQ, _CPU, _PID, Column("event", "text", "", "spte_tdp, spte_set, fast_pf, spte_mmio, spte_update"), _VM,
+         Column("as_id", "int32", "", "address space (1: SMM), -1 where the event has none"),
+         Column("level", "int32", "", "1: 4 KiB, 2: 2 MiB, 3: 1 GiB; 0 where the event has none"),
+         Column("gfn", "uint64", "gfn", "guest frame; 0 where the event has none"),
+         Column("sptep", "uint64", "address", "of the entry: physical in spte_set, virtual elsewhere; 0 where not told"),
+         Column("old_spte", "uint64", "bits", "value before, 0 where not told"),
+         Column("new_spte", "uint64", "bits", "value after"),
+         Column("mmu_lock", "text", "", "mode in which the task holds a mmu_lock: none, read, write")),
+    ),
+    TableSchema(
+        "tlb_flushes",
+        "One call that asks vCPUs to flush (requests that flush nothing are there too: see req).",
+        (_TS, _SEQ, _CPU, _PID, Column("event", "text", "", "request, flush, flush_range, flush_slot"),
+         Column("kvm", "uint64", "address", "struct kvm"),
+         Column("req", "uint32", "bits", "of a request: 0x300 on x86 is a full TLB flush; else 0"),
+         Column("gfn", "uint64", "gfn", "first frame of a range flush"),
+         Column("nr_pages", "uint64", "pages", "of a range flush")),
+    ),
+    TableSchema(
+        "srcu_events",
+        "One entry to or exit from an SRCU read section, or a wait for readers, as recorded.",
+        (_TS, _SEQ, _CPU, _PID, Column("op", "text", "", "srcu_lock, srcu_lock_entry, srcu_unlock, srcu_sync"),
+         Column("ssp", "uint64", "address", "struct srcu_struct, 0 where the event has none"),
+         Column("idx", "int32", "", "index returned or given back, -1 where the event has none")),
+    ),
+    TableSchema(
+        "task_switches",
+        "One sched_switch.",
+        (_TS, _SEQ, _CPU, Column("prev_pid", "int32", "", "task switched out"), Column("prev_comm", "text", "", "its name"),
+         Column("prev_state", "int64", "bits", "its state (0: still runnable, it was preempted)"),
+         Column("next_pid", "int32", "", "task switched in"), Column("next_comm", "text", "", "its name")),
+    ),
+    TableSchema(
+        "losses",
+        "Events that are missing: gaps in the stream, what the recorder counted, and bytes that could not be read.",
+        (Column("ts_ns", "int64", "ns", "time of the first event behind the gap; 0 for the recorder's own counts"), _CPU,
+         Column("buffer", "text", "", "tracing instance, \"\" is the top one"),
+         Column("kind", "text", "", "gap, overrun, commit overrun, dropped, truncated, unparsed"),
+         Column("count", "int64", "events", "how many; -1: nobody knows"), Column("remedy", "text", "", "what to do about it")),
+    ),
+    TableSchema(
+        "lock_classes",
+        "One lock class with its statistics over the trace.",
+        (_NAME, Column("subclass", "uint8", "", "lockdep subclass"), Column("key", "uint64", "address", "class key, 0 unknown"),
+         Column("kind", "text", "", "mutex, spinlock, rwlock ... inferred from the name; \"\" where not known"),
+         Column("wait_inner", "uint8", "", "lockdep wait type: 2 SPIN, 3 CONFIG, 4 SLEEP; 0 unchecked or not recorded"),
+         Column("wait_outer", "uint8", "", "likewise"),
+         Column("acquired", "int64", "", "acquisitions (attempts of blocking locks, successes of trylocks)"),
+         Column("reads", "int64", "", "of these for reading"), Column("trylocks", "int64", "", "of these by trylock"),
+         Column("contended", "int64", "", "of these that had to wait (lock_contended)"),
+         Column("wait_ns", "int64", "ns", "total time from attempt to lock_acquired"),
+         Column("wait_max_ns", "int64", "ns", "longest such"), Column("hold_ns", "int64", "ns", "total time held"),
+         Column("hold_max_ns", "int64", "ns", "longest hold"), Column("holds", "int64", "", "holds seen from begin to end")),
+    ),
+)  # fmt: skip

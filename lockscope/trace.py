@@ -1,0 +1,286 @@
+"""A trace for Python: its events and tables as Arrow columns, its verdict, and a way to disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from lockscope import pipeline, trace_tables
+from lockscope.errors import UsageError
+from lockscope.findings import Report
+from lockscope.formats.open import open_trace
+from lockscope.reconstruct.gather import prefetched
+from lockscope.tables.decode import FieldDecoder, common_columns, partition
+from lockscope.tables.events import UNKNOWN, EventBatch, EventFormat, Reader
+from lockscope.tables.schema import all_schemas, to_pandas
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class EventTable:
+    """Rows of one table. ``arrow`` is the pyarrow table itself."""
+
+    def __init__(self, name: str, arrow: pa.Table) -> None:
+        self.name, self.arrow = name, arrow
+
+    def __len__(self) -> int:
+        return int(self.arrow.num_rows)
+
+    def __repr__(self) -> str:
+        return f"{self.name}: {len(self):,} rows of {', '.join(self.arrow.column_names)}"
+
+    @property
+    def columns(self) -> list[str]:
+        """Column names."""
+        return list(self.arrow.column_names)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A frame in which every integer keeps its bits (uint64 never becomes float64)."""
+        return to_pandas(self.arrow)
+
+    def to_parquet(self, path: str | Path) -> None:
+        """Write one Parquet file."""
+        import pyarrow.parquet as pq
+
+        pq.write_table(self.arrow, str(path), compression="zstd")
+
+
+def load(path: str | Path) -> Trace:
+    """Open a trace; nothing but its head is read until something is asked of it. Raises ``LockscopeError``."""
+    return Trace(str(path))
+
+
+class Trace:
+    """One recorded trace."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.reader: Reader = open_trace(path)
+
+    def __repr__(self) -> str:
+        info = self.reader.info
+        return f"Trace({self.path!r}: {info.format}, kernel {info.kernel or 'unknown'}, {info.cpus} CPUs)"
+
+    def analyze(self, **options: Any) -> Report:
+        """Judge it; options as ``pipeline.AnalyzeOptions``."""
+        return pipeline.analyze([self.path], pipeline.AnalyzeOptions(**options))
+
+    def events(
+        self, name: str, *, fields: Iterable[str] | None = None, cpus: Iterable[int] | None = None,
+        pids: Iterable[int] | None = None, start_ns: int | None = None, end_ns: int | None = None,
+    ) -> EventTable:  # fmt: skip
+        """All events of one type, in time order: the common columns, then each field at its own type.
+
+        ``name`` "sched_switch" or "sched:sched_switch". ``fields``: only these. Times are half open. Events of other
+        types are not decoded. Raises ``UsageError`` where the trace knows no such event.
+        """
+        system, _, event = name.rpartition(":")
+        select = _Selection(_set(cpus), _set(pids), start_ns, end_ns, tuple(fields) if fields is not None else None)
+        found = self._decoded(lambda f: f.name == event and system in ("", f.system), select)
+        formats = [f for f in self.reader.formats if f.name == event and system in ("", f.system)]
+        if not formats:
+            near = [f.name for f in self.reader.formats[2:] if event in f.name][:5]
+            msg = f"{self.path}: no event {name!r}" + (f"; there are {', '.join(near)}" if near else "")
+            raise UsageError(msg)
+        if fields is not None:
+            known = {f.name for fmt in formats for f in fmt.fields} | set(_COMMON)
+            missing = [f for f in fields if f not in known]
+            if missing:
+                msg = f"{name}: no field {missing[0]!r}; there are {', '.join(sorted(known))}"
+                raise UsageError(msg)
+        parts = [found[f.index] for f in formats if f.index in found]
+        if not parts:
+            parts = [_empty(formats[0], select)]
+        whole = parts[0] if len(parts) == 1 else pa.concat_tables(parts, promote_options="permissive").sort_by("seq")
+        return EventTable(name, whole)
+
+    def all_events(self) -> dict[str, EventTable]:
+        """Every event of the trace with all its fields: one table an event type, by full name."""
+        found = self._decoded(None, _Selection())
+        tables: dict[str, list[pa.Table]] = {}
+        for index, table in found.items():
+            tables.setdefault(self.reader.formats[index].full_name, []).append(table)
+        return {
+            name: EventTable(name, parts[0] if len(parts) == 1 else pa.concat_tables(parts, promote_options="permissive").sort_by("seq"))
+            for name, parts in sorted(tables.items())
+        }  # fmt: skip
+
+    def _decoded(self, wanted: Callable[[EventFormat], bool] | None, select: _Selection) -> dict[int, pa.Table]:
+        decoder = _Decoder(self.reader, select)
+        with ThreadPoolExecutor(2) as pool:
+            for batch in prefetched(self.reader.batches(wanted)):
+                decoder.feed(batch, pool)
+        return decoder.tables()
+
+    def table(self, name: str) -> EventTable:
+        """A declared table (``lockscope explain`` lists them), or the events of a type. Raises ``UsageError``."""
+        if name not in all_schemas():
+            return self.events(name)
+        return EventTable(name, trace_tables.build(name, self._read(name)))
+
+    def _read(self, name: str) -> trace_tables.Material:
+        if name not in self._material:
+            self._material[name] = trace_tables.read(open_trace(self.path), name)
+        return self._material[name]
+
+    @cached_property
+    def _material(self) -> dict[str, trace_tables.Material]:
+        return {}
+
+    def info(self) -> dict[str, Any]:
+        """What is in it, what can be decided from it, what was lost: plain values."""
+        checks = pipeline.selected_checks()
+        found, how = pipeline.gathered(open_trace(self.path), checks, pipeline.AnalyzeOptions())
+        evidence, i = found.evidence, found.evidence.info
+        runs, _ = pipeline.judged(evidence, checks)
+        return {
+            "path": self.path, "format": i.format, "kernel": i.kernel, "machine": i.machine, "host": i.host, "clock": i.clock,
+            "cpus": i.cpus, "events": found.events, "start_ns": evidence.start_ns, "end_ns": evidence.end_ns,
+            "lost_events": evidence.lost, "rules": evidence.rules.name, "rules_chosen": how, "pid_filter": evidence.filtered,
+            "events_by_name": evidence.recorded,
+            "lost": [{"cpu": c, "count": n} for c, n in sorted(found.lost_by_cpu.items())]
+            + [{"kind": n.kind, "cpu": n.cpu, "count": n.count, "buffer": n.buffer, "remedy": n.remedy} for n in i.losses],
+            "checks": {r.code: f"{r.name}: {r.status}{f' ({r.reason})' if r.reason else ''}" for r in runs if r.code < "LS9"},
+            "tables": sorted(all_schemas()),
+            "notes": list(i.notes),
+        }  # fmt: skip
+
+    def export(
+        self, directory: str | Path, *, format: str = "parquet", tables: Iterable[str] = (), events: Iterable[str] = (),
+        redact: bool = False,
+    ) -> list[Path]:  # fmt: skip
+        """Write tables and events as files, one each: all of both unless some are named. Returns the files."""
+        from lockscope.trace_export import export
+
+        return export(self, Path(directory), format, tuple(tables), tuple(events), redact)
+
+
+_COMMON = ("ts_ns", "seq", "cpu", "buffer", "pid", "comm", "flags", "preempt_count")
+
+
+def _set(values: Iterable[int] | None) -> frozenset[int] | None:
+    return None if values is None else frozenset(values)
+
+
+class _Selection:
+    """Which rows and columns are wanted."""
+
+    def __init__(
+        self, cpus: frozenset[int] | None = None, pids: frozenset[int] | None = None, start_ns: int | None = None,
+        end_ns: int | None = None, fields: tuple[str, ...] | None = None,
+    ) -> None:  # fmt: skip
+        self.cpus, self.pids, self.start_ns, self.end_ns, self.fields = cpus, pids, start_ns, end_ns, fields
+
+    def rows(self, batch: EventBatch, rows: NDArray[np.int64], cpu_of: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Those of ``rows`` that are wanted, but for the pid."""
+        if self.start_ns is not None:
+            rows = rows[batch.ts_ns[rows] >= self.start_ns]
+        if self.end_ns is not None:
+            rows = rows[batch.ts_ns[rows] < self.end_ns]
+        if self.cpus is not None:
+            rows = rows[np.isin(cpu_of[batch.stream[rows]], list(self.cpus))]
+        return rows
+
+
+class _Decoder:
+    """Collects the decoded columns of each event type, batch by batch."""
+
+    def __init__(self, reader: Reader, select: _Selection) -> None:
+        self.reader, self.select = reader, select
+        self.fields = FieldDecoder()
+        self._parts: dict[int, list[pa.RecordBatch]] = {}
+        self._comm_numbers: dict[str, int] = {}
+
+    def feed(self, batch: EventBatch, pool: ThreadPoolExecutor) -> None:
+        if not len(batch):
+            return
+        formats = self.reader.formats
+        order, bounds = partition(batch, len(formats))
+        cpu_of = np.array([s.cpu for s in self.reader.info.streams], np.int32)
+        present = [i for i in range(UNKNOWN + 1, len(formats)) if bounds[i + 1] > bounds[i]]
+        present.sort(key=lambda i: bounds[i] - bounds[i + 1])  # the largest first: two threads end together
+
+        def one(index: int) -> tuple[int, pa.RecordBatch | None]:
+            rows = self.select.rows(batch, order[bounds[index] : bounds[index + 1]], cpu_of)
+            return index, self._rows(batch, rows, formats[index], cpu_of)
+
+        for index, part in pool.map(one, present):
+            if part is not None and part.num_rows:
+                self._parts.setdefault(index, []).append(part)
+
+    def _rows(self, batch: EventBatch, rows: NDArray[np.int64], fmt: EventFormat, cpu_of: NDArray[np.int32]) -> pa.RecordBatch | None:
+        common = common_columns(batch, rows)
+        if self.select.pids is not None:
+            keep = np.isin(common["pid"], list(self.select.pids))
+            rows = rows[keep]
+            common = {name: values[keep] for name, values in common.items()}
+        stream = batch.stream[rows]
+        columns: dict[str, Any] = {"ts_ns": batch.ts_ns[rows], "seq": rows + batch.first_seq, "cpu": cpu_of[stream], "stream": stream,
+                                   **common}  # fmt: skip
+        for field in fmt.fields:
+            if self.select.fields is None or field.name in self.select.fields:
+                columns[field.name if field.name not in columns else f"{field.name}_"] = self.fields.column(batch, rows, fmt, field)
+        return pa.RecordBatch.from_pydict(columns)
+
+    def tables(self) -> dict[int, pa.Table]:
+        """One table a format, with buffer and comm in place of numbers."""
+        comms = self.reader.info.comms
+        buffers = pa.array([s.buffer for s in self.reader.info.streams], pa.string())
+        found = {}
+        for index, parts in self._parts.items():
+            table = pa.Table.from_batches(_one_dictionary(parts))
+            table = _named(table, comms, buffers)
+            if self.select.fields is not None:
+                own = [c for c in table.column_names if c not in _COMMON or c in self.select.fields or c in ("ts_ns", "seq", "cpu", "pid")]
+                table = table.select(own)
+            found[index] = table
+        return found
+
+
+def _one_dictionary(parts: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
+    """Later parts know more texts than earlier ones; all get the last one's dictionary (numbers are the same)."""
+    last = parts[-1]
+    out = []
+    for part in parts:
+        columns = [
+            pa.DictionaryArray.from_arrays(c.indices, w.dictionary) if pa.types.is_dictionary(c.type) else c
+            for c, w in zip(part.columns, last.columns, strict=True)
+        ]
+        out.append(pa.RecordBatch.from_arrays(columns, schema=last.schema))
+    return out
+
+
+def _named(table: pa.Table, comms: dict[int, str], buffers: pa.Array) -> pa.Table:
+    """Replace the stream number by the buffer's name and add each pid's comm, both dictionary-encoded."""
+    stream = table.column("stream")
+    buffer = pa.chunked_array([pa.DictionaryArray.from_arrays(c.cast(pa.int32()), buffers) for c in stream.chunks])
+    pids = table.column("pid")
+    known = np.array(sorted({0, *comms}), np.int64)
+    words = pa.array(["<...>"] + [comms.get(int(p), "<idle>") for p in known], pa.string())
+
+    def comm(chunk: pa.Array) -> pa.DictionaryArray:
+        values = chunk.to_numpy(zero_copy_only=False)
+        place = np.minimum(np.searchsorted(known, values), len(known) - 1)
+        numbers = np.where(known[place] == values, place + 1, 0).astype(np.int32)
+        return pa.DictionaryArray.from_arrays(pa.array(numbers), words)
+
+    names = list(table.column_names)
+    table = table.set_column(names.index("stream"), "buffer", buffer)
+    return table.add_column(names.index("pid") + 1, "comm", pa.chunked_array([comm(c) for c in pids.chunks]))
+
+
+def _empty(fmt: EventFormat, select: _Selection) -> pa.Table:
+    columns: dict[str, pa.Array] = {"ts_ns": pa.array([], pa.int64()), "seq": pa.array([], pa.int64()), "cpu": pa.array([], pa.int32()),
+                                    "pid": pa.array([], pa.int32())}  # fmt: skip
+    for field in fmt.fields:
+        if select.fields is None or field.name in select.fields:
+            columns[field.name] = pa.array([], pa.string() if field.text else pa.int64())
+    return pa.table(columns)
