@@ -1,8 +1,10 @@
-"""The sub-buffers of one CPU, block by block, from plain or packed trace data."""
+"""The sub-buffers ("pages") of one CPU, block by block, from plain or packed trace data, read into a batch's arena."""
 
 from __future__ import annotations
 
 import os
+import struct
+import zlib
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,137 +12,243 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lockscope.formats._dat_head import BufferData, CpuData, Head, unpack
+from lockscope.formats._dat_layout import BufferData, CpuData, Head
 
-_PLAIN_BLOCK = 1 << 20
-_MOST_CHUNK = 64 << 20  # trace-cmd packs ten pages a chunk; a damaged size must not ask for gigabytes
+_WINDOW = 1 << 18  # packed bytes looked at in one go
+_MOST_CHUNK = 32  # pages; trace-cmd packs ten a chunk; a damaged size must not ask for gigabytes
+
+
+class Arena:
+    """The bytes of one batch: pages of all streams, in the order in which they were read."""
+
+    def __init__(self, room: int) -> None:
+        self.data = np.empty(room, np.uint8)
+        self.used = 0
+
+    def reserve(self, size: int) -> NDArray[np.uint8]:
+        """The next ``size`` bytes, to be filled; grows where there is no room."""
+        if self.used + size > len(self.data):
+            grown = np.empty(max(self.used + size, len(self.data) + (len(self.data) >> 1)), np.uint8)
+            grown[: self.used] = self.data[: self.used]
+            self.data = grown
+        self.used += size
+        return self.data[self.used - size : self.used]
 
 
 @dataclass(slots=True)
-class Indexed:
-    """Records of one stream that lie at or after the end of the last batch: their columns and the pages' bytes."""
+class Run:
+    """Whole pages that lie one behind the other in the arena, with the time at which each begins (not falling)."""
 
+    start: int
     ts: NDArray[np.int64]
-    at: NDArray[np.int64]
-    size: NDArray[np.int32]
-    kind: NDArray[np.int32]
-    data: NDArray[np.uint8]
+
+
+@dataclass(slots=True)
+class Budget:
+    """How many plain bytes all streams together may still have unpacked ahead."""
+
+    left: int = 48 << 20
 
 
 @dataclass(slots=True)
 class PageStream:
-    """One CPU's data of one buffer. ``blocks``: whole pages read and not yet indexed, with the time of each page."""
+    """One CPU's data of one buffer. ``runs``: pages in the arena of which records are still to come.
+
+    ``skip``: how many rows of the first of them went out with earlier batches.
+    """
 
     fd: int
     head: Head
     buffer: BufferData
     place: CpuData
-    page_size: int
     index: int
     file_length: int
-    pool: Executor | None = None
-    blocks: list[tuple[NDArray[np.uint8], NDArray[np.int64]]] = field(default_factory=list)
-    carry: Indexed | None = None
+    pool: Executor
+    block: int  # bytes to read in one go, about
+    budget: Budget
+    page_size: int = 0
+    runs: list[Run] = field(default_factory=list)
+    skip: int = 0
+    broken: int = 0  # pages that hold what can't be a record
     done: bool = False
     damaged: str = ""
     last_ts: int = -(1 << 63)
-    pages_read: int = 0
     _pos: int = 0
     _end: int = 0
     _chunks: int = -1
-    _rest: bytes = b""
-    _ahead: list[Future[tuple[bytes, int] | None]] = field(default_factory=list)
+    _most_chunk: int = 0
+    _rest: bytes = b""  # of a page that the last chunk cut
+    _ahead: list[tuple[int, Future[list[Any]]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.page_size = self.buffer.page_size
         self._pos = self.place.offset
-        # The size of packed data leaves the chunks' own heads out: only the chunk count says where it ends.
+        self._most_chunk = max(1 << 20, min(_MOST_CHUNK * self.page_size, 64 << 20))
         claimed = self.place.offset + self.place.size
-        self._end = self.file_length if self.buffer.compressed else min(claimed, self.file_length)
+        # The size of packed data leaves the chunks' own heads out: only the count of chunks says where it ends.
+        whole_file = self.buffer.compressed and not self.buffer.salvaged
+        self._end = self.file_length if whole_file else min(claimed, self.file_length)
         if self.place.size <= 0 or self._pos >= self._end:
             self.done = True
             if self.place.size > 0:
                 self.damaged = "its data lies beyond the end of the file"
-        elif self.place.offset + self.place.size > self.file_length:
-            missing = self.place.offset + self.place.size - self.file_length
-            self.damaged = f"the file ends {missing} bytes before its data does"
+        elif claimed > self.file_length:
+            self.damaged = f"the file ends {claimed - self.file_length} bytes before its data does"
 
     @property
-    def pending(self) -> int:
-        """Bytes of pages read and not taken."""
-        return sum(len(b) for b, _ in self.blocks)
+    def pages(self) -> int:
+        """How many pages are waiting."""
+        return sum(len(r.ts) for r in self.runs)
 
-    def read_block(self) -> None:
-        """Read some more pages; sets ``done`` at the end of the data."""
-        raw = self._next_packed() if self.buffer.compressed else self._next_plain()
-        if raw is None or not len(raw):
-            self.done = True
-            if len(self._rest):
-                self.damaged = self.damaged or f"its last page is cut to {len(self._rest)} bytes"
-                raw, self._rest = self._rest, b""
-                self._add(np.frombuffer(raw + b"\0" * (self.page_size - len(raw)), np.uint8))
-            return
-        if self._rest or len(raw) % self.page_size:
-            joined = self._rest + bytes(raw)
-            whole = len(joined) // self.page_size * self.page_size
-            raw, self._rest = joined[:whole], joined[whole:]
-        if len(raw):
-            self._add(np.frombuffer(raw, np.uint8))
+    def drop(self, pages: int) -> None:
+        """Let the first waiting pages go."""
+        while pages:
+            run = self.runs[0]
+            here = min(pages, len(run.ts))
+            pages -= here
+            if here == len(run.ts):
+                self.runs.pop(0)
+            else:
+                run.start += here * self.page_size
+                run.ts = run.ts[here:]
 
-    def _add(self, data: NDArray[np.uint8]) -> None:
-        pages = data.reshape(-1, self.page_size)
+    def prefetch(self) -> None:
+        """Have packed data unpacked in the background, as far as there is room."""
+        if self.buffer.compressed and not self.done:
+            self._read_ahead()
+
+    def read(self, arena: Arena) -> None:
+        """Read some more pages into the arena; sets ``done`` at the end of the data."""
+        begin = arena.used
+        if self.buffer.compressed:
+            self._read_packed(arena)
+        else:
+            self._read_plain(arena)
+        if self.done and self._rest:
+            self.damaged = self.damaged or f"its last page is cut to {len(self._rest)} bytes"
+            place = arena.reserve(self.page_size)
+            place[: len(self._rest)] = np.frombuffer(self._rest, np.uint8)
+            place[len(self._rest) :] = 0
+            self._rest = b""
+        if arena.used > begin:
+            self._add(arena, begin)
+
+    def _add(self, arena: Arena, begin: int) -> None:
+        pages = arena.data[begin : arena.used].reshape(-1, self.page_size)
         ts = np.ascontiguousarray(pages[:, :8]).view(">i8" if self.head.big else "<i8").reshape(-1).astype(np.int64)
         ts = np.maximum(np.maximum.accumulate(ts), self.last_ts)
         self.last_ts = int(ts[-1])
-        self.pages_read += len(pages)
-        self.blocks.append((data, ts))
+        self.runs.append(Run(begin, ts))
 
-    def _next_plain(self) -> bytes | None:
-        size = min(max(_PLAIN_BLOCK, self.page_size), self._end - self._pos)
-        if size <= 0:
-            return None
-        raw = os.pread(self.fd, size, self._pos)
-        self._pos += len(raw)
-        return raw
+    def _read_plain(self, arena: Arena) -> None:
+        size = min(max(self.block // self.page_size, 1) * self.page_size, self._end - self._pos)
+        place = arena.reserve(size)
+        got = 0
+        while got < size:
+            more = os.preadv(self.fd, [place[got:]], self._pos + got)  # type: ignore[list-item]
+            if more <= 0:
+                self.damaged = self.damaged or "the file became shorter while it was read"
+                self._end = self._pos + got
+                break
+            got += more
+        self._pos += got
+        whole = got // self.page_size * self.page_size
+        self._rest = place[whole:got].tobytes()
+        arena.used -= size - whole
+        self.done = self._pos >= self._end
 
-    def _number(self, pos: int) -> int:
-        return int.from_bytes(os.pread(self.fd, 4, pos), "big" if self.head.big else "little")
-
-    def _chunk(self, pos: int, packed: int, plain: int) -> tuple[bytes, int] | None:
-        raw = unpack(self.head.codec, os.pread(self.fd, packed, pos), plain)
-        return None if raw is None else (raw, pos)
-
-    def _read_ahead(self) -> None:
-        if self._chunks < 0:
-            self._chunks = self._number(self._pos)
-            self._pos += 4
-        while self._chunks > 0 and len(self._ahead) < 16 and not self.damaged.startswith("a chunk"):
-            if self._pos + 8 > self._end:
-                self.damaged = self.damaged or f"{self._chunks} of its chunks are missing"
-                self._chunks = 0
-                return
-            packed, plain = self._number(self._pos), self._number(self._pos + 4)
-            if not 0 < packed or not 0 < plain <= _MOST_CHUNK or self._pos + 8 + packed > self._end:
-                self.damaged = self.damaged or f"a chunk at offset {self._pos:#x} is cut or damaged"
-                self._chunks = 0
-                return
-            at = self._pos + 8
-            if self.pool is not None:
-                self._ahead.append(self.pool.submit(self._chunk, at, packed, plain))
-            else:
-                ready: Future[Any] = Future()
-                ready.set_result(self._chunk(at, packed, plain))
-                self._ahead.append(ready)
-            self._pos = at + packed
-            self._chunks -= 1
-
-    def _next_packed(self) -> bytes | None:
-        self._read_ahead()
+    def _read_packed(self, arena: Arena) -> None:
         if not self._ahead:
-            return None
-        got = self._ahead.pop(0).result()
-        if got is None:
-            self.damaged = f"a chunk near offset {self._pos:#x} can't be unpacked"
-            self._ahead.clear()
+            self._read_ahead(needed=True)
+        if not self._ahead:
+            self.done = True
+            return
+        size, job = self._ahead.pop(0)
+        plain = job.result()
+        self.budget.left += size
+        self._read_ahead()
+        for piece in plain:
+            if piece is None:
+                self._stop(f"a chunk before offset {self._pos:#x} can't be unpacked")
+                self.budget.left += sum(size for size, _ in self._ahead)
+                self._ahead.clear()
+                break
+            self._append(arena, np.frombuffer(piece, np.uint8))
+        self.done = not self._ahead and self._chunks == 0
+
+    def _append(self, arena: Arena, raw: NDArray[np.uint8]) -> None:
+        if self._rest:
+            raw = np.concatenate((np.frombuffer(self._rest, np.uint8), raw))
+        whole = len(raw) // self.page_size * self.page_size
+        self._rest = raw[whole:].tobytes()
+        arena.reserve(whole)[:] = raw[:whole]
+
+    def _read_ahead(self, *, needed: bool = False) -> None:
+        if self._chunks < 0:
+            self._chunks = self._count()
+        while self._chunks > 0 and len(self._ahead) < 2 and (needed or self.budget.left > 0):
+            chunks = self._next_chunks()
+            if chunks:
+                size = sum(plain for _, plain in chunks)
+                self.budget.left -= size
+                self._ahead.append((size, self.pool.submit(_unpack, self.head.codec, chunks)))
+                needed = False
+
+    def _count(self) -> int:
+        raw = os.pread(self.fd, 4, self._pos)
+        self._pos += 4
+        if self.buffer.salvaged:
+            return 1 << 32  # a killed recorder had not written it yet: as many as there are
+        count, other = int.from_bytes(raw, "big" if self.head.big else "little"), int.from_bytes(raw, "little")
+        # trace-cmd 3.1's convert writes it in the host's byte order, whatever the file's is.
+        return other if count * 9 > self._end - self._pos >= other * 9 else count
+
+    def _next_chunks(self) -> list[tuple[memoryview, int]]:
+        """Packed bytes and plain size of the next chunks, about a block of them."""
+        window = memoryview(os.pread(self.fd, min(_WINDOW, max(self._end - self._pos, 0)), self._pos))
+        sizes = ">II" if self.head.big else "<II"
+        chunks: list[tuple[memoryview, int]] = []
+        at = total = 0
+        while self._chunks > 0 and total < self.block:
+            if at + 8 > len(window):
+                if not chunks:
+                    self._stop(f"{self._chunks} of its chunks are missing")
+                break
+            packed, plain = struct.unpack_from(sizes, window, at)
+            if not 0 < packed or not 0 < plain <= self._most_chunk or self._pos + at + 8 + packed > self._end:
+                self._stop(f"a chunk at offset {self._pos + at:#x} is cut or damaged")
+                break
+            if at + 8 + packed > len(window):
+                if chunks:
+                    break
+                window = memoryview(os.pread(self.fd, 8 + packed, self._pos))
+            chunks.append((window[at + 8 : at + 8 + packed], plain))
+            at += 8 + packed
+            total += plain
+            self._chunks -= 1
+        self._pos += at
+        if self.buffer.salvaged and self._pos >= self._end:
             self._chunks = 0
-            return None
-        return got[0]
+        return chunks
+
+    def _stop(self, why: str) -> None:
+        self.damaged = self.damaged or why
+        self._chunks = 0
+
+
+def _unpack(codec: str, chunks: list[tuple[memoryview, int]]) -> list[Any]:
+    """The chunks' plain bytes; ends with None where one is damaged."""
+    import pyarrow as pa
+
+    zstd = pa.Codec("zstd") if codec == "zstd" else None
+    plain: list[Any] = []
+    for packed, size in chunks:
+        try:
+            raw = zstd.decompress(packed, decompressed_size=size) if zstd else zlib.decompressobj().decompress(packed, size)
+        except (zlib.error, OSError, ValueError):
+            raw = None
+        if raw is None or len(raw) != size:
+            plain.append(None)
+            break
+        plain.append(raw)
+    return plain

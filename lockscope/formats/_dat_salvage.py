@@ -2,42 +2,37 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, BinaryIO
+import os
+from typing import BinaryIO
 
-if TYPE_CHECKING:
-    from lockscope.formats._dat_head import BufferData, Head
+from lockscope.formats._dat_layout import MOST_CPUS, BufferData, CpuData, Head
 
-_STEP = 1 << 20
+_MOST_CHUNK = 1 << 20
 
 
-def salvage_buffer(file: BinaryIO, length: int, head: Head, offset: int, compressed: bool) -> BufferData:
-    """Each CPU's stretch of the data section that begins at ``offset``, as far as it can be told.
+def buffer(file: BinaryIO, length: int, head: Head, section: int, compressed: bool) -> BufferData:
+    """Each CPU's stretch of the data section at ``section``, as far as it can be told, none beyond ``length``.
 
     Each CPU's data begins on a page boundary of the file. Packed: a count of chunks, then the chunks. Plain: pages,
     whose times fall back where the next CPU begins.
     """
-    from lockscope.formats._dat_head import BufferData, CpuData
-
     page = head.page_size
-    start = (offset + page - 1) // page * page
-    spans = _packed_spans(file, length, head, start) if compressed else _plain_spans(file, length, head, start)
-    cpus = [CpuData(i, at, size) for i, (at, size) in enumerate(spans)]
-    return BufferData("", head.clock, page, cpus, compressed)
+    start = (section + 16 + page - 1) // page * page
+    find = _packed_spans if compressed else _plain_spans
+    cpus = [CpuData(i, at, size) for i, (at, size) in enumerate(find(file.fileno(), length, head, start)[:MOST_CPUS])]
+    return BufferData("", head.clock, page, cpus, compressed, section, salvaged=True)
 
 
-def _packed_spans(file: BinaryIO, length: int, head: Head, start: int) -> list[tuple[int, int]]:
+def _packed_spans(fd: int, length: int, head: Head, start: int) -> list[tuple[int, int]]:
     order = "big" if head.big else "little"
     spans: list[tuple[int, int]] = []
     pos = start
     while pos + 12 <= length:
-        file.seek(pos)
-        count = int.from_bytes(file.read(4), order)  # type: ignore[arg-type]
         at, chunks = pos + 4, 0
-        while (chunks < count or count == 0) and at + 8 <= length:
-            file.seek(at)
-            packed = int.from_bytes(file.read(4), order)  # type: ignore[arg-type]
-            plain = int.from_bytes(file.read(4), order)  # type: ignore[arg-type]
-            if not 0 < packed <= plain * 2 + 64 or not 0 < plain <= 64 << 20 or plain % head.page_size:
+        while at + 8 <= length:
+            sizes = os.pread(fd, 8, at)
+            packed, plain = int.from_bytes(sizes[:4], order), int.from_bytes(sizes[4:], order)  # type: ignore[arg-type]
+            if not 0 < packed <= plain * 2 + 64 or not 0 < plain <= _MOST_CHUNK or plain % head.page_size:
                 break
             at += 8 + packed
             chunks += 1
@@ -48,17 +43,19 @@ def _packed_spans(file: BinaryIO, length: int, head: Head, start: int) -> list[t
     return spans
 
 
-def _plain_spans(file: BinaryIO, length: int, head: Head, start: int) -> list[tuple[int, int]]:
+def _plain_spans(fd: int, length: int, head: Head, start: int) -> list[tuple[int, int]]:
     order = "big" if head.big else "little"
     spans: list[tuple[int, int]] = []
-    begin, last = start, -1
-    for pos in range(start, length - 16, head.page_size):
-        file.seek(pos)
-        ts = int.from_bytes(file.read(8), order)  # type: ignore[arg-type]
+    begin, last, end = start, -1, start
+    for pos in range(start, length - 15, head.page_size):
+        top = os.pread(fd, 8 + head.long_size, pos)
+        ts, commit = int.from_bytes(top[:8], order), int.from_bytes(top[8:], order)  # type: ignore[arg-type]
+        if (commit & 0x3FFFFFFF) > head.page_size:
+            break  # no page: what stands behind the data
         if ts < last:
             spans.append((begin, pos - begin))
             begin = pos
-        last = ts
-    if length > begin:
-        spans.append((begin, length - begin))
+        last, end = ts, min(pos + head.page_size, length)
+    if end > begin:
+        spans.append((begin, end - begin))
     return spans

@@ -7,52 +7,55 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import islice
 
 from lockscope.tables.events import EventFormat, Field, RecordLayout
 
-_FIELD = re.compile(r"field:(?P<decl>[^;]*);\s*offset:(?P<offset>\d+);\s*size:(?P<size>\d+);(?:\s*signed:(?P<signed>-?\d+);)?")
-_ARRAY = re.compile(r"^(?P<head>.*?)\s*(?P<name>\w+)\s*\[(?P<count>[^\]]*)\]$")
-_CHARS = ("char", "u8", "unsigned char", "signed char", "const char")
+# Lengths are bounded so that a hostile file cannot make a match slow.
+_FIELD = re.compile(
+    r"^\s{0,8}field:(?P<decl>[^;\n]{1,256});\s*offset:(?P<offset>\d{1,9});\s*size:(?P<size>\d{1,9});"
+    r"(?:\s*signed:(?P<signed>-?\d{1,9});)?", re.MULTILINE,
+)  # fmt: skip
+_DYNAMIC = re.compile(r"^__(?P<kind>data_loc|rel_loc)\s+(?P<ctype>.*?)(?:\s*\[\])?\s+(?P<name>\w+)(?:\[\])?$")
+_PLACED = re.compile(r"^(?P<ctype>.*?)\s*(?P<name>\w+)(?:\[(?P<count>[^\]]*)\])?$")
+_QUALIFIERS = re.compile(r"\b(const|unsigned|signed|volatile)\b")
 _WIDTHS = {"char": 1, "u8": 1, "s8": 1, "bool": 1, "u16": 2, "s16": 2, "short": 2, "u32": 4, "s32": 4, "int": 4,
-           "u64": 8, "s64": 8, "long long": 8, "unsigned": 4, "pid_t": 4, "__u8": 1, "__u16": 2, "__u32": 4, "__u64": 8,
+           "u64": 8, "s64": 8, "long long": 8, "": 4, "pid_t": 4, "__u8": 1, "__u16": 2, "__u32": 4, "__u64": 8,
            "uint8_t": 1, "uint16_t": 2, "uint32_t": 4, "uint64_t": 8}  # fmt: skip
+_LONGS = ("long", "size_t", "ulong", "cpumask_t", "cpumask_t *")  # a cpumask is an array of longs
 _LIMIT = 4096  # no event of any kernel has so many fields; a hostile file may claim to
 
 
 def _item_width(ctype: str, long_size: int) -> int:
-    plain = re.sub(r"\b(const|unsigned|signed|struct|volatile)\b", "", ctype).strip() or "unsigned"
-    if plain.endswith("*") or plain in ("long", "size_t", "ulong"):
-        return long_size
-    return _WIDTHS.get(plain, 0)
+    """Bytes of one element; 1 where the type is not known."""
+    plain = " ".join(_QUALIFIERS.sub("", ctype).split())
+    return long_size if plain in _LONGS or plain.endswith("*") else _WIDTHS.get(plain, 1)
 
 
-def _field(decl: str, offset: int, size: int, signed: bool, long_size: int) -> Field:
-    dynamic = re.match(r"^(__data_loc|__rel_loc)\s+(.*)$", decl)
-    array = _ARRAY.match(dynamic.group(2) if dynamic else decl)
-    if dynamic:
-        body = dynamic.group(2)
-        ctype, name = (array["head"].strip(), array["name"]) if array else body.rsplit(None, 1) if " " in body else ("", body)
-        text = ctype.replace("const ", "").strip() in _CHARS[:1]
-        item = long_size if "cpumask" in ctype else _item_width(ctype, long_size) or 1
-        return Field(name, f"{dynamic.group(1)} {ctype}[]", offset, size, signed, dynamic.group(1)[2:], item, 0, text)
-    if array:
-        ctype, name = array["head"].strip(), array["name"]
-        if size == 0:
-            return Field(name, f"{ctype}[]", offset, 0, signed, "tail", _item_width(ctype, long_size) or 1, 0,
-                         ctype.replace("const ", "") == "char")  # fmt: skip
-        if ctype.replace("const ", "") == "char":
-            return Field(name, f"{ctype}[{size}]", offset, size, signed, "string", 1, size, True)
-        number = int(array["count"]) if array["count"].isdigit() else 0
-        item = size // number if number and size % number == 0 else _item_width(ctype, long_size) or 1
-        if item not in (1, 2, 4, 8):
-            item = 1
-        return Field(name, f"{ctype}[{size // item}]", offset, size, signed, "array", item, size // item)
-    ctype, _, name = decl.rpartition(" ")
-    if name.startswith("*"):
-        ctype, name = f"{ctype} *", name.lstrip("*")
-    if size not in (1, 2, 4, 8):  # a struct in place
-        return Field(name, ctype, offset, size, False, "array", 1, size)
-    return Field(name, ctype, offset, size, signed, "int", size, 1)
+def _is_char(ctype: str) -> bool:
+    return ctype.removeprefix("const ").strip() == "char"
+
+
+def _field(decl: str, offset: int, size: int, signed: bool, long_size: int) -> Field | None:
+    dynamic = _DYNAMIC.match(decl)
+    if dynamic and size == 4:
+        kind, ctype, name = dynamic.groups()
+        return Field(name, f"__{kind} {ctype}[]", offset, size, signed, kind, _item_width(ctype, long_size), 0, _is_char(ctype))
+    placed = _PLACED.match(decl)
+    if not placed:
+        return None
+    ctype, name, count = placed.groups()
+    if size == 0:  # older kernels write `char buf` without brackets
+        return Field(name, f"{ctype}[]", offset, 0, signed, "tail", _item_width(ctype, long_size), 0, _is_char(ctype))
+    if count is None and size in (1, 2, 4, 8):
+        return Field(name, ctype, offset, size, signed, "int", size, 1)
+    if count is not None and _is_char(ctype):
+        return Field(name, f"{ctype}[{size}]", offset, size, signed, "string", 1, size, True)
+    number = int(count) if count and count.isdigit() else 0
+    item = size // number if number and size % number == 0 else _item_width(ctype, long_size)
+    if count is None or item not in (1, 2, 4, 8) or size % item:  # a struct in place
+        item = 1
+    return Field(name, f"{ctype}[{size // item}]", offset, size, signed, "array", item, size // item)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,17 +81,19 @@ class ParsedFormat:
 
 def parse_format(text: str, long_size: int = 8) -> ParsedFormat | None:
     """The event that a format text describes; None where it has no usable name or id."""
-    name = re.search(r"^name:\s*(\S+)", text, re.MULTILINE)
-    number = re.search(r"^ID:\s*(\d+)", text, re.MULTILINE)
+    name = re.search(r"^name:\s*(\S{1,256})", text, re.MULTILINE)
+    number = re.search(r"^ID:\s*(\d{1,9})\b", text, re.MULTILINE)
     if not name or not number or int(number[1]) > 0xFFFF:
         return None
     head, _, print_fmt = text.partition("print fmt:")
     common, own = [], []
-    for found in list(_FIELD.finditer(head))[:_LIMIT]:
+    for found in islice(_FIELD.finditer(head), _LIMIT):
         signed = found["signed"] not in (None, "0")
         size, offset = int(found["size"]), int(found["offset"])
         if offset > 0xFFFF or size > 0xFFFF:
             continue
         parsed = _field(" ".join(found["decl"].split()), offset, size, signed, long_size)
+        if parsed is None:
+            continue
         (common if parsed.name.startswith("common_") else own).append(parsed)
     return ParsedFormat(name[1], int(number[1]), tuple(common), tuple(own), print_fmt.strip())

@@ -15,13 +15,15 @@ from numpy.typing import NDArray
 
 from lockscope.errors import FormatError
 from lockscope.formats._dat_batches import Batcher, Clock
-from lockscope.formats._dat_head import MAGIC, BufferData, Head, HeadReader, TimeShift
-from lockscope.formats._dat_pages import PageStream
+from lockscope.formats._dat_head import HeadReader
+from lockscope.formats._dat_layout import MAGIC, BufferData, Head, TimeShift
+from lockscope.formats._dat_pages import Budget, PageStream
 from lockscope.formats.event_format import ParsedFormat
 from lockscope.tables.events import EventBatch, EventFormat, LossNote, RecordLayout, Stream, TraceInfo, Wanted
 from lockscope.tables.symbols import Symbols
 
 _BYTES_A_ROW = 64  # of a KVM trace with lock events; only steers the size of batches
+_MOST_BLOCK = 1 << 20  # bytes that are read of a CPU in one go
 _NS_CLOCKS = ("local", "global", "perf", "mono", "mono_raw", "boot", "tai", "tsc2nsec")
 _COUNTS = re.compile(r"^(overrun|commit overrun|dropped events):\s*(\d+)", re.MULTILINE)
 
@@ -100,15 +102,19 @@ class TraceDat:
         keep = np.array([f.index == 1 or wanted(f) for f in self.formats], bool)
         return np.where(keep[self._by_type], self._by_type, -1).astype(np.int32)
 
-    def batches(self, wanted: Wanted | None = None, *, rows: int = 1 << 20) -> Iterator[EventBatch]:
+    def batches(self, wanted: Wanted | None = None, *, rows: int = 1 << 18) -> Iterator[EventBatch]:
         """Events in time order; see ``tables.events.Reader``. Losses and damage go to ``info`` as they are met."""
         h = self.head
+        target = max(rows, 1) * _BYTES_A_ROW
+        number = sum(len(b.cpus) for b in h.buffers)
+        block = max(min(_MOST_BLOCK, target // (2 * max(number, 1))), 1 << 12)
+        budget = Budget()
         with Path(self.path).open("rb") as file, ThreadPoolExecutor(2) as pool:
-            streams = []
+            streams: list[PageStream] = []
             for buffer in h.buffers:
                 for cpu in buffer.cpus:
-                    streams.append(PageStream(file.fileno(), h, buffer, cpu, buffer.page_size, len(streams), self._length, pool))
-            batcher = Batcher(streams, self.layout, self._wanted(wanted), self._clock(), target_bytes=rows * _BYTES_A_ROW, pool=pool)
+                    streams.append(PageStream(file.fileno(), h, buffer, cpu, len(streams), self._length, pool, block, budget))
+            batcher = Batcher(streams, self.layout, self._wanted(wanted), self._clock(), target_bytes=target, pool=pool)
             yield from batcher.batches()
             self._note_damage(streams, batcher)
 
@@ -119,9 +125,10 @@ class TraceDat:
                 self.info.losses.append(LossNote("truncated", s.place.cpu, None, "record again and stop the recorder cleanly",
                                                  s.buffer.name))  # fmt: skip
                 self.info.notes.append(f"CPU {s.place.cpu}{f' of buffer {s.buffer.name}' if s.buffer.name else ''}: {s.damaged}")
-        if batcher.broken_pages and ("unparsed", None, "") not in seen:
+        broken = sum(s.broken for s in streams)
+        if broken and ("unparsed", None, "") not in seen:
             self.info.losses.append(LossNote("unparsed", None, None, "the file is damaged"))
-            self.info.notes.append(f"{batcher.broken_pages} pages hold a record that can't be one; the rest of each was left out")
+            self.info.notes.append(f"{broken} pages hold a record that can't be one; the rest of each was left out")
         if batcher.out_of_order:
             self.info.notes.append("CPUs lie too far apart in time to be merged: order between them is approximate")
 

@@ -23,29 +23,31 @@ MISSED_EVENTS, MISSED_STORED, COMMIT_MASK = 1 << 31, 1 << 30, (1 << 27) - 1
 def index_pages(
     data: Any,  # uint8[:]; the bytes
     starts: Any,  # int64[:]; where each page begins in ``data``
-    sizes: Any,  # int64[:]; how many bytes of it are there
-    data_offset: int,  # where records begin in a page: 16, or 12 on 32-bit kernels (header_page)
+    page_size: int,
+    data_offset: int,  # where records begin in a page: 16, or 12 on 32-bit kernels
     long_size: int,  # bytes of the commit field
     big: bool,
     id_offset: int,  # where common_type (two bytes) lies in a record
-    wanted: Any,  # int32[:]; by common_type: index of the event's format, -1 = leave out
+    wanted: Any,  # int32[65536]; by common_type: index of the event's format, -1 = leave out
     out_ts: Any,  # int64[:]
     out_at: Any,  # int64[:]; offset of the record in ``data``; for a loss how many events, -1 = unknown
     out_size: Any,  # int32[:]
     out_type: Any,  # int32[:]; index of the event's format, 0 = loss
-) -> Any:
-    """Fill the four columns; return (rows, pages that hold an impossible record).
+    out_rows: Any,  # int64[pages + 1]; the first row of each page, then how many there are
+    out_broken: Any,  # uint8[pages]; 1: the page holds what can't be a record
+) -> None:
+    """Fill the columns. A row with type 0 stands before the first event that follows a loss.
 
-    A row with type 0 stands before the first event that follows a loss. What cannot be a record ends its page.
+    What cannot be a record ends its page. Rows beyond the columns' length are left out.
     """
     n = 0
-    broken = 0
-    limit = len(out_ts)
+    limit = min(len(out_ts), len(out_at), len(out_size), len(out_type))
     for p in range(len(starts)):
+        out_rows[p] = n
         start = starts[p]
-        size = min(sizes[p], len(data) - start)
-        if size < data_offset:
-            broken += 1
+        size = min(page_size, len(data) - start)
+        if start < 0 or size < data_offset:
+            out_broken[p] = 1
             continue
         ts = u64(data, start, big)
         page_ts = ts
@@ -53,7 +55,7 @@ def index_pages(
         used = commit & COMMIT_MASK
         if used > size - data_offset:
             used = size - data_offset
-            broken += 1
+            out_broken[p] = 1
         pos = start + data_offset
         end = pos + used
         missed = 0
@@ -72,7 +74,7 @@ def index_pages(
                 delta = word >> 5
             if kind == TIME_EXTEND or kind == TIME_STAMP:
                 if pos + 4 > end:
-                    broken += 1
+                    out_broken[p] = 1
                     break
                 delta += u32(data, pos, big) << 27
                 pos += 4
@@ -92,7 +94,7 @@ def index_pages(
                 continue
             if kind == 0:
                 if pos + 4 > end:
-                    broken += 1
+                    out_broken[p] = 1
                     break
                 length = u32(data, pos, big) - 4
                 length = (length + 3) & ~3
@@ -100,7 +102,7 @@ def index_pages(
             else:
                 length = kind * 4
             if length <= 0 or length > end - pos or id_offset + 2 > length:
-                broken += 1
+                out_broken[p] = 1
                 break
             if missed != 0 and n < limit:
                 out_ts[n], out_at[n], out_size[n], out_type[n] = ts, missed, 0, 0
@@ -111,7 +113,7 @@ def index_pages(
                 out_ts[n], out_at[n], out_size[n], out_type[n] = ts, pos, length, kind_index
                 n += 1
             pos += length
-    return n, broken
+    out_rows[len(starts)] = n
 
 
 def most_records(used_bytes: int, pages: int) -> int:
@@ -125,8 +127,20 @@ def empty_columns(rows: int) -> tuple[Any, Any, Any, Any]:
 
 
 @njit(nogil=True, cache=True)
+def first_not_before(ts: Any, until: int) -> int:
+    """The first row at or after ``until``; the number of rows where there is none. Times may fall."""
+    n = len(ts)
+    for i in range(n):
+        if ts[i] >= until:
+            return i
+    return n
+
+
+@njit(nogil=True, cache=True)
 def merge(
-    bounds: Any,  # int64[:]; stream s is rows bounds[s]..bounds[s + 1]
+    begins: Any,  # int64[:]; stream s is rows begins[s]..ends[s]
+    ends: Any,
+    numbers: Any,  # int32[:]; the stream's number
     ts: Any,
     at: Any,
     size: Any,
@@ -142,12 +156,12 @@ def merge(
     A binary heap of stream heads: 256 CPUs cost eight comparisons an event. While one stream stays the earliest (the
     common case: runs of one CPU) its rows are copied without touching the heap.
     """
-    streams = len(bounds) - 1
-    heads = bounds[:-1].copy()
+    streams = len(begins)
+    heads = begins.copy()
     heap = np.empty(streams, np.int64)
     held = 0
     for s in range(streams):
-        if bounds[s] < bounds[s + 1]:
+        if begins[s] < ends[s]:
             i = held
             held += 1
             heap[i] = s
@@ -163,7 +177,8 @@ def merge(
     while held > 0:
         s = heap[0]
         i = heads[s]
-        stop = bounds[s + 1]
+        number = numbers[s]
+        stop = ends[s]
         rival = -1
         if held > 1:
             rival = heap[1]
@@ -174,13 +189,13 @@ def merge(
                     rival = other
         if rival < 0:
             while i < stop:
-                out_ts[row], out_at[row], out_size[row], out_type[row], out_stream[row] = ts[i], at[i], size[i], kind[i], s
+                out_ts[row], out_at[row], out_size[row], out_type[row], out_stream[row] = ts[i], at[i], size[i], kind[i], number
                 row += 1
                 i += 1
         else:
             until = ts[heads[rival]]
             while i < stop and (ts[i] < until or (ts[i] == until and s < rival)):
-                out_ts[row], out_at[row], out_size[row], out_type[row], out_stream[row] = ts[i], at[i], size[i], kind[i], s
+                out_ts[row], out_at[row], out_size[row], out_type[row], out_stream[row] = ts[i], at[i], size[i], kind[i], number
                 row += 1
                 i += 1
         heads[s] = i
