@@ -61,7 +61,7 @@ class Markers:
 
     def _text(self, batch: EventBatch, row: int, fmt: EventFormat) -> str:
         if self._formats is None:
-            self._formats = PrintFormats(self._info.options.get("printk", b""))
+            self._formats = PrintFormats(self._info.options.get("printk", b""), self._info.symbols())
         return render(batch, row, fmt, self._formats)
 
 

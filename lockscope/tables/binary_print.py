@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from lockscope.tables.events import EventBatch, EventFormat
+from lockscope.tables.symbols import Symbols
 
 _LINE = re.compile(rb'^(0x[0-9a-fA-F]+)\s*:\s*"(.*)"\s*$', re.MULTILINE)
 _SPEC = re.compile(r"%(?P<flags>[-+ #0]*)(?P<width>\d+|\*)?(?:\.(?P<precision>\d+|\*))?(?P<size>hh|h|ll|l|L|z|t|j)?(?P<conv>[a-zA-Z%])")
@@ -17,15 +18,23 @@ _EXTENDED = re.compile(r"[a-zA-Z0-9]*")
 
 
 class PrintFormats:
-    """Formats and constant strings of the kernel by address."""
+    """Formats and constant strings of the kernel by address, and the symbols that ``%ps`` and ``%pS`` stand for."""
 
-    def __init__(self, section: bytes) -> None:
+    def __init__(self, section: bytes, symbols: Symbols) -> None:
+        self.symbols = symbols
         self._by_address = {int(a, 16): t.decode("utf-8", "replace").replace("\\n", "\n").replace("\\t", "\t").replace('\\"', '"')
                             for a, t in _LINE.findall(section)}  # fmt: skip
 
     def text(self, address: int) -> str:
         """The text at an address, or the address."""
         return self._by_address.get(address, f"{address:#x}")
+
+    def pointer(self, address: int, extension: str) -> str:
+        """A ``%p`` with what follows it: ``s`` the symbol, ``S`` with its offset; anything else as the address."""
+        symbol = self.symbols.name(address) if extension[:1] in ("s", "S", "f", "F", "B") else None
+        if symbol is None:
+            return f"{address:#x}"
+        return symbol if extension[0] in "SF" else symbol.split("+")[0]
 
 
 def render(batch: EventBatch, row: int, fmt: EventFormat, formats: PrintFormats) -> str:
@@ -43,7 +52,7 @@ def render(batch: EventBatch, row: int, fmt: EventFormat, formats: PrintFormats)
         return formats.text(number("str"))
     if fmt.name == "bprint" and buf:
         text = formats.text(number("fmt"))
-        return _Arguments(raw[buf.offset :], batch.layout.long_size, order, text).rendered()
+        return _Arguments(raw[buf.offset :], batch.layout.long_size, order, text, formats).rendered()
     if buf is None:
         return ""
     if buf.kind == "data_loc":
@@ -55,8 +64,8 @@ def render(batch: EventBatch, row: int, fmt: EventFormat, formats: PrintFormats)
 
 
 class _Arguments:
-    def __init__(self, raw: bytes, long_size: int, order: str, text: str) -> None:
-        self.raw, self.long_size, self.order, self.text, self.pos = raw, long_size, order, text, 0
+    def __init__(self, raw: bytes, long_size: int, order: str, text: str, formats: PrintFormats) -> None:
+        self.raw, self.long_size, self.order, self.text, self.formats, self.pos = raw, long_size, order, text, formats, 0
 
     def rendered(self) -> str:
         out, last = [], 0
@@ -66,8 +75,11 @@ class _Arguments:
             out.append(self.text[last : spec.start()])
             last = spec.end()
             if spec["conv"] == "p":
-                last = _EXTENDED.match(self.text, last).end()  # type: ignore[union-attr]
-            out.append(self._one(spec))
+                extension = _EXTENDED.match(self.text, last)
+                last = extension.end() if extension else last
+                out.append(self.formats.pointer(self._integer(self.long_size, False), extension[0] if extension else ""))
+            else:
+                out.append(self._one(spec))
         out.append(self.text[last:])
         return "".join(out)
 
@@ -82,8 +94,6 @@ class _Arguments:
             text = self._string()
         elif conv == "c":
             text = chr(self._integer(1, False))
-        elif conv == "p":
-            text = f"{self._integer(self.long_size, False):#x}"
         elif conv in "diuxXo":
             size = self.long_size if spec["size"] in ("l", "z", "t") else _WIDTH.get(spec["size"] or "", 4)
             value = self._integer(size, conv in "di")
