@@ -1,0 +1,209 @@
+"""Open a file, a pipe or standard input, decompressed on the way if it is gzip, xz or zstd, by content.
+
+Everything streams in bounded memory: a few hundred bytes that unpack to terabytes cost time, not memory, and a file
+that claims a huge dictionary or window is refused. What can only be read once (standard input, a FIFO) is kept as it is
+read, in memory up to a limit and then in a temporary file, so that it can be opened again from its beginning.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import lzma
+import stat
+import sys
+import tempfile
+import weakref
+import zlib
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+import zstandard
+
+from lockscope.errors import UsageError
+
+HEAD = 1 << 16  # what a reader's sniff() gets to see
+_MAGIC = ((b"\x1f\x8b", "gzip"), (b"\xfd7zXZ\x00", "xz"), (b"\x28\xb5\x2f\xfd", "zstd"))
+_BUFFER = 1 << 17
+_KEPT_IN_MEMORY = 32 << 20
+_XZ_MEMORY = 192 << 20  # `xz -9` needs 65 MiB to unpack
+_ZSTD_WINDOW = 128 << 20  # the most that zstd itself unpacks without --long=31
+_BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError)
+
+
+class _Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+class _Xz:
+    """Unpacks xz in steps of bounded size, with a limit on the dictionary (``lzma.open`` has none)."""
+
+    def __init__(self, source: _Readable) -> None:
+        self._source, self._pending = source, b""
+        self._decoder = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
+
+    def _next_stream(self) -> bool:
+        rest = self._decoder.unused_data.lstrip(b"\0")  # streams may be padded with zeros: xz-file-format.txt, 2.2
+        while not rest:
+            fresh = self._source.read(_BUFFER)
+            if not fresh:
+                return False
+            rest = fresh.lstrip(b"\0")
+        self._pending = rest
+        self._decoder = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
+        return True
+
+    def read(self, size: int, /) -> bytes:
+        while not self._decoder.eof or self._next_stream():
+            if self._decoder.needs_input and not self._pending:
+                self._pending = self._source.read(_BUFFER)
+                if not self._pending:
+                    raise EOFError("the compressed data ends early")
+            out = self._decoder.decompress(self._pending, size)
+            self._pending = b""
+            if out:
+                return out
+        return b""
+
+
+def _unpacked(source: BinaryIO, codec: str | None) -> _Readable:
+    if codec == "gzip":
+        return gzip.GzipFile(fileobj=source)
+    if codec == "xz":
+        return _Xz(source)
+    if codec == "zstd":
+        reader: _Readable = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW).stream_reader(
+            source, read_across_frames=True
+        )
+        return reader
+    return source
+
+
+class _Kept:
+    """A source that can be read once, kept so that it can be read again."""
+
+    def __init__(self, source: BinaryIO, in_memory: int = _KEPT_IN_MEMORY) -> None:
+        self.source, self.length, self._done = source, 0, False
+        self.file = tempfile.SpooledTemporaryFile(max_size=in_memory)  # noqa: SIM115 - closed by the finalizer
+        weakref.finalize(self, self.file.close)
+
+    def read_at(self, at: int, size: int) -> bytes:
+        """Up to ``size`` bytes from ``at``; empty at the end."""
+        self.file.seek(self.length)
+        while not self._done and self.length <= at:
+            fresh = self.source.read(_BUFFER)
+            self._done = not fresh
+            self.file.write(fresh)
+            self.length += len(fresh)
+        self.file.seek(at)
+        return self.file.read(size)
+
+
+class _FromKept(io.RawIOBase):
+    def __init__(self, kept: _Kept) -> None:
+        self._kept, self._at = kept, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        got = self._kept.read_at(self._at, len(buffer))
+        buffer[: len(got)] = got
+        self._at += len(got)
+        return len(got)
+
+
+class _Unpacking(io.RawIOBase):
+    """The decompressed bytes. Damage ends them; ``broken`` then says what it was."""
+
+    def __init__(self, source: BinaryIO, codec: str | None) -> None:
+        self._source = source
+        self._from: _Readable | None = None
+        self._codec = codec
+        self.broken: str | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        if self.broken:
+            return 0
+        try:
+            if self._from is None:
+                self._from = _unpacked(self._source, self._codec)
+            got = self._from.read(len(buffer))
+        except _BROKEN as error:
+            self.broken = " ".join(str(error).split()) or type(error).__name__
+            return 0
+        buffer[: len(got)] = got
+        return len(got)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._source.close()
+        super().close()
+
+
+class Stream(io.BufferedReader):
+    """Decompressed bytes of a path, with ``peek``.
+
+    ``codec``: "gzip", "xz", "zstd" or None. ``broken``: what ended the data early, None if nothing did; look when
+    ``read`` has returned nothing.
+    """
+
+    def __init__(self, source: BinaryIO, codec: str | None) -> None:
+        self._unpacking = _Unpacking(source, codec)
+        super().__init__(self._unpacking, _BUFFER)
+        self.codec = codec
+
+    @property
+    def broken(self) -> str | None:
+        """Why the data ended before its end; None if it did not."""
+        return self._unpacking.broken
+
+
+_kept: dict[str, _Kept] = {}
+
+
+def _raw(path: str) -> io.BufferedReader:
+    if path == "-":
+        source = sys.stdin.buffer
+        if path not in _kept or _kept[path].source is not source:
+            _kept[path] = _Kept(source)
+        return io.BufferedReader(_FromKept(_kept[path]), _BUFFER)
+    try:
+        if path not in _kept and stat.S_ISREG(Path(path).stat().st_mode):
+            return io.BufferedReader(io.FileIO(path), _BUFFER)
+        if path not in _kept:
+            _kept[path] = _Kept(Path(path).open("rb"))  # noqa: SIM115 - a FIFO: closing it would lose it
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except ValueError:
+        raise UsageError(f"{path!r}: not a file name") from None
+    return io.BufferedReader(_FromKept(_kept[path]), _BUFFER)
+
+
+def open_stream(path: str) -> Stream:
+    """The content of ``path`` ("-": standard input) from its beginning, decompressed. Raises ``UsageError``.
+
+    Any path may be opened again, also standard input: what was read of it is kept.
+    """
+    source = _raw(str(path))
+    try:
+        start = source.peek(8)
+    except OSError as error:
+        source.close()
+        raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from None
+    return Stream(source, next((codec for magic, codec in _MAGIC if start.startswith(magic)), None))
+
+
+def head(path: str, size: int = HEAD) -> bytes:
+    """The first ``size`` bytes of what ``open_stream`` gives."""
+    with open_stream(path) as stream:
+        return stream.read(size)
+
+
+def compression(path: str) -> str | None:
+    """What ``path`` is compressed with: "gzip", "xz", "zstd" or None."""
+    with open_stream(path) as stream:
+        return stream.codec
