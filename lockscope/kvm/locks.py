@@ -126,7 +126,7 @@ def plain(name: str) -> str:
     return (wrapped[1] if wrapped else name).replace("&(kvm)->", "&kvm->")
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1 << 14)
 def _lock(name: str) -> KvmLock | None:
     bare = plain(name)
     found = _BY_NAME.get(bare)
@@ -190,6 +190,16 @@ def wait_of(kind: str, rt: bool = False) -> tuple[int, int]:  # noqa: ARG001
     ``sleeps`` is what differs there.
     """
     return _WAIT.get(kind, (0, 0))
+
+
+# Same kind, other wait type: rcu_sched_lock_map is SPIN, rcu_trace_lock_map has none (kernel/rcu/update.c).
+_WAIT_BY_NAME = {"rcu_read_lock_sched": (1, 2), "rcu_read_lock_trace": (0, 0)}
+
+
+def waits(name: str) -> tuple[int, int]:
+    """lockdep's (outer, inner) wait types of a class, by its name; (0, 0): not checked, or unknown."""
+    found = _WAIT_BY_NAME.get(name)
+    return wait_of(kind_of(name)) if found is None else found
 
 
 def sleeps(kind: str, rt: bool = False) -> bool:

@@ -86,15 +86,18 @@ class OrderRule(Rule):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeafRule(Rule):
-    """No lock is taken inside ``lock``, but for those in ``inner`` (LS103), in the same irq context.
+    """No lock is taken inside ``lock``, but for those in ``inner`` (LS103).
 
-    ``inner`` is complete: what is taken inside an allowed lock is listed too. ``sleeping``: whether sleeping locks of
-    other subsystems may be taken. ``judge``: "kvm" looks at KVM's locks (and sleeping ones) only, because slab, RCU and
-    scheduler locks are taken everywhere; "all" at every lock but RCU, seqcounts and lockdep's own maps.
+    Of what one task really holds in one irq context; not along paths of the dependency graph. ``inner`` is complete:
+    what is taken inside an allowed lock is listed too. ``notifiers``: the book's ``notifiers`` are allowed as well.
+    ``sleeping``: whether sleeping locks of other subsystems may be taken. ``judge``: "kvm" looks at KVM's locks (and
+    sleeping ones) only, because slab, RCU and scheduler locks are taken everywhere; "all" at every lock but RCU,
+    seqcounts and lockdep's own maps.
     """
 
     lock: str
     inner: tuple[str, ...] = ()
+    notifiers: bool = False
     sleeping: bool = True
     judge: str = "kvm"
 
@@ -161,6 +164,7 @@ class Rulebook:
     """The rules of a range of kernels.
 
     ``kernels``: first and last series, inclusive, None = unbounded. ``document``, ``version``: what most of it is from.
+    ``notifiers``: locks that MMU, reclaim and preempt notifiers take, and so may turn up in any lock slept under.
     """
 
     name: str
@@ -168,6 +172,7 @@ class Rulebook:
     kernels: tuple[tuple[int, int] | None, tuple[int, int] | None] = (None, None)
     document: str = ""
     version: str = ""
+    notifiers: tuple[str, ...] = ()
     orders: tuple[OrderRule, ...] = ()
     leaves: tuple[LeafRule, ...] = ()
     srcu: tuple[SrcuRule, ...] = ()
@@ -176,12 +181,17 @@ class Rulebook:
     flows: tuple[Flow, ...] = ()
     facts: tuple[Fact, ...] = ()
     _orders: dict[tuple[str, str], OrderRule] = field(init=False, repr=False, compare=False, default_factory=dict)
-    _leaves: dict[str, LeafRule] = field(init=False, repr=False, compare=False, default_factory=dict)
+    _leaves: dict[str, tuple[LeafRule, frozenset[str]]] = field(
+        init=False, repr=False, compare=False, default_factory=dict
+    )
     _facts: dict[str, Fact] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self._orders.update({(self.canonical(r.outer), self.canonical(r.inner)): r for r in self.orders})
-        self._leaves.update({self.canonical(r.lock): r for r in self.leaves})
+        for leaf in self.leaves:
+            # A lock inside itself is recursion (LS104), no matter of order.
+            allowed = (leaf.lock, *leaf.inner, *(self.notifiers if leaf.notifiers else ()))
+            self._leaves[self.canonical(leaf.lock)] = leaf, frozenset(map(self.canonical, allowed))
         self._facts.update({r.about: r for r in self.facts})
 
     @staticmethod
@@ -218,11 +228,10 @@ class Rulebook:
 
     def leaf_broken(self, held: str, taken: str) -> LeafRule | None:
         """The leaf rule that taking ``taken`` while ``held`` is held, in the same irq context, goes against."""
-        outer, inner = self.canonical(held), self.canonical(taken)
-        rule = self._leaves.get(outer)
-        # A lock inside itself is recursion (LS104), no matter of order.
-        if rule is None or inner == outer or inner in {self.canonical(name) for name in rule.inner}:
+        found = self._leaves.get(self.canonical(held))
+        if found is None or self.canonical(taken) in found[1]:
             return None
+        rule = found[0]
         kind = locks.kind_of(taken)
         if locks.is_kvm(taken) or (rule.judge == "all" and kind not in _NO_LOCK):
             return rule

@@ -5,7 +5,7 @@ A file is a header (``name``, ``title``, ``document``, ``version``, ``from`` and
 of ``lockscope/rules/book.py``, key by key. Every entry has an ``id`` and a ``source``: a place in the document of the
 header, or in its own ``document`` and ``version``. ``extends`` names a book of ours whose entries are taken over; one
 with the same id replaces, ``drop`` lists ids that fell away. A book that extends one on the same document states its
-rules anew for its own version: sources then name that. ``notifier`` lists what MMU notifiers take (``LeafRule``).
+rules anew for its own version: sources then name that. ``notifiers``: see ``Rulebook``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from lockscope.errors import RuleError
 from lockscope.rules import lines, schema
 
 _TEXTS = ("name", "title", "document", "version", "extends")
-HEADER = {**dict.fromkeys(_TEXTS, "text"), "from": "series", "to": "series", "drop": "texts", "notifier": "texts"}
+HEADER = {**dict.fromkeys(_TEXTS, "text"), "from": "series", "to": "series", "drop": "texts", "notifiers": "texts"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Draft:
                 for name, entry in parent.entries[kind].items()
                 if name not in dropped
             } | self.entries[kind]
-        header = {"notifier": parent.header.get("notifier", ())} | self.header
+        header = {"notifiers": parent.header.get("notifiers", ())} | self.header
         return replace(self, header=header, entries=merged)
 
 

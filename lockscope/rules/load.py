@@ -119,23 +119,23 @@ def _extended(own: Draft) -> Draft:
 
 
 def _book(of: Draft) -> Rulebook:
-    notifier = tuple(of.header.get("notifier", ()))
     made: dict[str, Any] = {
-        kind.field: tuple(_rule(name, entry, notifier) for entry in of.entries[name].values())
+        kind.field: tuple(_rule(kind, entry) for entry in of.entries[name].values())
         for name, kind in schema.KINDS.items()
     }
     head = {key: of.header.get(key, "") for key in ("name", "title", "document", "version")}
-    return Rulebook(**head, kernels=(of.header.get("from"), of.header.get("to")), **made)
+    kernels = of.header.get("from"), of.header.get("to")
+    return Rulebook(**head, kernels=kernels, notifiers=tuple(of.header.get("notifiers", ())), **made)
 
 
-def _rule(kind: str, entry: Entry, notifier: tuple[str, ...]) -> Rule:
+def _rule(kind: schema.Kind, entry: Entry) -> Rule:
     values = dict(entry.values)
     origin = entry.document + (f" ({entry.version})" if entry.version else "")
     values["source"] = f"{origin}, {values['source']}" if origin else values["source"]
     values["when"] = When(**{key: values.pop(key) for key in ("since", "until", "stable") if key in values})
-    notifiers = values.pop("notifiers", None)
-    if "scope" not in values:
-        named = [values[key] for key in ("outer", "inner", "lock", "srcu") if isinstance(values.get(key), str)]
-        values["scope"] = Scope.VM if all(locks.per_vm(name) for name in named) else Scope.GLOBAL
-    rule = schema.KINDS[kind].record(**values)
-    return schema.with_notifiers(rule, notifiers, notifier) if isinstance(rule, LeafRule) else rule
+    if kind.record is LeafRule:
+        values.setdefault("scope", Scope.GLOBAL)  # nothing inside, whosever it is
+        values.setdefault("notifiers", locks.sleeps(locks.kind_of(values["lock"])))
+    named = [values[key] for key in ("outer", "inner", "lock", "srcu") if isinstance(values.get(key), str)]
+    values.setdefault("scope", Scope.VM if all(locks.per_vm(name) for name in named) else Scope.GLOBAL)
+    return kind.record(**values)

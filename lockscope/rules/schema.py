@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from lockscope.kvm import locks, versions
+from lockscope.kvm import versions
 from lockscope.rules import book
-from lockscope.rules.book import LeafRule, Rule, Scope, SrcuKind
+from lockscope.rules.book import Rule, Scope, SrcuKind
 
 LOSSES = ("W", "M", "zap", "A", "D", "RWX")
 WINDOWS = ("mmu_lock", "slots_lock", "ioctl", "before", "around", "deferred", "none")
@@ -61,16 +61,6 @@ def unknown(key: str, known: Sequence[str], place: str = "") -> str:
     near = difflib.get_close_matches(key[:80], known, 1)
     meant = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
     return f"{place}unknown key {key[:80]!r}; {meant}"
-
-
-def with_notifiers(rule: LeafRule, wanted: bool | None, notifier: tuple[str, ...]) -> LeafRule:
-    """The leaf with the locks of KVM's MMU notifiers allowed, as they run wherever a task allocates or touches memory.
-
-    By default where the leaf is a lock that its holder may sleep under.
-    """
-    if wanted is None:
-        wanted = locks.sleeps(locks.kind_of(rule.lock))
-    return replace(rule, inner=tuple(dict.fromkeys((*rule.inner, *notifier)))) if wanted else rule
 
 
 def _text(value: object) -> str:
@@ -150,4 +140,3 @@ _READERS: dict[str, Callable[[object], Any]] = {
 def read(sort: str, value: object) -> Any:
     """A value of this sort, as the records hold it. Raises ``ValueError`` that says what it must be."""
     return _READERS[sort](value)
-
