@@ -146,8 +146,8 @@ CLEAN = {
     "&kvm->slots_arch_lock": "mn_invalidate_lock",
     "&(kvm)->mmu_lock": "tdp_mmu_pages_lock",
     "&ioapic->lock": "irq_srcu",
-    "&kvm->srcu": "mmu_lock refresh_lock hv_lock ioapic tdp_mmu_pages_lock tsc_write_lock gpc_lock irq_srcu mn_invalidate_lock "
-    "srcu async_pf",
+    "&kvm->srcu": "mmu_lock refresh_lock hv_lock ioapic tdp_mmu_pages_lock tsc_write_lock gpc_lock irq_srcu "
+    "mn_invalidate_lock srcu async_pf",
     "&vcpu->mutex": "mmu_lock refresh_lock hv_lock ioapic tdp_mmu_pages_lock tsc_write_lock gpc_lock irq_srcu "
     "mn_invalidate_lock srcu async_pf irq_lock irqfds.lock slots_lock slots_arch_lock nx_once notifier",
     "mmu_notifier_invalidate_range_start": "gpc_lock mn_invalidate_lock srcu mmu_lock",
@@ -174,12 +174,14 @@ SHORT = {
     "tdp_mmu_pages_lock": "&kvm->arch.tdp_mmu_pages_lock", "mn_invalidate_lock": "&kvm->mn_invalidate_lock",
     "irq_srcu": "&kvm->irq_srcu", "refresh_lock": "&gpc->refresh_lock", "hv_lock": "&hv->hv_lock",
     "ioapic": "&ioapic->lock", "tsc_write_lock": "&kvm->arch.tsc_write_lock", "gpc_lock": "&kvm->gpc_lock",
-    "srcu": "&kvm->srcu", "async_pf": "&vcpu->async_pf.lock", "nx_once": "&kvm->arch.nx_once", "gpc->lock": "&gpc->lock",
-    "notifier": "mmu_notifier_invalidate_range_start", "unsync": "&kvm->arch.mmu_unsync_pages_lock", "lock": "&kvm->lock",
+    "srcu": "&kvm->srcu", "async_pf": "&vcpu->async_pf.lock", "nx_once": "&kvm->arch.nx_once",
+    "gpc->lock": "&gpc->lock", "notifier": "mmu_notifier_invalidate_range_start", "lock": "&kvm->lock",
+    "unsync": "&kvm->arch.mmu_unsync_pages_lock",
 }  # fmt: skip
-# What is taken inside anything, KVM's leaves too: slab, RCU, scheduler; and what sleeps, inside what may be slept under.
+# What is taken inside anything, KVM's leaves too (slab, RCU, scheduler); and what is, where its holder may sleep.
 FOREIGN = (
-    "&c->lock", "&n->list_lock", "rcu_read_lock", "&rq->__lock", "&p->pi_lock", "&pool->lock", "fs_reclaim", "&____s->seqcount",
+    "&c->lock", "&n->list_lock", "rcu_read_lock", "&rq->__lock", "&p->pi_lock", "&pool->lock", "fs_reclaim",
+    "&____s->seqcount",
 )  # fmt: skip
 FOREIGN_SLEEPING = ("&mm->mmap_lock", "pcpu_alloc_mutex", "cpu_hotplug_lock")
 EDGES = [(held, SHORT[short]) for table in (CLEAN, READ) for held, text in table.items() for short in text.split()]
@@ -252,7 +254,7 @@ def test_flush_flows() -> None:
 
 # a fact and what it is on a kernel
 FACTS = [
-    ("fast_page_fault.ret_fixed", {"4.14.355": None, "5.10.198": 3, "5.17.1": 3, "6.0.1": None, "6.1.192": 4, "6.12.1": 5}),
+    ("fast_page_fault.ret_fixed", {"4.14.3": None, "5.10.1": 3, "5.17.1": 3, "6.0.1": None, "6.1.1": 4, "6.12.1": 5}),
     ("fast_page_fault.result", {"4.14.355": "retry", "5.10.198": "ret", "6.12.117": "ret"}),
     ("fast_page_fault.large", {"4.14.1": "never", "5.15.9": "never", "5.17.1": "not-while-dirty-logging"}),
     ("lock_events.irqs_off_flag", {"4.14.355": False, "5.9.1": False, "5.10.198": True, "6.12.1": True}),
