@@ -183,11 +183,11 @@ _WAIT = {
 }  # fmt: skip
 
 
-def wait_of(kind: str, rt: bool = False) -> tuple[int, int]:  # noqa: ARG001
+def wait_of(kind: str) -> tuple[int, int]:
     """lockdep's (outer, inner) wait types of a kind; (0, 0): not checked, or unknown.
 
-    The same on PREEMPT_RT, where a ``spinlock_t`` stays CONFIG (include/linux/spinlock_rt.h) though it sleeps:
-    ``sleeps`` is what differs there.
+    The same on PREEMPT_RT, where a ``spinlock_t`` stays CONFIG (__rt_spin_lock_init, kernel/locking/spinlock_rt.c)
+    though it sleeps: ``sleeps`` is what differs there.
     """
     return _WAIT.get(kind, (0, 0))
 

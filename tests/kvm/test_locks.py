@@ -197,19 +197,7 @@ def test_what_sleeps() -> None:
     assert not sleeps("raw_spinlock", rt=True)
 
 
-def test_wait_types_are_the_same_on_preempt_rt() -> None:
-    for kind in (
-        "mutex",
-        "rwsem",
-        "spinlock",
-        "rwlock",
-        "raw_spinlock",
-        "rcu",
-        "local_lock",
-        "map",
-        "srcu",
-        "seqcount",
-        "",
-    ):
-        assert wait_of(kind, rt=True) == wait_of(kind)
-    assert wait_of("spinlock") == (0, 3)
+def test_wait_types_by_kind() -> None:
+    assert [wait_of(kind) for kind in ("raw_spinlock", "spinlock", "rwlock", "local_lock")] == [(0, 2)] + [(0, 3)] * 3
+    assert [wait_of(kind) for kind in ("mutex", "rwsem", "rcu")] == [(0, 4), (0, 4), (1, 3)]
+    assert {wait_of(kind) for kind in ("percpu_rwsem", "map", "srcu", "seqcount", "")} == {(0, 0)}
