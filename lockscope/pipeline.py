@@ -10,7 +10,7 @@ from lockscope.checks._base import Check, all_checks
 from lockscope.errors import UsageError
 from lockscope.findings import CheckRun, Finding, Report, TraceSummary, WindowSummary
 from lockscope.formats.open import open_trace
-from lockscope.kernels import walk as counters
+from lockscope.kernels import walk_memory as counters
 from lockscope.reconstruct.evidence import Evidence
 from lockscope.reconstruct.gather import Gathered, GatherOptions, gather
 from lockscope.rules.load import choose
@@ -64,9 +64,10 @@ def selected_checks(select: Iterable[str] = (), ignore: Iterable[str] = ()) -> l
             msg = f"no check is called {word!r}; 'lockscope explain' lists them"
             raise UsageError(msg)
     return [
-        c for c in all_checks().values()
+        c
+        for c in all_checks().values()
         if (not wanted or any(_names(c, w) for w in wanted)) and not any(_names(c, w) for w in unwanted)
-    ]  # fmt: skip
+    ]
 
 
 def _words(given: Iterable[str]) -> list[str]:
@@ -89,12 +90,19 @@ def event_filter(events: Iterable[str], excluded: Iterable[str]) -> Callable[[Ev
     return lambda fmt: (not keep or any(matches(fmt, p) for p in keep)) and not any(matches(fmt, p) for p in drop)
 
 
-def gathered(reader: Reader, checks: list[Check], options: AnalyzeOptions, progress: Progress | None = None) -> tuple[Gathered, str]:
+def gathered(
+    reader: Reader, checks: list[Check], options: AnalyzeOptions, progress: Progress | None = None
+) -> tuple[Gathered, str]:
     """The evidence that these checks need, and how the rulebook was chosen."""
     rules, how = choose(reader.info.kernel, options.rules)
     facts = tuple(sorted({f for c in checks for f in c.facts}))
-    wanted = GatherOptions(facts, options.window_start, options.window_end, frozenset(options.assume),
-                           event_filter(options.events, options.exclude_events))  # fmt: skip
+    wanted = GatherOptions(
+        facts,
+        options.window_start,
+        options.window_end,
+        frozenset(options.assume),
+        event_filter(options.events, options.exclude_events),
+    )
     return gather(reader, rules, wanted, progress), how
 
 
@@ -130,13 +138,36 @@ def _of(run: CheckRun, index: int) -> CheckRun:
 
 def _summary(info: TraceInfo, found: Gathered, how: str) -> TraceSummary:
     evidence, walk = found.evidence, found.walk
-    unpaired = {"locks held or released without their other end": walk.counter(counters.K_UNPAIRED),
-                f"acquisitions deeper than {counters.DEPTH - 1}": walk.counter(counters.K_TOO_DEEP)}  # fmt: skip
-    lost = [{"cpu": cpu, "count": number, "kind": "gap"} for cpu, number in sorted(found.lost_by_cpu.items())]
-    lost += [{"cpu": n.cpu, "count": n.count, "kind": n.kind, "buffer": n.buffer, "remedy": n.remedy} for n in info.losses]
-    coverage = {"decoded": evidence.recorded, "unpaired": {k: v for k, v in unpaired.items() if v}, "lost": lost,
-                "notes": list(info.notes), "host": info.host, "machine": info.machine}  # fmt: skip
+    unpaired = {
+        "locks held or released without their other end": walk.counter(counters.K_UNPAIRED),
+        f"acquisitions deeper than {counters.DEPTH - 1}": walk.counter(counters.K_TOO_DEEP),
+    }
+    notes = list(info.notes)
     if evidence.filtered:
-        coverage["notes"].append("task switches are missing that no loss accounts for: the recorder left tasks out (a PID filter)")
-    return TraceSummary(info.path, info.format, info.kernel, info.clock, info.cpus, found.events, evidence.lost,
-                        evidence.start_ns, evidence.end_ns, evidence.rules.name, how, coverage)  # fmt: skip
+        notes.append("task switches are missing that no loss accounts for: the recorder left tasks out (a PID filter)")
+    lost = [{"cpu": cpu, "count": number, "kind": "gap"} for cpu, number in sorted(found.lost_by_cpu.items())]
+    lost += [
+        {"cpu": n.cpu, "count": n.count, "kind": n.kind, "buffer": n.buffer, "remedy": n.remedy} for n in info.losses
+    ]
+    coverage = {
+        "decoded": evidence.recorded,
+        "unpaired": {k: v for k, v in unpaired.items() if v},
+        "lost": lost,
+        "notes": notes,
+        "host": info.host,
+        "machine": info.machine,
+    }
+    return TraceSummary(
+        info.path,
+        info.format,
+        info.kernel,
+        info.clock,
+        info.cpus,
+        found.events,
+        evidence.lost,
+        evidence.start_ns,
+        evidence.end_ns,
+        evidence.rules.name,
+        how,
+        coverage,
+    )

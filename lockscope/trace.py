@@ -74,9 +74,15 @@ class Trace:
         return pipeline.analyze([self.path], pipeline.AnalyzeOptions(**options))
 
     def events(
-        self, name: str, *, fields: Iterable[str] | None = None, cpus: Iterable[int] | None = None,
-        pids: Iterable[int] | None = None, start_ns: int | None = None, end_ns: int | None = None,
-    ) -> EventTable:  # fmt: skip
+        self,
+        name: str,
+        *,
+        fields: Iterable[str] | None = None,
+        cpus: Iterable[int] | None = None,
+        pids: Iterable[int] | None = None,
+        start_ns: int | None = None,
+        end_ns: int | None = None,
+    ) -> EventTable:
         """All events of one type, in time order: the common columns, then each field at its own type.
 
         ``name`` "sched_switch" or "sched:sched_switch". ``fields``: only these. Times are half open. Events of other
@@ -109,9 +115,12 @@ class Trace:
         for index, table in found.items():
             tables.setdefault(self.reader.formats[index].full_name, []).append(table)
         return {
-            name: EventTable(name, parts[0] if len(parts) == 1 else pa.concat_tables(parts, promote_options="permissive").sort_by("seq"))
+            name: EventTable(
+                name,
+                parts[0] if len(parts) == 1 else pa.concat_tables(parts, promote_options="permissive").sort_by("seq"),
+            )
             for name, parts in sorted(tables.items())
-        }  # fmt: skip
+        }
 
     def _decoded(self, wanted: Callable[[EventFormat], bool] | None, select: _Selection) -> dict[int, pa.Table]:
         decoder = _Decoder(self.reader, select)
@@ -142,21 +151,42 @@ class Trace:
         evidence, i = found.evidence, found.evidence.info
         runs, _ = pipeline.judged(evidence, checks)
         return {
-            "path": self.path, "format": i.format, "kernel": i.kernel, "machine": i.machine, "host": i.host, "clock": i.clock,
-            "cpus": i.cpus, "events": found.events, "start_ns": evidence.start_ns, "end_ns": evidence.end_ns,
-            "lost_events": evidence.lost, "rules": evidence.rules.name, "rules_chosen": how, "pid_filter": evidence.filtered,
+            "path": self.path,
+            "format": i.format,
+            "kernel": i.kernel,
+            "machine": i.machine,
+            "host": i.host,
+            "clock": i.clock,
+            "cpus": i.cpus,
+            "events": found.events,
+            "start_ns": evidence.start_ns,
+            "end_ns": evidence.end_ns,
+            "lost_events": evidence.lost,
+            "rules": evidence.rules.name,
+            "rules_chosen": how,
+            "pid_filter": evidence.filtered,
             "events_by_name": evidence.recorded,
             "lost": [{"cpu": c, "count": n} for c, n in sorted(found.lost_by_cpu.items())]
-            + [{"kind": n.kind, "cpu": n.cpu, "count": n.count, "buffer": n.buffer, "remedy": n.remedy} for n in i.losses],
-            "checks": {r.code: f"{r.name}: {r.status}{f' ({r.reason})' if r.reason else ''}" for r in runs if r.code < "LS9"},
+            + [
+                {"kind": n.kind, "cpu": n.cpu, "count": n.count, "buffer": n.buffer, "remedy": n.remedy}
+                for n in i.losses
+            ],
+            "checks": {
+                r.code: f"{r.name}: {r.status}{f' ({r.reason})' if r.reason else ''}" for r in runs if r.code < "LS9"
+            },
             "tables": sorted(all_schemas()),
             "notes": list(i.notes),
-        }  # fmt: skip
+        }
 
     def export(
-        self, directory: str | Path, *, format: str = "parquet", tables: Iterable[str] = (), events: Iterable[str] = (),
+        self,
+        directory: str | Path,
+        *,
+        format: str = "parquet",
+        tables: Iterable[str] = (),
+        events: Iterable[str] = (),
         redact: bool = False,
-    ) -> list[Path]:  # fmt: skip
+    ) -> list[Path]:
         """Write tables and events as files, one each: all of both unless some are named. Returns the files."""
         from lockscope.trace_export import export
 
@@ -174,9 +204,13 @@ class _Selection:
     """Which rows and columns are wanted."""
 
     def __init__(
-        self, cpus: frozenset[int] | None = None, pids: frozenset[int] | None = None, start_ns: int | None = None,
-        end_ns: int | None = None, fields: tuple[str, ...] | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        cpus: frozenset[int] | None = None,
+        pids: frozenset[int] | None = None,
+        start_ns: int | None = None,
+        end_ns: int | None = None,
+        fields: tuple[str, ...] | None = None,
+    ) -> None:
         self.cpus, self.pids, self.start_ns, self.end_ns, self.fields = cpus, pids, start_ns, end_ns, fields
 
     def rows(self, batch: EventBatch, rows: NDArray[np.int64], cpu_of: NDArray[np.int32]) -> NDArray[np.int64]:
@@ -216,18 +250,27 @@ class _Decoder:
             if part is not None and part.num_rows:
                 self._parts.setdefault(index, []).append(part)
 
-    def _rows(self, batch: EventBatch, rows: NDArray[np.int64], fmt: EventFormat, cpu_of: NDArray[np.int32]) -> pa.RecordBatch | None:
+    def _rows(
+        self, batch: EventBatch, rows: NDArray[np.int64], fmt: EventFormat, cpu_of: NDArray[np.int32]
+    ) -> pa.RecordBatch | None:
         common = common_columns(batch, rows)
         if self.select.pids is not None:
             keep = np.isin(common["pid"], list(self.select.pids))
             rows = rows[keep]
             common = {name: values[keep] for name, values in common.items()}
         stream = batch.stream[rows]
-        columns: dict[str, Any] = {"ts_ns": batch.ts_ns[rows], "seq": rows + batch.first_seq, "cpu": cpu_of[stream], "stream": stream,
-                                   **common}  # fmt: skip
+        columns: dict[str, Any] = {
+            "ts_ns": batch.ts_ns[rows],
+            "seq": rows + batch.first_seq,
+            "cpu": cpu_of[stream],
+            "stream": stream,
+            **common,
+        }
         for field in fmt.fields:
             if self.select.fields is None or field.name in self.select.fields:
-                columns[field.name if field.name not in columns else f"{field.name}_"] = self.fields.column(batch, rows, fmt, field)
+                columns[field.name if field.name not in columns else f"{field.name}_"] = self.fields.column(
+                    batch, rows, fmt, field
+                )
         return pa.RecordBatch.from_pydict(columns)
 
     def tables(self) -> dict[int, pa.Table]:
@@ -239,7 +282,11 @@ class _Decoder:
             table = pa.Table.from_batches(_one_dictionary(parts))
             table = _named(table, comms, buffers)
             if self.select.fields is not None:
-                own = [c for c in table.column_names if c not in _COMMON or c in self.select.fields or c in ("ts_ns", "seq", "cpu", "pid")]
+                own = [
+                    c
+                    for c in table.column_names
+                    if c not in _COMMON or c in self.select.fields or c in ("ts_ns", "seq", "cpu", "pid")
+                ]
                 table = table.select(own)
             found[index] = table
         return found
@@ -278,8 +325,12 @@ def _named(table: pa.Table, comms: dict[int, str], buffers: pa.Array) -> pa.Tabl
 
 
 def _empty(fmt: EventFormat, select: _Selection) -> pa.Table:
-    columns: dict[str, pa.Array] = {"ts_ns": pa.array([], pa.int64()), "seq": pa.array([], pa.int64()), "cpu": pa.array([], pa.int32()),
-                                    "pid": pa.array([], pa.int32())}  # fmt: skip
+    columns: dict[str, pa.Array] = {
+        "ts_ns": pa.array([], pa.int64()),
+        "seq": pa.array([], pa.int64()),
+        "cpu": pa.array([], pa.int32()),
+        "pid": pa.array([], pa.int32()),
+    }
     for field in fmt.fields:
         if select.fields is None or field.name in select.fields:
             columns[field.name] = pa.array([], pa.string() if field.text else pa.int64())

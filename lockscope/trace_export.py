@@ -18,16 +18,20 @@ if TYPE_CHECKING:
 _ADDRESS_NAMES = re.compile(r"lock|ip|ptr|addr|sptep|kvm|vcpu|ssp|key|func|caller|slot|args")
 
 
-def export(trace: Trace, directory: Path, kind: str, tables: tuple[str, ...], events: tuple[str, ...], redact: bool) -> list[Path]:
-    """Write what is named, or everything. Declared tables go to ``NAME.parquet``, events to ``events/SYSTEM.NAME.parquet``."""
+def export(
+    trace: Trace, directory: Path, kind: str, tables: tuple[str, ...], events: tuple[str, ...], redact: bool
+) -> list[Path]:
+    """Write what is named, or everything.
+
+    Declared tables go to ``NAME.parquet``, events to ``events/SYSTEM.NAME.parquet``.
+    """
     if kind not in ("parquet", "csv"):
         msg = f"--format {kind!r}: parquet and csv can be written"
         raise UsageError(msg)
     everything = not tables and not events
     red = _Redaction() if redact else None
-    written = []
-    for name in tables or (all_schemas() if everything else ()):
-        written.append(_write(trace.table(name), directory / name, kind, red))
+    names = tables or (tuple(all_schemas()) if everything else ())
+    written = [_write(trace.table(name), directory / name, kind, red) for name in names]
     found: dict[str, EventTable] = trace.all_events() if everything else {e: trace.events(e) for e in events}
     for name, table in found.items():
         written.append(_write(table, directory / "events" / name.replace(":", "."), kind, red))
@@ -43,7 +47,7 @@ def _write(table: EventTable, place: Path, kind: str, red: _Redaction | None) ->
 
         pq.write_table(arrow, str(place), compression="zstd")
     else:
-        import pyarrow.csv as csv
+        from pyarrow import csv
 
         csv.write_csv(_flat(arrow), str(place))
     return place

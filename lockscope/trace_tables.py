@@ -23,8 +23,14 @@ _LOCK_OPS = (Op.ACQUIRE, Op.DETAIL, Op.ACQUIRED, Op.CONTENDED, Op.RELEASE, Op.IN
 _SPTE_OPS = (Op.SPTE_TDP, Op.SPTE_SET, Op.FAST_PF, Op.SPTE_MMIO, Op.SPTE_UPDATE)
 _FLUSH_OPS = (Op.REQUEST, Op.FLUSH, Op.FLUSH_RANGE, Op.FLUSH_SLOT)
 _SRCU_OPS = (Op.SRCU_LOCK, Op.SRCU_LOCK_ENTRY, Op.SRCU_UNLOCK, Op.SRCU_SYNC)
-_OF_TAPE = {"lock_events": _LOCK_OPS, "spte_changes": _SPTE_OPS, "tlb_flushes": _FLUSH_OPS, "srcu_events": _SRCU_OPS,
-            "task_switches": (Op.SWITCH,), "losses": (Op.LOSS,)}  # fmt: skip
+_OF_TAPE = {
+    "lock_events": _LOCK_OPS,
+    "spte_changes": _SPTE_OPS,
+    "tlb_flushes": _FLUSH_OPS,
+    "srcu_events": _SRCU_OPS,
+    "task_switches": (Op.SWITCH,),
+    "losses": (Op.LOSS,),
+}
 
 
 @dataclass(slots=True)
@@ -38,18 +44,24 @@ class Rows:
         """Keep the rows of the wanted operations."""
         rows = batch.of(*self.ops)
         if len(rows):
-            picked = {name: getattr(batch, name)[rows] for name in ("ts_ns", "cpu", "pid", "flags", "preempt", "op", "slots", "seq",
-                                                                    "stream", "kind")}  # fmt: skip
+            picked = {
+                name: getattr(batch, name)[rows]
+                for name in ("ts_ns", "cpu", "pid", "flags", "preempt", "op", "slots", "seq", "stream", "kind")
+            }
             held = batch.held[rows] if batch.held is not None and len(batch.held) else None
             self.parts.append(TapeBatch(**picked, held=held))
 
     def column(self, name: str) -> NDArray[Any]:
         """A common column of all rows."""
         parts = [getattr(p, name) for p in self.parts]
-        return np.concatenate(parts) if parts else np.zeros((0, len(SLOTS[Op.DETAIL])) if name == "slots" else 0, np.int64)
+        return (
+            np.concatenate(parts) if parts else np.zeros((0, len(SLOTS[Op.DETAIL])) if name == "slots" else 0, np.int64)
+        )
 
     def slot(self, names: dict[Op, str] | str, missing: int = 0) -> NDArray[np.int64]:
-        """A slot by name, where it differs by operation with a name for each; ``missing`` where an operation has none."""
+        """A slot by name, where it differs by operation with a name for each; ``missing`` where an operation has
+        none.
+        """
         op, slots = self.column("op"), self.column("slots")
         out = np.full(len(op), missing, np.int64)
         for one in self.ops:
@@ -99,9 +111,14 @@ def _op_names(rows: Rows) -> pa.DictionaryArray:
 
 
 def _common(rows: Rows) -> dict[str, Any]:
-    return {"ts_ns": rows.column("ts_ns"), "seq": rows.column("seq"), "cpu": rows.column("cpu").astype(np.int32),
-            "pid": rows.column("pid").astype(np.int32), "flags": rows.column("flags").astype(np.uint8),
-            "preempt_count": rows.column("preempt").astype(np.uint8)}  # fmt: skip
+    return {
+        "ts_ns": rows.column("ts_ns"),
+        "seq": rows.column("seq"),
+        "cpu": rows.column("cpu").astype(np.int32),
+        "pid": rows.column("pid").astype(np.int32),
+        "flags": rows.column("flags").astype(np.uint8),
+        "preempt_count": rows.column("preempt").astype(np.uint8),
+    }
 
 
 def _rows(material: Material) -> Rows:
@@ -113,9 +130,16 @@ def _lock_events(material: Material) -> dict[str, Any]:
     rows = _rows(material)
     plain = rows.slot({Op.ACQUIRE: "flags"})
     read = np.where(rows.column("op") == Op.DETAIL, rows.slot("read"), (plain >> 1) & 1)
-    return {**_common(rows), "op": _op_names(rows), "lock": rows.slot("lock"), "name": _text(rows.slot("name"), material.words),
-            "trylock": ((plain & 1) | (rows.slot("trylock") != 0)).astype(bool), "read": read.astype(np.uint8),
-            "subclass": rows.slot("subclass").astype(np.uint8), "ip": rows.slot("ip")}  # fmt: skip
+    return {
+        **_common(rows),
+        "op": _op_names(rows),
+        "lock": rows.slot("lock"),
+        "name": _text(rows.slot("name"), material.words),
+        "trylock": ((plain & 1) | (rows.slot("trylock") != 0)).astype(bool),
+        "read": read.astype(np.uint8),
+        "subclass": rows.slot("subclass").astype(np.uint8),
+        "ip": rows.slot("ip"),
+    }
 
 
 def _class_names(material: Material) -> pa.Array:
@@ -132,13 +156,27 @@ def _holds(material: Material) -> dict[str, Any]:
     ips, places = np.unique(c["ip"].view(np.uint64), return_inverse=True)
     symbols = material.gathered.evidence.info.symbols()
     callers = pa.array([(symbols.name(int(ip)) or "") if ip else "" for ip in ips] or [""], pa.string())
-    return {"seq": c["seq"], "pid": c["pid"], "lock": c["lock"], "name": _text(c["cls"], _class_names(material)),
-            "subclass": subclasses[c["cls"]], "asked_ns": c["asked_ns"], "acquired_ns": c["acquired_ns"], "end_ns": c["end_ns"],
-            "begin_known": (c["known"] & 1).astype(bool), "end_known": (c["known"] >> 1).astype(bool),
-            "cpu": c["cpu"].astype(np.int32), "end_cpu": c["end_cpu"].astype(np.int32),
-            "context": _text((mode >> 3) & 3, _CONTEXTS), "read": (mode & 3).astype(np.uint8),
-            "trylock": ((mode >> 2) & 1).astype(bool), "contended": ((mode >> 5) & 1).astype(bool),
-            "depth": c["depth"].astype(np.uint8), "ip": c["ip"], "caller": _text(places.astype(np.int64), callers)}  # fmt: skip
+    return {
+        "seq": c["seq"],
+        "pid": c["pid"],
+        "lock": c["lock"],
+        "name": _text(c["cls"], _class_names(material)),
+        "subclass": subclasses[c["cls"]],
+        "asked_ns": c["asked_ns"],
+        "acquired_ns": c["acquired_ns"],
+        "end_ns": c["end_ns"],
+        "begin_known": (c["known"] & 1).astype(bool),
+        "end_known": (c["known"] >> 1).astype(bool),
+        "cpu": c["cpu"].astype(np.int32),
+        "end_cpu": c["end_cpu"].astype(np.int32),
+        "context": _text((mode >> 3) & 3, _CONTEXTS),
+        "read": (mode & 3).astype(np.uint8),
+        "trylock": ((mode >> 2) & 1).astype(bool),
+        "contended": ((mode >> 5) & 1).astype(bool),
+        "depth": c["depth"].astype(np.uint8),
+        "ip": c["ip"],
+        "caller": _text(places.astype(np.int64), callers),
+    }
 
 
 def _order_edges(material: Material) -> dict[str, Any]:
@@ -149,7 +187,13 @@ def _order_edges(material: Material) -> dict[str, Any]:
         outer = chain.held[-1] if chain.held else None
         if outer is None or outer.context != chain.next.context:
             continue
-        key = (evidence.label(outer.cls), evidence.label(chain.next.cls), outer.read, chain.next.read, chain.next.trylock)
+        key = (
+            evidence.label(outer.cls),
+            evidence.label(chain.next.cls),
+            outer.read,
+            chain.next.read,
+            chain.next.trylock,
+        )
         known = edges.setdefault(key, [0, chain.next.ts_ns, chain.cpu, chain.pid])
         known[0] += chain.count
         if chain.next.ts_ns < known[1]:
@@ -162,10 +206,17 @@ def _order_edges(material: Material) -> dict[str, Any]:
     def number(column: list[int], kind: Any) -> Any:
         return np.array(column, kind)
 
-    return {"outer": text(0), "inner": text(1), "outer_read": number([int(k[2]) for k in keys], np.uint8),
-            "inner_read": number([int(k[3]) for k in keys], np.uint8), "trylock": number([int(k[4]) for k in keys], bool),
-            "count": number([v[0] for v in values], np.int64), "first_ns": number([v[1] for v in values], np.int64),
-            "cpu": number([v[2] for v in values], np.int32), "pid": number([v[3] for v in values], np.int32)}  # fmt: skip
+    return {
+        "outer": text(0),
+        "inner": text(1),
+        "outer_read": number([int(k[2]) for k in keys], np.uint8),
+        "inner_read": number([int(k[3]) for k in keys], np.uint8),
+        "trylock": number([int(k[4]) for k in keys], bool),
+        "count": number([v[0] for v in values], np.int64),
+        "first_ns": number([v[1] for v in values], np.int64),
+        "cpu": number([v[2] for v in values], np.int32),
+        "pid": number([v[3] for v in values], np.int32),
+    }
 
 
 def _spte_changes(material: Material) -> dict[str, Any]:
@@ -174,30 +225,55 @@ def _spte_changes(material: Material) -> dict[str, Any]:
     held = [p.held for p in rows.parts if p.held is not None]
     roles = np.concatenate(held) if held else np.zeros((len(rows.column("op")), 18), np.int64)
     locks, places = np.unique(roles[:, 1], return_inverse=True)
-    vms = np.array([-1 if not lock or vm_of(int(lock)) is None else vm_of(int(lock)) for lock in locks] or [-1], np.int32)
-    return {**_common(rows), "event": _op_names(rows), "vm": vms[places] if len(places) else np.zeros(0, np.int32),
-            "as_id": rows.slot("as_id", -1).astype(np.int32), "level": rows.slot("level").astype(np.int32),
-            "gfn": rows.slot("gfn"), "sptep": rows.slot("sptep"), "old_spte": rows.slot("old"),
-            "new_spte": rows.slot({Op.SPTE_TDP: "new", Op.SPTE_SET: "spte", Op.FAST_PF: "new", Op.SPTE_UPDATE: "new"}),
-            "mmu_lock": _text(roles[:, 16], pa.array(["none", "read", "write"]))}  # fmt: skip
+    vms = np.array(
+        [-1 if not lock or vm_of(int(lock)) is None else vm_of(int(lock)) for lock in locks] or [-1], np.int32
+    )
+    return {
+        **_common(rows),
+        "event": _op_names(rows),
+        "vm": vms[places] if len(places) else np.zeros(0, np.int32),
+        "as_id": rows.slot("as_id", -1).astype(np.int32),
+        "level": rows.slot("level").astype(np.int32),
+        "gfn": rows.slot("gfn"),
+        "sptep": rows.slot("sptep"),
+        "old_spte": rows.slot("old"),
+        "new_spte": rows.slot({Op.SPTE_TDP: "new", Op.SPTE_SET: "spte", Op.FAST_PF: "new", Op.SPTE_UPDATE: "new"}),
+        "mmu_lock": _text(roles[:, 16], pa.array(["none", "read", "write"])),
+    }
 
 
 def _tlb_flushes(material: Material) -> dict[str, Any]:
     rows = _rows(material)
-    return {**_common(rows), "event": _op_names(rows), "kvm": rows.slot("kvm"), "req": rows.slot("req").astype(np.uint32),
-            "gfn": rows.slot("gfn"), "nr_pages": rows.slot("nr_pages")}  # fmt: skip
+    return {
+        **_common(rows),
+        "event": _op_names(rows),
+        "kvm": rows.slot("kvm"),
+        "req": rows.slot("req").astype(np.uint32),
+        "gfn": rows.slot("gfn"),
+        "nr_pages": rows.slot("nr_pages"),
+    }
 
 
 def _srcu_events(material: Material) -> dict[str, Any]:
     rows = _rows(material)
-    return {**_common(rows), "op": _op_names(rows), "ssp": rows.slot("ssp"), "idx": rows.slot("idx", -1).astype(np.int32)}
+    return {
+        **_common(rows),
+        "op": _op_names(rows),
+        "ssp": rows.slot("ssp"),
+        "idx": rows.slot("idx", -1).astype(np.int32),
+    }
 
 
 def _task_switches(material: Material) -> dict[str, Any]:
     rows = _rows(material)
-    return {**_common(rows), "prev_pid": rows.slot("prev_pid").astype(np.int32),
-            "prev_comm": _text(rows.slot("prev_comm"), material.words), "prev_state": rows.slot("prev_state"),
-            "next_pid": rows.slot("next_pid").astype(np.int32), "next_comm": _text(rows.slot("next_comm"), material.words)}  # fmt: skip
+    return {
+        **_common(rows),
+        "prev_pid": rows.slot("prev_pid").astype(np.int32),
+        "prev_comm": _text(rows.slot("prev_comm"), material.words),
+        "prev_state": rows.slot("prev_state"),
+        "next_pid": rows.slot("next_pid").astype(np.int32),
+        "next_comm": _text(rows.slot("next_comm"), material.words),
+    }
 
 
 def _losses(material: Material) -> dict[str, Any]:
@@ -211,10 +287,14 @@ def _losses(material: Material) -> dict[str, Any]:
     def text(words: list[str]) -> pa.Array:
         return pa.array(words, pa.string()).dictionary_encode()
 
-    return {"ts_ns": ts, "cpu": np.array(cpu, np.int32), "count": np.array(count, np.int64),
-            "buffer": text([info.streams[s].buffer for s in streams] + [n.buffer for n in notes]),
-            "kind": text(["gap"] * len(streams) + [n.kind for n in notes]),
-            "remedy": text([remedy] * len(streams) + [n.remedy for n in notes])}  # fmt: skip
+    return {
+        "ts_ns": ts,
+        "cpu": np.array(cpu, np.int32),
+        "count": np.array(count, np.int64),
+        "buffer": text([info.streams[s].buffer for s in streams] + [n.buffer for n in notes]),
+        "kind": text(["gap"] * len(streams) + [n.kind for n in notes]),
+        "remedy": text([remedy] * len(streams) + [n.remedy for n in notes]),
+    }
 
 
 def _lock_classes(material: Material) -> dict[str, Any]:
@@ -226,14 +306,25 @@ def _lock_classes(material: Material) -> dict[str, Any]:
     def small(values: list[int]) -> NDArray[np.uint8]:
         return np.array(values, np.int64).astype(np.uint8)
 
-    return {"name": text([c.name for c in classes]), "kind": text([c.kind for c in classes]),
-            "key": np.array([c.key for c in classes], np.int64), "subclass": small([c.subclass for c in classes]),
-            "wait_inner": small([c.wait_inner for c in classes]), "wait_outer": small([c.wait_outer for c in classes]),
-            **numbers}  # fmt: skip
+    return {
+        "name": text([c.name for c in classes]),
+        "kind": text([c.kind for c in classes]),
+        "key": np.array([c.key for c in classes], np.int64),
+        "subclass": small([c.subclass for c in classes]),
+        "wait_inner": small([c.wait_inner for c in classes]),
+        "wait_outer": small([c.wait_outer for c in classes]),
+        **numbers,
+    }
 
 
 _BUILDERS: dict[str, Callable[[Material], dict[str, Any]]] = {
-    "lock_events": _lock_events, "holds": _holds, "order_edges": _order_edges, "spte_changes": _spte_changes,
-    "tlb_flushes": _tlb_flushes, "srcu_events": _srcu_events, "task_switches": _task_switches, "losses": _losses,
+    "lock_events": _lock_events,
+    "holds": _holds,
+    "order_edges": _order_edges,
+    "spte_changes": _spte_changes,
+    "tlb_flushes": _tlb_flushes,
+    "srcu_events": _srcu_events,
+    "task_switches": _task_switches,
+    "losses": _losses,
     "lock_classes": _lock_classes,
-}  # fmt: skip
+}

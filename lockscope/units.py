@@ -18,7 +18,10 @@ def duration(ns: int) -> str:
 
 
 def address(value: int) -> str:
-    """Lower-case hex with ``0x``, the form the JSON contract gives addresses and SPTEs. An int64's bits count as unsigned."""
+    """Lower-case hex with ``0x``, the form the JSON contract gives addresses and SPTEs.
+
+    An int64's bits count as unsigned.
+    """
     return f"0x{value & (1 << 64) - 1:x}"
 
 

@@ -66,6 +66,8 @@ def event_loss(evidence: Evidence) -> Iterator[Finding]:
     message = f"{many} events are missing"
     if weakened:
         message += f"; weakened: {', '.join(weakened)}"
-    remedies = sorted({note.remedy for note in evidence.info.losses}) or ["record with a larger buffer (trace-cmd record -b KB)"]
+    remedies = sorted({note.remedy for note in evidence.info.losses}) or [
+        "record with a larger buffer (trace-cmd record -b KB)"
+    ]
     message += f"; {'; '.join(remedies)}"
     yield Finding("LS901", "event-loss", Severity.INFO, Confidence.CERTAIN, "events were lost", message)

@@ -12,7 +12,8 @@ and held locks are judged in full; whatever rests on the order of two CPUs' even
 
 What it looks like
 ------------------
-trace.dat says so in its clock option; text does not name its clock. Quiet: any trace recorded with ``trace-cmd record -C
+trace.dat says so in its clock option; text does not name its clock. Quiet: any trace recorded with ``trace-cmd record
+-C
 mono`` (or global, boot, tai, x86-tsc), and any of one CPU.
 
 ```quiet
@@ -41,12 +42,13 @@ def _grounds(_: Evidence) -> Grounds:
 @check("LS902", "clock", Severity.INFO, _grounds, notice=True)
 def clock(evidence: Evidence) -> Iterator[Finding]:
     """One notice a trace."""
-    clocks = sorted({s.clock for s in evidence.info.streams if s.clock} | ({evidence.info.clock} - {None}))
+    named = [evidence.info.clock, *(s.clock for s in evidence.info.streams)]
+    clocks = sorted({c for c in named if c})
     cpus = {s.cpu for s in evidence.info.streams}
     if len(cpus) < 2:
         return
     if len(clocks) > 1:
-        message = f"buffers use different clocks ({', '.join(map(str, clocks))}): order between them is not known"
+        message = f"buffers use different clocks ({', '.join(clocks)}): order between them is not known"
     elif clocks == ["local"]:
         message = "the local clock may not be in step between CPUs: order between them is not certain"
     else:

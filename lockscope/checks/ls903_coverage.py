@@ -6,15 +6,15 @@ Every selected check whose evidence is missing or incomplete, with what to recor
 
 Why it is a bug
 ---------------
-It is none of the kernel's. But silence is no verdict: a trace without lock events has no lock bugs to show. A check that
-did not see its evidence is never clean, and this notice says which they are.
+It is none of the kernel's. But silence is no verdict: a trace without lock events has no lock bugs to show. A check
+that did not see its evidence is never clean, and this notice says which they are.
 
 What it looks like
 ------------------
-A trace with nothing but task switches can't be judged by any lock check:
+A trace with nothing but wake-ups can't be judged by any lock check:
 
 ```firing
-            qemu-100     [000] d..2.     1.000001: sched_switch: prev_comm=qemu prev_pid=100 prev_prio=120 prev_state=S ==> next_comm=swapper/0 next_pid=0 next_prio=120
+  qemu-100 [000] d..2.  1.000001: sched_wakeup: comm=qemu pid=101 prio=120 target_cpu=000
 ```
 
 There is no trace from which every check can be judged in full and this notice is missing but one that holds all events

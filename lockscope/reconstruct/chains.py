@@ -57,7 +57,8 @@ class Entry(NamedTuple):
     flags: int  # common_flags of that event: irqs off 0x01, hardirq 0x08, softirq 0x10, NMI 0x40, BH off 0x80
 
 
-class Chain(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Chain:
     """One distinct situation. ``held`` outermost first."""
 
     held: tuple[Entry, ...]
@@ -89,11 +90,20 @@ class Chains:
     def __getitem__(self, i: int) -> Chain:
         """Chain ``i`` as records, for judging and telling; loops over all chains use the columns."""
         rows = [Entry(*row) for row in self.entries[self.start[i] : self.start[i + 1]].tolist()]
-        return Chain(tuple(rows[:-1]), rows[-1], int(self.count[i]), int(self.cpu[i]), int(self.pid[i]),
-                     int(self.preempt[i]), int(self.window[i]), bool(self.whole[i]))  # fmt: skip
+        return Chain(
+            tuple(rows[:-1]),
+            rows[-1],
+            int(self.count[i]),
+            int(self.cpu[i]),
+            int(self.pid[i]),
+            int(self.preempt[i]),
+            int(self.window[i]),
+            bool(self.whole[i]),
+        )
 
 
-class Oddity(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Oddity:
     """Something the walk met at one event that no chain shows. ``what`` is one of the names below.
 
     * ``release-not-held``: ``lock`` released by a task whose held set is whole and does not contain it (LS105)
@@ -101,10 +111,13 @@ class Oddity(NamedTuple):
     * ``held-at-exit``: held when the task ended (LS106)
     * ``switched-atomic``: switched out (not preempted by an interrupt of its own) holding spinning locks (LS110)
     * ``init-held``: a map initialised while held (LS111); ``freed-held`` likewise
-    * ``irqs-on-held``: an event other than an acquisition (a release, say) saw a held lock with irqs on: ``cls``, ``lock``
-      and ``held`` (that one entry) say which, ``flags`` with what. Once per window, class, read or not, and these flags;
+    * ``irqs-on-held``: an event other than an acquisition (a release, say) saw a held lock with irqs on: ``cls``,
+    ``lock``
+      and ``held`` (that one entry) say which, ``flags`` with what. Once per window, class, read or not, and these
+      flags;
       events of interrupts on top of the task do not count (LS108)
-    * ``ww-order``: after the wound of a ww_mutex acquisition (contention_end, ret -35) its context took another lock, or
+    * ``ww-order``: after the wound of a ww_mutex acquisition (contention_end, ret -35) its context took another lock,
+    or
       the same one while still holding others: ``held`` are these, outermost first, ``lock`` what it took (LS104)
     """
 

@@ -8,8 +8,12 @@ from lockscope.tables.ops import Op
 from lockscope.tables.tape import TapeBatch
 from lockscope.tables.texts import Texts
 
-_SPOKEN = ((Op.SWITCH, "next_pid", "next_comm"), (Op.SWITCH, "prev_pid", "prev_comm"), (Op.FORK, "child", "child_comm"),
-           (Op.RENAME, "pid", "comm"))  # fmt: skip
+_SPOKEN = (
+    (Op.SWITCH, "next_pid", "next_comm"),
+    (Op.SWITCH, "prev_pid", "prev_comm"),
+    (Op.FORK, "child", "child_comm"),
+    (Op.RENAME, "pid", "comm"),
+)
 
 
 class Comms:

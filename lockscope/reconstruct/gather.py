@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lockscope.kvm import versions
 from lockscope.reconstruct.chains import LockClass
 from lockscope.reconstruct.comms import Comms
-from lockscope.reconstruct.evidence import Evidence, Window
+from lockscope.reconstruct.evidence import Evidence
 from lockscope.reconstruct.kvm_facts import FactSet
 from lockscope.reconstruct.markers import Markers
 from lockscope.reconstruct.switches import SwitchChain
@@ -153,12 +153,24 @@ class _Reading:
         recorded = self._recorded()
         vms = facts.get("vms")
         evidence = Evidence(
-            info=self.info, rules=self.rules, classes=_named(walk.classes(), self.info), chains=walk.chains(),
-            oddities=walk.oddities(), recorded=recorded, lost=self._lost(), filtered=switches.broken,
-            detailed=any(n.endswith(":lockdep_acquire") for n in recorded), plain="lock:lock_acquire" in recorded,
-            start_ns=self.start, end_ns=self.end, windows=self.markers.windows(self.end), windowed=self.markers.wanted,
-            assumptions=self.options.assumptions, facts=facts, comms=comms.by_pid,
-        )  # fmt: skip
+            info=self.info,
+            rules=self.rules,
+            classes=_named(walk.classes(), self.info),
+            chains=walk.chains(),
+            oddities=walk.oddities(),
+            recorded=recorded,
+            lost=self._lost(),
+            filtered=switches.broken,
+            detailed=any(n.endswith(":lockdep_acquire") for n in recorded),
+            plain="lock:lock_acquire" in recorded,
+            start_ns=self.start,
+            end_ns=self.end,
+            windows=self.markers.windows(self.end),
+            windowed=self.markers.wanted,
+            assumptions=self.options.assumptions,
+            facts=facts,
+            comms=comms.by_pid,
+        )
         if vms is not None and hasattr(vms, "vm_of"):
             evidence.vm_of = vms.vm_of
         return evidence
@@ -170,7 +182,9 @@ def _named(classes: list[LockClass], info: Any) -> list[LockClass]:
     named = []
     for c in classes:
         symbol = symbols.exact(c.key & (1 << 64) - 1) if c.name.startswith("lock 0x") else None
-        named.append(c if symbol is None else LockClass(c.index, symbol.split(" ")[0], c.key, 0, False, 0, 0, c.kind, 0))
+        named.append(
+            c if symbol is None else LockClass(c.index, symbol.split(" ")[0], c.key, 0, False, 0, 0, c.kind, 0)
+        )
     return named
 
 
@@ -186,7 +200,7 @@ def prefetched(batches: Iterable[EventBatch], depth: int = 1) -> Iterator[EventB
                     return
                 queue.put(batch)
             queue.put(None)
-        except BaseException as failure:  # noqa: BLE001 (handed to the caller's thread)
+        except BaseException as failure:
             queue.put(failure)
 
     thread = Thread(target=read, daemon=True, name="lockscope-reader")

@@ -26,12 +26,14 @@ class SwitchChain:
         """Follow a batch's switches."""
         rows = batch.of(Op.SWITCH, Op.LOSS)
         order = rows[np.argsort(batch.cpu[rows], kind="stable")]
+        if not len(order):
+            return
         cpu, lost = batch.cpu[order], batch.op[order] == Op.LOSS
         before, after = batch.slots[order, 0], batch.slots[order, 2]
         same = (cpu[1:] == cpu[:-1]) & ~lost[1:] & ~lost[:-1]
         self._breaks += int(np.count_nonzero(same & (before[1:] != after[:-1])))
-        first = np.flatnonzero(np.concatenate(([True], cpu[1:] != cpu[:-1]))) if len(order) else []
-        last = np.flatnonzero(np.concatenate((cpu[1:] != cpu[:-1], [True]))) if len(order) else []
+        changes = np.flatnonzero(cpu[1:] != cpu[:-1]) + 1
+        first, last = np.concatenate(([0], changes)), np.concatenate((changes, [len(order)])) - 1
         for i, j in zip(first, last, strict=True):
             known = self._next.get(int(cpu[i]))
             if known is not None and not lost[i] and known != int(before[i]):

@@ -11,19 +11,49 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lockscope.kernels import walk as kernel
+from lockscope.kernels import walk as compiled
+from lockscope.kernels import walk_memory as kernel
+from lockscope.kernels import walk_notes as notes
 from lockscope.kvm.locks import kind_of, role_of
 from lockscope.reconstruct.chains import Chains, Entry, LockClass, Oddity
 from lockscope.tables.ops import Op
 from lockscope.tables.tape import TapeBatch
 from lockscope.tables.texts import Texts
 
-_WHAT = ("release-not-held", "held-at-user", "held-at-exit", "switched-atomic", "init-held", "freed-held", "irqs-on-held")
+_WHAT = (
+    "release-not-held",
+    "held-at-user",
+    "held-at-exit",
+    "switched-atomic",
+    "init-held",
+    "freed-held",
+    "irqs-on-held",
+    "ww-order",
+)
 _MOST_CPUS = 1 << 16
-_START = {"task_keys": 512, "task_table": 512, "tasks": 256, "stacks": 256, "functions": 256, "held": 256,
-          "running": _MOST_CPUS, "class_keys": 4096, "class_table": 4096, "classes": 2048, "recent": kernel.RECENT, "names": 1,
-          "chain_keys": 8192, "chain_table": 8192, "chains": 4096, "rows": 1 << 15, "odd_keys": 2048, "odd_table": 2048,
-          "odd": 1024, "odd_rows": 1 << 13, "holds": 0}  # fmt: skip
+_START = {
+    "task_keys": 512,
+    "task_table": 512,
+    "tasks": 256,
+    "stacks": 256,
+    "functions": 256,
+    "held": 256,
+    "running": _MOST_CPUS,
+    "class_keys": 4096,
+    "class_table": 4096,
+    "classes": 2048,
+    "recent": kernel.RECENT,
+    "names": 1,
+    "chain_keys": 8192,
+    "chain_table": 8192,
+    "chains": 4096,
+    "rows": 1 << 15,
+    "odd_keys": 2048,
+    "odd_table": 2048,
+    "odd": 1024,
+    "odd_rows": 1 << 13,
+    "holds": 0,
+}
 _GROWN = (  # what must grow together, by the count that fills it
     (kernel.K_TASKS, ("task_keys", "task_table"), ("tasks", "stacks", "functions", "held")),
     (kernel.K_CLASSES, ("class_keys", "class_table"), ("classes",)),
@@ -32,8 +62,21 @@ _GROWN = (  # what must grow together, by the count that fills it
     (kernel.K_ROWS, (), ("rows",)),
     (kernel.K_ODD_ROWS, (), ("odd_rows",)),
 )
-HOLD_COLUMNS = ("cls", "lock", "pid", "cpu", "end_cpu", "asked_ns", "acquired_ns", "end_ns", "depth", "mode", "ip", "seq",
-                "known")  # fmt: skip
+HOLD_COLUMNS = (
+    "cls",
+    "lock",
+    "pid",
+    "cpu",
+    "end_cpu",
+    "asked_ns",
+    "acquired_ns",
+    "end_ns",
+    "depth",
+    "mode",
+    "ip",
+    "seq",
+    "known",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +154,10 @@ class LockWalk:
         self.holds: list[NDArray[np.int64]] = []
 
     def feed(self, batch: TapeBatch, marks: Sequence[tuple[int, int]] = ()) -> None:
-        """Walk a batch; sets ``batch.held``. ``marks``: (row, window) where a judged window begins, -1 where it ends."""
+        """Walk a batch; sets ``batch.held``.
+
+        ``marks``: (row, window) where a judged window begins, -1 where it ends.
+        """
         self._learn_names()
         n = len(batch)
         batch.held = np.zeros((n if self.options.held else 0, kernel.ROLES), np.int64)
@@ -126,14 +172,25 @@ class LockWalk:
         m = self.memory.m
         m[kernel.O_JUDGE] = int(window >= 0)
         m[kernel.O_WINDOW] = window
-        kernel.reset(m, ts, int(window >= 0))
+        notes.reset(m, ts, int(window >= 0))
 
     def _run(self, batch: TapeBatch, begin: int, end: int) -> int:
         while begin < end:
-            begin = kernel.walk(
-                self.memory.m, batch.ts_ns, batch.cpu, batch.pid, batch.flags, batch.preempt, batch.op, batch.slots,
-                batch.seq, self.kinds, begin, end, batch.held,
-            )  # fmt: skip
+            begin = compiled.walk(
+                self.memory.m,
+                batch.ts_ns,
+                batch.cpu,
+                batch.pid,
+                batch.flags,
+                batch.preempt,
+                batch.op,
+                batch.slots,
+                batch.seq,
+                self.kinds,
+                begin,
+                end,
+                batch.held,
+            )
             if begin < end:
                 self._drain()
                 self._grow()
@@ -175,7 +232,7 @@ class LockWalk:
         if self.options.holds:
             self.memory.m[kernel.R_TS] = ts
             for t in range(int(self.memory.m[kernel.K_TASKS])):
-                kernel.forget(self.memory.m, t)
+                notes.forget(self.memory.m, t)
                 self._drain()
 
     def classes(self) -> list[LockClass]:
@@ -189,7 +246,17 @@ class LockWalk:
     def statistics(self) -> dict[str, NDArray[np.int64]]:
         """Per class, by number: acquisitions, reads, trylocks, contended, waits and holds (sums and maxima, ns)."""
         c = self._classes()
-        names = ("acquired", "reads", "trylocks", "contended", "wait_ns", "wait_max_ns", "hold_ns", "hold_max_ns", "holds")
+        names = (
+            "acquired",
+            "reads",
+            "trylocks",
+            "contended",
+            "wait_ns",
+            "wait_max_ns",
+            "hold_ns",
+            "hold_max_ns",
+            "holds",
+        )
         return {name: c[:, kernel.C_COUNT + i] for i, name in enumerate(names)}
 
     def chains(self) -> Chains:
@@ -198,8 +265,16 @@ class LockWalk:
         c = m.region("chains")[: int(m.m[kernel.K_CHAINS])]
         start = np.concatenate((c[:, 0], [int(m.m[kernel.K_ROWS])])).astype(np.int64)
         rows = m.region("rows")[: start[-1]]
-        return Chains(start, rows, c[:, 1].copy(), c[:, 2].astype(np.int32), c[:, 3].astype(np.int32),
-                      c[:, 4].astype(np.int32), c[:, 5].astype(np.int32), c[:, 6].astype(bool))  # fmt: skip
+        return Chains(
+            start,
+            rows,
+            c[:, 1].copy(),
+            c[:, 2].astype(np.int32),
+            c[:, 3].astype(np.int32),
+            c[:, 4].astype(np.int32),
+            c[:, 5].astype(np.int32),
+            c[:, 6].astype(bool),
+        )
 
     def oddities(self) -> list[Oddity]:
         """What the walk met that no chain shows."""
@@ -207,8 +282,23 @@ class LockWalk:
         rows = self.memory.region("odd_rows")
         for row in self.memory.region("odd")[: int(self.memory.m[kernel.K_ODD])].tolist():
             held = tuple(Entry(*e) for e in rows[row[9] : row[9] + row[13]].tolist())
-            found.append(Oddity(_WHAT[row[0]], row[1], row[2], row[3], row[4], row[5], row[6], row[7], row[8], held, row[10],
-                                row[11], row[12]))  # fmt: skip
+            found.append(
+                Oddity(
+                    _WHAT[row[0]],
+                    row[1],
+                    row[2],
+                    row[3],
+                    row[4],
+                    row[5],
+                    row[6],
+                    row[7],
+                    row[8],
+                    held,
+                    row[10],
+                    row[11],
+                    row[12],
+                )
+            )
         return found
 
     def counter(self, which: int) -> int:
@@ -233,14 +323,18 @@ _SPINS = ("spinlock", "raw_spinlock", "rwlock")
 
 def _name_row(name: str, srcu_checked: bool) -> tuple[int, int, int, int, int]:
     kind, role = kind_of(name), role_of(name)
-    read = kernel.READ_RECURSIVE if kind in _RECURSIVE else kernel.READ_RWLOCK if kind == "rwlock" else kernel.READ_PLAIN
+    read = (
+        kernel.READ_RECURSIVE if kind in _RECURSIVE else kernel.READ_RWLOCK if kind == "rwlock" else kernel.READ_PLAIN
+    )
     check = int(not (name.startswith("rcu_") or (kind == "srcu" and not srcu_checked)))
     run_queue = int(name in ("&rq->__lock", "&rq->lock"))  # renamed in 5.13
     return int(role), read, check, int(kind in _SPINS), run_queue
 
 
 def _function_row(name: str, numbers: dict[str, int]) -> tuple[int, int]:
-    """What a probed function does with its lock (see ``kernels.walk.function_row``), and the number of its return event."""
+    """What a probed function does with its lock (see ``kernels.walk.function_row``), and the number of its return
+    event.
+    """
     plain = name.removesuffix("_entry")
     if plain == name or "unlock" in plain:
         return 0, -1
@@ -261,5 +355,22 @@ def _lock_class(index: int, row: list[int], words: list[str]) -> LockClass:
     return LockClass(index, text, key, subclass, bool(keyed), inner, outer, kind_of(text), lock_type)
 
 
-WALKED_OPS = frozenset({Op.ACQUIRE, Op.DETAIL, Op.ACQUIRED, Op.CONTENDED, Op.RELEASE, Op.INIT, Op.FN_ENTRY, Op.FN_RETURN,
-                        Op.FN_UNLOCK, Op.SWITCH, Op.SYS_EXIT, Op.TASK_EXIT, Op.IRQS_ON, Op.FREE})  # fmt: skip
+WALKED_OPS = frozenset(
+    {
+        Op.ACQUIRE,
+        Op.DETAIL,
+        Op.ACQUIRED,
+        Op.CONTENDED,
+        Op.RELEASE,
+        Op.INIT,
+        Op.FN_ENTRY,
+        Op.FN_RETURN,
+        Op.FN_UNLOCK,
+        Op.CONTENTION_END,
+        Op.SWITCH,
+        Op.SYS_EXIT,
+        Op.TASK_EXIT,
+        Op.IRQS_ON,
+        Op.FREE,
+    }
+)

@@ -12,7 +12,9 @@ from lockscope.tables.events import EventBatch, EventFormat
 from lockscope.tables.symbols import Symbols
 
 _LINE = re.compile(rb'^(0x[0-9a-fA-F]+)\s*:\s*"(.*)"\s*$', re.MULTILINE)
-_SPEC = re.compile(r"%(?P<flags>[-+ #0]*)(?P<width>\d+|\*)?(?:\.(?P<precision>\d+|\*))?(?P<size>hh|h|ll|l|L|z|t|j)?(?P<conv>[a-zA-Z%])")
+_SPEC = re.compile(
+    r"%(?P<flags>[-+ #0]*)(?P<width>\d+|\*)?(?:\.(?P<precision>\d+|\*))?(?P<size>hh|h|ll|l|L|z|t|j)?(?P<conv>[a-zA-Z%])"
+)
 _WIDTH = {"hh": 1, "h": 2, "ll": 8, "L": 8, "j": 8}
 _EXTENDED = re.compile(r"[a-zA-Z0-9]*")
 
@@ -22,12 +24,15 @@ class PrintFormats:
 
     def __init__(self, section: bytes, symbols: Symbols) -> None:
         self.symbols = symbols
-        self._by_address = {int(a, 16): t.decode("utf-8", "replace").replace("\\n", "\n").replace("\\t", "\t").replace('\\"', '"')
-                            for a, t in _LINE.findall(section)}  # fmt: skip
+        self._by_address = {
+            int(a, 16): t.decode("utf-8", "replace").replace("\\n", "\n").replace("\\t", "\t").replace('\\"', '"')
+            for a, t in _LINE.findall(section)
+        }
 
     def text(self, address: int) -> str:
         """The text at an address, or the address."""
-        return self._by_address.get(address, f"{address:#x}")
+        known: str = self._by_address.get(address, f"{address:#x}")
+        return known
 
     def pointer(self, address: int, extension: str) -> str:
         """A ``%p`` with what follows it: ``s`` the symbol, ``S`` with its offset; anything else as the address."""
@@ -65,7 +70,14 @@ def render(batch: EventBatch, row: int, fmt: EventFormat, formats: PrintFormats)
 
 class _Arguments:
     def __init__(self, raw: bytes, long_size: int, order: str, text: str, formats: PrintFormats) -> None:
-        self.raw, self.long_size, self.order, self.text, self.formats, self.pos = raw, long_size, order, text, formats, 0
+        self.raw, self.long_size, self.order, self.text, self.formats, self.pos = (
+            raw,
+            long_size,
+            order,
+            text,
+            formats,
+            0,
+        )
 
     def rendered(self) -> str:
         out, last = [], 0
@@ -77,7 +89,9 @@ class _Arguments:
             if spec["conv"] == "p":
                 extension = _EXTENDED.match(self.text, last)
                 last = extension.end() if extension else last
-                out.append(self.formats.pointer(self._integer(self.long_size, False), extension[0] if extension else ""))
+                out.append(
+                    self.formats.pointer(self._integer(self.long_size, False), extension[0] if extension else "")
+                )
             else:
                 out.append(self._one(spec))
         out.append(self.text[last:])

@@ -89,7 +89,8 @@ def _spans(batch: EventBatch, rows: NDArray[np.int64], field: Field) -> pa.Array
     columns.copy_spans(batch.data, begins, lengths, raw)
     ends = np.concatenate(([0], np.cumsum(lengths // item)))
     if ends[-1] > (1 << 31) - 1:
-        return pa.LargeListArray.from_arrays(pa.array(ends, pa.int64()), _items(raw, item, field.signed, batch.layout.big))
+        return pa.LargeListArray.from_arrays(pa.array(ends, pa.int64()), _items(raw, item, field.signed,
+        batch.layout.big))
     return pa.ListArray.from_arrays(pa.array(ends.astype(np.int32)), _items(raw, item, field.signed, batch.layout.big))
 
 

@@ -41,7 +41,10 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class EventFormat:
-    """An event's layout. ``index`` is its place in the reader's catalogue; ``raw_id`` its common_type in the records."""
+    """An event's layout.
+
+    ``index`` is its place in the reader's catalogue; ``raw_id`` its common_type in the records.
+    """
 
     index: int
     raw_id: int

@@ -85,8 +85,20 @@ WIDTH = 12
 SLOTS: dict[Op, tuple[str, ...]] = {
     Op.LOSS: ("count",),  # -1: nobody knows how many
     Op.ACQUIRE: ("lock", "name", "flags"),  # flags: 1 trylock, 2 read
-    Op.DETAIL: ("lock", "name", "subclass", "trylock", "read", "check", "nest", "ip", "key", "wait_outer", "wait_inner",
-                "lock_type"),
+    Op.DETAIL: (
+        "lock",
+        "name",
+        "subclass",
+        "trylock",
+        "read",
+        "check",
+        "nest",
+        "ip",
+        "key",
+        "wait_outer",
+        "wait_inner",
+        "lock_type",
+    ),
     Op.ACQUIRED: ("lock", "name"),
     Op.CONTENDED: ("lock", "name"),
     Op.RELEASE: ("lock", "name"),
@@ -120,7 +132,14 @@ SLOTS: dict[Op, tuple[str, ...]] = {
     Op.SPTE_MMIO: ("sptep", "gfn", "access", "gen"),
     Op.SPTE_UPDATE: ("sptep", "new", "flush"),
     Op.SPTE_UPDATE_ENTRY: ("sptep", "old", "new"),
-    Op.MMU_PAGE: ("what", "gfn", "role", "root_count", "unsync", "created"),  # what: 0 get, 1 prepare_zap, 2 sync, 3 unsync
+    Op.MMU_PAGE: (
+        "what",
+        "gfn",
+        "role",
+        "root_count",
+        "unsync",
+        "created",
+    ),  # what: 0 get, 1 prepare_zap, 2 sync, 3 unsync
     Op.ZAP_ALL_FAST: ("mmu_valid_gen",),
     Op.SPLIT_HUGE: ("gfn", "spte", "level", "errno"),
     Op.REQUEST: ("kvm", "req"),

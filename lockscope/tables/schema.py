@@ -1,4 +1,6 @@
-"""Declared tables: each column's type, unit and meaning, stated once and printed by ``lockscope explain table:NAME``."""
+"""Declared tables: each column's type, unit and meaning, stated once and printed by ``lockscope explain
+table:NAME``.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,11 @@ class TableSchema:
         for column, place in zip(self.columns, schema, strict=True):
             values = columns[column.name]
             if column.type == "uint64" and isinstance(values, np.ndarray) and values.dtype == np.int64:
-                values = values.view(np.uint64) if values.flags.c_contiguous else np.ascontiguousarray(values).view(np.uint64)
+                values = (
+                    values.view(np.uint64)
+                    if values.flags.c_contiguous
+                    else np.ascontiguousarray(values).view(np.uint64)
+                )
             array = values if isinstance(values, pa.Array) else pa.array(values)
             arrays.append(array if array.type == place.type else array.cast(place.type))
         return pa.Table.from_arrays(arrays, schema=schema)

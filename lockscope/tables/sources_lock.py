@@ -1,6 +1,7 @@
 """Which events feed the lock, task and context operations.
 
-include/trace/events/lock.h, sched.h, irq.h, syscalls.h, preemptirq.h (4.14 to 6.12); ``lockscope:*`` are the probe pack.
+include/trace/events/lock.h, sched.h, irq.h, syscalls.h, preemptirq.h (4.14 to 6.12); ``lockscope:*`` are the probe
+pack.
 A function probe's event is known by its fields: ``FUNCTION_entry`` has ``lock``, the return ``__probe_ret_ip``.
 """
 
@@ -20,8 +21,19 @@ SOURCES = (
     Source(Op.INIT, "*:lockdep_init", requires=("lock", "key")),
     # Functions of stock kernels, probed.
     Source(Op.FN_ENTRY, "*:*_entry", {"function": "@"}, requires=("lock", "caller")),
-    Source(Op.FN_RETURN, "*:*lock*", {"function": "@", "ret": "ret", "ret_ip": "__probe_ret_ip"}, requires=("__probe_ret_ip", "__probe_func"), not_with=("idx", "ssp")),
-    Source(Op.FN_RETURN, "*:down_*", {"function": "@", "ret": "ret", "ret_ip": "__probe_ret_ip"}, requires=("__probe_ret_ip",)),
+    Source(
+        Op.FN_RETURN,
+        "*:*lock*",
+        {"function": "@", "ret": "ret", "ret_ip": "__probe_ret_ip"},
+        requires=("__probe_ret_ip", "__probe_func"),
+        not_with=("idx", "ssp"),
+    ),
+    Source(
+        Op.FN_RETURN,
+        "*:down_*",
+        {"function": "@", "ret": "ret", "ret_ip": "__probe_ret_ip"},
+        requires=("__probe_ret_ip",),
+    ),
     Source(Op.FN_UNLOCK, "*:*unlock*", {"function": "@"}, requires=("lock", "__probe_ip")),
     Source(Op.FN_UNLOCK, "*:up_*", {"function": "@"}, requires=("lock", "__probe_ip")),
     # Tasks and contexts.

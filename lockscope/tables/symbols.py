@@ -56,4 +56,4 @@ class Symbols:
     def exact(self, address: int) -> str | None:
         """The symbol that begins at ``address`` (a static lock), or None."""
         text = self.name(address)
-        return text.replace("+0x0", "") if text and ("+0x0" == text[-4:] or "+0x0 [" in text) else None
+        return text.replace("+0x0", "") if text and (text[-4:] == "+0x0" or "+0x0 [" in text) else None

@@ -1,4 +1,6 @@
-"""The tape's rows, and how sources become a plan for the compiled projection (``tables/ops.py`` says what they mean)."""
+"""The tape's rows, and how sources become a plan for the compiled projection (``tables/ops.py`` says what they
+mean).
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,8 @@ class Source:
     ``event``: "system:name", or "*:name" for any system. ``slots``: by slot name, the field that fills it, several
     spellings (the first that the format has; "field[2]" is an element of an array), or an integer constant. A slot left
     out is filled from the field of its own name where there is one; "@" is the event's own name. ``requires``: fields
-    without which the event is not this source, ``not_with``: with which it is not. ``*`` in the name stands for any text.
+    without which the event is not this source, ``not_with``: with which it is not. ``*`` in the name stands for any
+    text.
     """
 
     op: Op
@@ -79,7 +82,12 @@ def _slot_plan(fmt: EventFormat, source: Source, name: str) -> tuple[int, int, i
                 return _TEXT_HOW[place.kind], place.offset, place.size, 0
             continue
         if place.kind in ("int", "array"):
-            return (columns.SIGNED if place.signed else columns.UNSIGNED), place.offset + index * place.item, place.item, 0
+            return (
+                (columns.SIGNED if place.signed else columns.UNSIGNED),
+                place.offset + index * place.item,
+                place.item,
+                0,
+            )
     return columns.CONSTANT, (-1 if name in ("vcpu_id", "ip", "ret") else 0), 0, 0
 
 
@@ -109,7 +117,8 @@ class TapeBatch:
 
     def slot(self, op: Op, name: str, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """A named slot of rows of one operation, as int64 (view as uint64 for addresses and SPTEs)."""
-        return self.slots[rows, SLOTS[op].index(name)]
+        picked: NDArray[np.int64] = self.slots[rows, SLOTS[op].index(name)]
+        return picked
 
 
 class Projector:
@@ -157,11 +166,36 @@ class Projector:
         while reached < len(batch):
             t = self.texts
             reached, filled = columns.project(
-                batch.data, batch.at, batch.size, batch.kind, lay.big, common, self._ops, self._plan, reached,
-                row, head, slots, t.table, t.pool, t.ends, t.state, filled,
-            )  # fmt: skip
+                batch.data,
+                batch.at,
+                batch.size,
+                batch.kind,
+                lay.big,
+                common,
+                self._ops,
+                self._plan,
+                reached,
+                row,
+                head,
+                slots,
+                t.table,
+                t.pool,
+                t.ends,
+                t.state,
+                filled,
+            )
             if reached < len(batch):
                 t.grow()
         stream = batch.stream[row]
-        return TapeBatch(batch.ts_ns[row], cpu_of[stream], head[:, 1], head[:, 2], head[:, 3], head[:, 0], slots,
-                         row + batch.first_seq, stream, batch.kind[row])  # fmt: skip
+        return TapeBatch(
+            batch.ts_ns[row],
+            cpu_of[stream],
+            head[:, 1],
+            head[:, 2],
+            head[:, 3],
+            head[:, 0],
+            slots,
+            row + batch.first_seq,
+            stream,
+            batch.kind[row],
+        )

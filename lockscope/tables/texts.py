@@ -57,7 +57,11 @@ class Texts:
 def _rehash(pool: np.ndarray, ends: np.ndarray, texts: int, table: np.ndarray) -> None:
     from lockscope.kernels.columns import intern
 
-    fresh_pool, fresh_ends, state = np.zeros(len(pool) + 1, np.uint8), np.zeros(len(ends), np.int64), np.zeros(2, np.int64)
+    fresh_pool, fresh_ends, state = (
+        np.zeros(len(pool) + 1, np.uint8),
+        np.zeros(len(ends), np.int64),
+        np.zeros(2, np.int64),
+    )
     begin = 0
     for i in range(texts):
         end = int(ends[i])

@@ -1,0 +1,276 @@
+"""The compiled walk's memory: what lies where in its one array, and the small functions that find it.
+
+All state of the walk lives in one int64 array ``m``: a head of counters, options and the row at hand, then the regions
+of ``REGIONS``, each found by its base in the head. One array, no views, no tuples: numba compiles this in a few seconds
+and runs it at some tens of nanoseconds a row; as a tuple of arrays it took half a minute and a microsecond.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+DEPTH = 64  # lockdep stops at 48 (MAX_LOCK_DEPTH); deeper acquisitions are counted and left out
+FN_DEPTH = 16
+# An entry of a task's stack; the first eleven are those of ``chains.Entry``.
+(CLS, LOCK, READ, TRYLOCK, CHECK, CONTEXT, NEST, IP, TS, SEQ, FLAGS, ACQUIRED, CPU, HASH, MARKS, ROLE) = range(16)
+ENTRY, WIDTH = 11, 16
+PENDING, CONTENDED, IRQS_SEEN_ON, BH_SEEN_ON = 1, 2, 4, 8  # MARKS
+# A task: locks held, CPU last seen on, held set whole, probed functions entered, pid, quiet about releases after a
+# leak,
+# the ww_mutex at which its context was wounded, and that context.
+T_DEPTH, T_CPU, T_WHOLE, T_FN, T_PID, T_MUTE, T_WOUND, T_WOUND_NEST, T_WIDTH = range(9)
+# A class: text number of its name, key, subclass, how it is known, wait types, lock type, then counters.
+(
+    C_NAME,
+    C_KEY,
+    C_SUBCLASS,
+    C_KEYED,
+    C_INNER,
+    C_OUTER,
+    C_TYPE,
+    C_COUNT,
+    C_READS,
+    C_TRIES,
+    C_CONTENDED,
+    C_WAIT,
+    C_WAIT_MAX,
+    C_HOLD,
+    C_HOLD_MAX,
+    C_HOLDS,
+) = range(16)
+C_WIDTH = 16
+BY_NAME, BY_KEY, BY_ADDRESS = range(3)  # C_KEYED
+# What is known of a name: role, read rule, check, spins, is a run queue's lock.
+N_ROLE, N_READ, N_CHECK, N_SPINS, N_RQ, N_WIDTH = range(6)
+READ_PLAIN, READ_RECURSIVE, READ_RWLOCK = 0, 1, 2  # what "read" in lock:lock_acquire means for a kind of lock
+CHAIN_WIDTH, ODD_WIDTH, HOLD_WIDTH, FN_WIDTH = 8, 14, 13, 4
+RELEASE_NOT_HELD, HELD_AT_USER, HELD_AT_EXIT, SWITCHED_ATOMIC, INIT_HELD, FREED_HELD, IRQS_ON_HELD, WW_ORDER = range(8)
+ROLES, MODE, SRCU_DEPTH, MMU_LOCK, SRCU = 18, 16, 17, 1, 2
+RECENT = 1 << 16
+
+# The head of ``m``: counters, options, the row at hand, bases and sizes of regions.
+K_TASKS, K_CLASSES, K_CHAINS, K_ROWS, K_ODD, K_ODD_ROWS, K_TOO_DEEP, K_UNPAIRED, K_HOLDS, K_LOSSES = range(10)
+(O_DETAILED, O_WINDOW, O_SOFTIRQ, O_RT, O_NOVALIDATE, O_FLAGS, O_HOLDS, O_RECURSIVE, O_HASHED, O_JUDGE, O_HELD) = range(
+    16, 27
+)
+R_TS, R_SEQ, R_FLAGS, R_CPU, R_PREEMPT, R_CONTEXT = range(32, 38)
+BASES, SIZES, HEAD = 48, 72, 96
+REGIONS = (
+    "task_keys",
+    "task_table",
+    "tasks",
+    "stacks",
+    "functions",
+    "held",
+    "running",
+    "class_keys",
+    "class_table",
+    "classes",
+    "recent",
+    "names",
+    "chain_keys",
+    "chain_table",
+    "chains",
+    "rows",
+    "odd_keys",
+    "odd_table",
+    "odd",
+    "odd_rows",
+    "holds",
+)
+(
+    TASK_KEYS,
+    TASK_TABLE,
+    TASKS,
+    STACKS,
+    FUNCTIONS,
+    HELD,
+    RUNNING,
+    CLASS_KEYS,
+    CLASS_TABLE,
+    CLASSES,
+    RECENTS,
+    NAMES,
+    CHAIN_KEYS,
+    CHAIN_TABLE,
+    CHAINS,
+    ROWS,
+    ODD_KEYS,
+    ODD_TABLE,
+    ODD,
+    ODD_ROWS,
+    HOLDS,
+) = range(BASES, BASES + 21)
+WIDTHS = (
+    1,
+    1,
+    T_WIDTH,
+    DEPTH * WIDTH,
+    FN_DEPTH * FN_WIDTH,
+    ROLES,
+    1,
+    1,
+    1,
+    C_WIDTH,
+    2,
+    N_WIDTH,
+    1,
+    1,
+    CHAIN_WIDTH,
+    ENTRY,
+    1,
+    1,
+    ODD_WIDTH,
+    ENTRY,
+    HOLD_WIDTH,
+)
+
+(LOSS, ACQUIRE, DETAIL, ACQUIRED_OP, CONTENDED_OP, RELEASE, INIT) = range(1, 8)
+CONTENTION_END, FN_ENTRY, FN_RETURN, FN_UNLOCK, SWITCH, SYS_EXIT, TASK_EXIT, IRQS_ON, FREE = (
+    9,
+    10,
+    11,
+    12,
+    16,
+    18,
+    19,
+    24,
+    29,
+)
+EDEADLK = -35
+
+
+def inner(signature: str) -> Any:
+    """A function that only other compiled ones call. One signature: numba would else compile it anew for each literal
+    argument; no wrappers for Python: they cost more to compile than the function."""
+    return njit(signature, nogil=True, cache=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+
+
+@inner("i8(i8, i8)")
+def mix(h: int, v: int) -> Any:
+    """Fold a value into a hash."""
+    folded = (h ^ v) * np.int64(-7046029254386353131)
+    return folded ^ (folded >> 29)
+
+
+@njit("i8(i8[::1], i8, i8, i8, i8)", nogil=True, cache=True)
+def find(m: Any, keys: int, table: int, size: int, key: int) -> Any:
+    """The slot of a key in an open-addressing table (number + 1, 0 = empty), or the empty slot where it belongs."""
+    mask = size - 1
+    slot = (key ^ (key >> 32)) & mask
+    while m[table + slot] != 0 and m[keys + slot] != key:
+        slot = (slot + 1) & mask
+    return slot
+
+
+@inner("i8(i8[::1], i8, i8, i8, i8)")
+def number_of(m: Any, keys_at: int, table_at: int, count_at: int, key: int) -> Any:
+    """The number of a key; a new one is given the next number, and is returned as -1 - number."""
+    keys, table = m[keys_at], m[table_at]
+    slot = find(m, keys, table, m[table_at - BASES + SIZES], key)
+    known = m[table + slot]
+    if known != 0:
+        return known - 1
+    n = m[count_at]
+    m[count_at] = n + 1
+    m[keys + slot] = key
+    m[table + slot] = n + 1
+    return -1 - n
+
+
+@inner("i8(i8, i8)")
+def context_of(flags: int, fake_softirq: int) -> Any:
+    """0 task, 1 softirq, 2 hardirq, 3 NMI, from common_flags."""
+    if flags & 0x40:
+        return 3
+    if flags & 0x08:
+        return 2
+    if flags & 0x10 or (fake_softirq and flags & 0x81 == 0x81):
+        return 1
+    return 0
+
+
+@inner("i8(i8[::1], i8)")
+def task_at(m: Any, t: int) -> Any:
+    """Where task ``t`` begins."""
+    return m[TASKS] + t * T_WIDTH
+
+
+@inner("i8(i8[::1], i8, i8)")
+def entry_at(m: Any, t: int, i: int) -> Any:
+    """Where entry ``i`` of a task's stack begins."""
+    return m[STACKS] + (t * DEPTH + i) * WIDTH
+
+
+@inner("i8(i8[::1], i8)")
+def class_at(m: Any, c: int) -> Any:
+    """Where class ``c`` begins."""
+    return m[CLASSES] + c * C_WIDTH
+
+
+@inner("i8(i8[::1], i8, i8)")
+def name_says(m: Any, name: int, what: int) -> Any:
+    """What is known of a name; nothing (0) of a lock without one."""
+    return m[m[NAMES] + name * N_WIDTH + what] if name >= 0 else np.int64(0)
+
+
+@inner("i8(i8[::1], i8, i8)")
+def task_of(m: Any, pid: int, cpu: int) -> Any:
+    """The task's number; the idle task is another one on each CPU."""
+    t = number_of(m, TASK_KEYS, TASK_TABLE, K_TASKS, mix(pid if pid != 0 else -1 - cpu, 77))
+    if t < 0:
+        t = -1 - t
+        a = task_at(m, t)
+        for i in range(T_WIDTH):
+            m[a + i] = 0
+        m[a + T_PID] = pid
+    return t
+
+
+@inner("i8(i8[::1], i8, i8, i8, i8)")
+def class_of(m: Any, name: int, key: int, subclass: int, keyed: int) -> Any:
+    """The class of (key, subclass), or of a name where no key is known. With a key the name counts too: a key in module
+    memory or on a stack is used again by another lock."""
+    c = number_of(m, CLASS_KEYS, CLASS_TABLE, K_CLASSES, mix(mix(mix(keyed + 1, key), subclass), name))
+    if c < 0:
+        c = -1 - c
+        a = class_at(m, c)
+        for i in range(C_WIDTH):
+            m[a + i] = 0
+        m[a + C_NAME], m[a + C_KEY], m[a + C_SUBCLASS], m[a + C_KEYED] = name, key, subclass, keyed
+    return c
+
+
+@inner("void(i8[::1], i8, i8)")
+def rehash(m: Any, t: int, begin: int) -> None:
+    """The hash of each stack up to and including an entry, from entry ``begin`` on."""
+    for i in range(begin, m[task_at(m, t) + T_DEPTH]):
+        e = entry_at(m, t, i)
+        h = mix(m[e - WIDTH + HASH] if i > 0 else np.int64(0), m[e + CLS])
+        nested = 64 if m[e + NEST] != 0 else 0
+        h = mix(h, m[e + READ] | m[e + TRYLOCK] << 2 | m[e + CHECK] << 3 | m[e + CONTEXT] << 4 | nested)
+        if m[e + ROLE] != 0:  # a KVM lock: which VM's matters
+            h = mix(h, m[e + LOCK])
+        m[e + HASH] = h
+
+
+@inner("void(i8[::1], i8)")
+def regard(m: Any, t: int) -> None:
+    """Which KVM locks the task holds: outermost instance by role, mmu_lock's mode, srcu sections."""
+    held = m[HELD] + t * ROLES
+    for i in range(ROLES):
+        m[held + i] = 0
+    for i in range(m[task_at(m, t) + T_DEPTH]):
+        e = entry_at(m, t, i)
+        role = m[e + ROLE]
+        if role == 0:
+            continue
+        if m[held + role] == 0:
+            m[held + role] = m[e + LOCK]
+        if role == MMU_LOCK:
+            m[held + MODE] = max(m[held + MODE], 1 if m[e + READ] else 2)
+        elif role == SRCU:
+            m[held + SRCU_DEPTH] += 1

@@ -1,0 +1,224 @@
+"""What the compiled walk writes down: chains, oddities, ends of holds; and what it does when events are missing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba import njit
+
+from lockscope.kernels.walk_memory import (
+    ACQUIRED,
+    BH_SEEN_ON,
+    C_HOLD,
+    C_HOLD_MAX,
+    C_HOLDS,
+    CHAIN_KEYS,
+    CHAIN_TABLE,
+    CHAIN_WIDTH,
+    CHAINS,
+    CLS,
+    CONTENDED,
+    CONTEXT,
+    CPU,
+    ENTRY,
+    FLAGS,
+    HASH,
+    HOLD_WIDTH,
+    HOLDS,
+    IP,
+    IRQS_ON_HELD,
+    IRQS_SEEN_ON,
+    K_CHAINS,
+    K_HOLDS,
+    K_LOSSES,
+    K_ODD,
+    K_ODD_ROWS,
+    K_ROWS,
+    K_TASKS,
+    K_UNPAIRED,
+    LOCK,
+    MARKS,
+    NEST,
+    O_FLAGS,
+    O_HOLDS,
+    O_JUDGE,
+    O_WINDOW,
+    ODD,
+    ODD_KEYS,
+    ODD_ROWS,
+    ODD_TABLE,
+    ODD_WIDTH,
+    PENDING,
+    R_CONTEXT,
+    R_CPU,
+    R_FLAGS,
+    R_PREEMPT,
+    R_SEQ,
+    R_TS,
+    READ,
+    ROLE,
+    ROWS,
+    RUNNING,
+    SEQ,
+    T_CPU,
+    T_DEPTH,
+    T_FN,
+    T_MUTE,
+    T_PID,
+    T_WHOLE,
+    TRYLOCK,
+    TS,
+    WIDTH,
+    class_at,
+    entry_at,
+    inner,
+    mix,
+    number_of,
+    regard,
+    rehash,
+    task_at,
+)
+
+
+@inner("void(i8[::1], i8, i8, i8)")
+def emit_chain(m: Any, t: int, at: int, flags: int) -> None:
+    """Note the situation in which entry ``at`` was asked for."""
+    if not m[O_JUDGE]:
+        return
+    e = entry_at(m, t, at)
+    lock, nest = m[e + LOCK], m[e + NEST]
+    again = 0
+    for i in range(at):
+        other = m[entry_at(m, t, i) + LOCK]
+        if other == lock:
+            again |= 1
+        if nest != 0 and other == nest:
+            again |= 2
+    h = mix(mix(m[e + HASH], (flags & 0xD9) | again << 8), m[O_WINDOW])
+    c = number_of(m, CHAIN_KEYS, CHAIN_TABLE, K_CHAINS, h)
+    task = task_at(m, t)
+    if c >= 0:
+        row = m[CHAINS] + c * CHAIN_WIDTH
+        m[row + 1] += 1
+        m[row + 6] |= m[task + T_WHOLE]
+        return
+    first = m[K_ROWS]
+    for i in range(at + 1):
+        e, to = entry_at(m, t, i), m[ROWS] + (first + i) * ENTRY
+        for k in range(ENTRY):
+            m[to + k] = m[e + k]
+    m[m[ROWS] + (first + at) * ENTRY + FLAGS] = flags
+    m[K_ROWS] = first + at + 1
+    row = m[CHAINS] + (-1 - c) * CHAIN_WIDTH
+    m[row], m[row + 1], m[row + 2], m[row + 3] = first, 1, m[R_CPU], m[task + T_PID]
+    m[row + 4], m[row + 5], m[row + 6], m[row + 7] = m[R_PREEMPT], m[O_WINDOW], m[task + T_WHOLE], at + 1
+
+
+@inner("void(i8[::1], i8, i8, i8, i8, i8, i8, i8)")
+def emit_odd(m: Any, t: int, what: int, cls: int, lock: int, detail: int, low: int, high: int) -> None:
+    """Note an oddity with entries ``low`` to ``high`` of what the task holds; the same again is counted."""
+    if not m[O_JUDGE]:
+        return
+    h = mix(mix(what + 101, cls), m[O_WINDOW])
+    if what == IRQS_ON_HELD:
+        h = mix(mix(h, m[R_FLAGS] & 0xD9), m[entry_at(m, t, low) + READ])
+    elif high > 0:
+        h = mix(h, m[entry_at(m, t, high - 1) + HASH])
+    n = number_of(m, ODD_KEYS, ODD_TABLE, K_ODD, h)
+    if n >= 0:
+        m[m[ODD] + n * ODD_WIDTH + 10] += 1
+        return
+    first = m[K_ODD_ROWS]
+    for i in range(low, high):
+        e, to = entry_at(m, t, i), m[ODD_ROWS] + (first + i - low) * ENTRY
+        for k in range(ENTRY):
+            m[to + k] = m[e + k]
+    m[K_ODD_ROWS] = first + high - low
+    row = m[ODD] + (-1 - n) * ODD_WIDTH
+    m[row], m[row + 1], m[row + 2], m[row + 3], m[row + 4] = what, m[R_TS], m[R_SEQ], m[R_CPU], m[task_at(m, t) + T_PID]
+    m[row + 5], m[row + 6], m[row + 7], m[row + 8], m[row + 9] = m[R_FLAGS], m[R_PREEMPT], cls, lock, first
+    m[row + 10], m[row + 11], m[row + 12], m[row + 13] = 1, m[O_WINDOW], detail, high - low
+
+
+@inner("void(i8[::1], i8, i8, i8)")
+def close(m: Any, t: int, i: int, known: int) -> None:
+    """Take entry ``i`` off a task's stack: its hold ends here, or was cut (``known`` 0)."""
+    e, task = entry_at(m, t, i), task_at(m, t)
+    ts = m[R_TS]
+    if m[O_HOLDS]:
+        row = m[HOLDS] + m[K_HOLDS] * HOLD_WIDTH
+        m[K_HOLDS] += 1
+        mode = m[e + READ] | m[e + TRYLOCK] << 2 | m[e + CONTEXT] << 3 | (32 if m[e + MARKS] & CONTENDED else 0)
+        m[row], m[row + 1], m[row + 2], m[row + 3], m[row + 4] = (
+            m[e + CLS],
+            m[e + LOCK],
+            m[task + T_PID],
+            m[e + CPU],
+            m[R_CPU],
+        )
+        m[row + 5], m[row + 6], m[row + 7], m[row + 8], m[row + 9] = m[e + TS], m[e + ACQUIRED], ts, i, mode
+        m[row + 10], m[row + 11], m[row + 12] = m[e + IP], m[e + SEQ], 1 | known << 1
+    if known:
+        c = class_at(m, m[e + CLS])
+        lasted = ts - max(m[e + ACQUIRED], m[e + TS])
+        m[c + C_HOLDS] += 1
+        m[c + C_HOLD] += lasted
+        m[c + C_HOLD_MAX] = max(m[c + C_HOLD_MAX], lasted)
+    role = m[e + ROLE]
+    depth = m[task + T_DEPTH] - 1
+    for k in range(e, entry_at(m, t, depth)):
+        m[k] = m[k + WIDTH]
+    m[task + T_DEPTH] = depth
+    rehash(m, t, i)
+    if role != 0:
+        regard(m, t)
+
+
+@njit("void(i8[::1], i8)", nogil=True, cache=True)
+def forget(m: Any, t: int) -> None:
+    """What a task holds is no longer known."""
+    task = task_at(m, t)
+    while m[task + T_DEPTH] > 0:
+        m[K_UNPAIRED] += 1
+        close(m, t, m[task + T_DEPTH] - 1, 0)
+    m[task + T_WHOLE] = 0
+    m[task + T_FN] = 0
+
+
+@inner("void(i8[::1])")
+def lose(m: Any) -> None:
+    """Events of a CPU are missing: forget every task that may have run there, all but those running on another CPU."""
+    m[K_LOSSES] += 1
+    for t in range(m[K_TASKS]):
+        task = task_at(m, t)
+        on = m[task + T_CPU]
+        if on == m[R_CPU] or not (m[m[RUNNING] + on] == t + 1 or m[task + T_PID] == 0):
+            forget(m, t)
+
+
+@njit("void(i8[::1], i8, i8)", nogil=True, cache=True)
+def reset(m: Any, ts: int, whole: int) -> None:
+    """Begin or end a judged window: nobody holds anything."""
+    m[R_TS] = ts
+    for t in range(m[K_TASKS]):
+        forget(m, t)
+        m[task_at(m, t) + T_WHOLE] = whole
+        m[task_at(m, t) + T_MUTE] = 0
+
+
+@inner("void(i8[::1], i8, i8, i8)")
+def seen_enabled(m: Any, t: int, at: int, flags: int) -> None:
+    """An event under a hold with interrupts enabled proves that they can come while it lasts: note it once a hold."""
+    if at < 0 or not m[O_FLAGS]:
+        return
+    e = entry_at(m, t, at)
+    if m[e + CONTEXT] != m[R_CONTEXT] or flags & 1 or m[e + MARKS] & PENDING:
+        return
+    fresh = IRQS_SEEN_ON if flags & 0x90 else IRQS_SEEN_ON | BH_SEEN_ON
+    if fresh & ~m[e + MARKS] == 0:
+        return
+    m[e + MARKS] |= fresh
+    was = m[e + FLAGS]  # what was on already when the lock was asked for, its chain says
+    if was & 1 == 0 and (was & 0x90 == 0 or not fresh & BH_SEEN_ON):
+        return
+    emit_odd(m, t, IRQS_ON_HELD, m[e + CLS], m[e + LOCK], 0, at, at + 1)
