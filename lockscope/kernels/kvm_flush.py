@@ -1,0 +1,280 @@
+"""TLB flush debts: what SPTE changes owe to a VM's vCPUs, until when, and whether it was paid.
+
+Debts of one task, VM and flow in one critical section form a group. A group is *open* while the flush may still come in
+time, *overdue* once the lock was released under which it was due, *ended* once the operation is over (the ioctl
+returned, the notifier left its SRCU section, the vCPU entered the guest). A vCPU of the VM that runs after the end
+without any flush could use a stale translation: only then the group counts as *unpaid*.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from lockscope.kernels.kvm_tables import known, number
+
+# What a row is to this loop (``how``).
+(DEBT, FLUSH, FLUSH_RANGE, FREE_ROOTS, UNLOCK, ENTER, EXIT, GUEST, GUEST_EXIT, HVA, SRCU_UNLOCK, RING, DYING,
+ END) = range(14)  # fmt: skip
+# Columns of a task: system call and ioctl request (-1 unknown), notifier (1 + what) and its srcu depth, dirty ring reset
+# in this call, its group of the last debt + 1, group that a range flush did not cover + 1.
+T_CALL, T_ARG, T_HVA, T_DEPTH, T_RING, T_GROUP, T_SHORT = range(7)
+# Columns of a group.
+(G_CODE, G_FLOW, G_VM, G_PID, G_TS, G_SEQ, G_CPU, G_FLAGS, G_LAST_TS, G_N, G_STATE, G_MMU, G_SLOTS, G_ARG, G_CALL,
+ G_LOSSES, G_LEVELS, G_FIRST, G_COVERED, G_FOREIGN_N, G_FOREIGN_TS, G_FOREIGN_PID, G_SOFT_TS, G_END_TS, G_END_CPU,
+ G_END_PID, G_END_OP, G_USE_TS, G_USE_CPU, G_USE_PID, G_PAID_TS, G_PAID_PID, G_PAID_CPU, G_MODE) = range(34)  # fmt: skip
+G_WIDTH = 34
+# States; from LATE on the group is closed.
+OPEN, OVERDUE, ENDED, UNPAID, PAID, LATE, FOREIGN, TOO_SMALL, HARMLESS = range(9)
+# Columns of a debt.
+D_GROUP, D_GFN, D_LEVEL, D_AS, D_OLD, D_NEW, D_TS, D_CPU, D_SPTEP, D_COVERED = range(10)
+D_WIDTH = 10
+# Flows: what the changer was doing.
+(DIRTY_LOG, HUGE_WRITE_PROTECT, RING_RESET, NOTIFIER, SLOTS_ZAP, WRITE_TRACK, WRITE_PROTECT, ZAP) = range(8)
+# Losses, as bits.
+LOST_W, LOST_M, LOST_MAPPING, REMAPPED = 1, 2, 4, 8
+MMU_LOCK, SLOTS_LOCK, MODE, SRCU_DEPTH = 1, 3, 16, 17
+READ = 1
+# ioctl requests (include/uapi/linux/kvm.h): the dirty-log ones protect under slots_lock, named or not.
+SET_MEMORY, SET_MEMORY2, GET_LOG, CLEAR_LOG, RESET_RINGS = 0x4020AE46, 0x40A0AE49, 0x4010AE42, 0xC018AEC0, 0xAEC7
+IOCTL, EXIT_CALL, EXIT_GROUP = 16, 60, 231  # system call numbers of x86-64
+# Options.
+O_UNKNOWN_ZAPS, O_UNKNOWN_WRITES, O_GUESTS = range(3)
+
+
+@njit(nogil=True, cache=True, inline="never")
+def _code_of(losses: Any) -> Any:
+    return 301 if losses & (LOST_W | LOST_M) else 302
+
+
+@njit(nogil=True, cache=True, inline="never")
+def flow_of(losses: Any, level: Any, task: Any, slots_held: Any, mode: Any, options: Any) -> Any:
+    """The flow a loss belongs to, -1 where no flush is owed or nobody can tell (domain rules: see flush_debts)."""
+    arg = task[T_ARG] & 0xFFFFFFFF
+    in_ioctl = task[T_CALL] == IOCTL
+    logging = in_ioctl and (arg == GET_LOG or arg == CLEAR_LOG or arg == RESET_RINGS or arg == SET_MEMORY
+                            or arg == SET_MEMORY2)  # fmt: skip
+    if task[T_CALL] == EXIT_CALL or task[T_CALL] == EXIT_GROUP:
+        return -1
+    if losses & (LOST_MAPPING | REMAPPED):
+        if mode != 2:
+            return -1  # under mmu_lock read-held: invalidated roots, or flushed before the event
+        if task[T_HVA] == 1 or task[T_HVA] == 4:
+            return NOTIFIER
+        if slots_held:
+            return SLOTS_ZAP
+        return ZAP if options[O_UNKNOWN_ZAPS] else -1
+    if in_ioctl and arg == RESET_RINGS:
+        return RING_RESET
+    if losses & LOST_M:
+        if slots_held or logging:
+            return HUGE_WRITE_PROTECT if level > 1 else WRITE_TRACK
+        return WRITE_TRACK if mode == 2 else -1
+    if slots_held or logging:
+        return DIRTY_LOG
+    return WRITE_PROTECT if mode == 2 and options[O_UNKNOWN_WRITES] else -1
+
+
+@njit(nogil=True, cache=True, inline="never")
+def _drop(active: Any, active_count: Any, k: Any) -> None:
+    active_count[0] -= 1
+    active[k] = active[active_count[0]]
+
+
+@njit(nogil=True, cache=True, inline="never")
+def _close(g: Any, state: Any, index: Any, debts: Any, debt_count: Any) -> None:
+    """End a group's story; debts that were paid in time and lie at the end are forgotten at once."""
+    g[G_STATE] = state
+    if (state == PAID or state == HARMLESS) and debt_count[0] == g[G_FIRST] + g[G_N]:
+        n = debt_count[0]
+        while n > g[G_FIRST] and debts[n - 1, D_GROUP] == index:
+            n -= 1
+        debt_count[0] = n
+
+
+@njit(nogil=True, cache=True, inline="never")
+def _end(g: Any, ts: Any, cpu: Any, pid: Any, op: Any) -> None:
+    """The operation that owes is over."""
+    g[G_STATE] = ENDED
+    g[G_END_TS], g[G_END_CPU], g[G_END_PID], g[G_END_OP] = ts, cpu, pid, op
+
+
+@njit(nogil=True, cache=True)
+def follow(
+    rows: Any, how: Any, losses: Any, levels: Any, gfns: Any, old: Any, new: Any, sptep: Any, address_space: Any,
+    op: Any, ts: Any, seq: Any, cpu: Any, pid: Any, flags: Any, slots: Any, held: Any, vm: Any,
+    dead: Any, dying: Any,  # int64[vms + 1]: destroyed when; 1 once kvm_arch_flush_shadow_all was seen
+    options: Any,
+    task_keys: Any, task_numbers: Any, task_count: Any, tasks: Any,
+    groups: Any, group_count: Any, debts: Any, debt_count: Any, active: Any, active_count: Any,
+    seen: Any,  # int64[4]: losses, debts, flushes, debts nobody judged
+) -> None:  # fmt: skip
+    """Walk the rows. ``losses`` and the columns behind it are by place in ``rows``."""
+    for r in range(len(rows)):
+        i = rows[r]
+        kind = how[r]
+        if flags[i] & 0x58 and kind != FLUSH and kind != GUEST_EXIT:
+            continue  # an interrupt on top of the task
+        p = pid[i]
+        t = number(task_keys, task_numbers, task_count, p)
+        task = tasks[t]
+        v = vm[i]
+        if kind == DEBT:
+            seen[0] += 1
+            if v == 0 or dying[v] != 0 or (dead[v] != 0 and dead[v] <= ts[i]):
+                seen[3] += 1
+                continue
+            slots_held = held[i, SLOTS_LOCK] != 0
+            flow = flow_of(losses[r], levels[r], task, slots_held, held[i, MODE], options)
+            if flow < 0:
+                seen[3] += 1
+                continue
+            if flow == DIRTY_LOG and task[T_RING] != 0:
+                flow = np.int64(RING_RESET)
+            code = _code_of(losses[r])
+            n = task[T_GROUP] - 1
+            fits = n >= 0 and groups[n, G_STATE] == OPEN and groups[n, G_FLOW] == flow and groups[n, G_VM] == v
+            if not (fits and groups[n, G_PID] == p and groups[n, G_MMU] == held[i, MMU_LOCK]):
+                n = np.int64(-1)
+                for k in range(active_count[0]):
+                    g = groups[active[k]]
+                    if (g[G_STATE] == OPEN and g[G_PID] == p and g[G_FLOW] == flow and g[G_VM] == v
+                            and g[G_MMU] == held[i, MMU_LOCK]):  # fmt: skip
+                        n = active[k]
+            if n < 0 or groups[n, G_CODE] != code:
+                n = group_count[0]
+                group_count[0] += 1
+                g = groups[n]
+                for c in range(G_WIDTH):
+                    g[c] = 0
+                g[G_CODE], g[G_FLOW], g[G_VM], g[G_PID] = code, flow, v, p
+                g[G_TS], g[G_SEQ], g[G_CPU], g[G_FLAGS] = ts[i], seq[i], cpu[i], flags[i]
+                g[G_MMU], g[G_SLOTS], g[G_MODE] = held[i, MMU_LOCK], held[i, SLOTS_LOCK], held[i, MODE]
+                g[G_ARG], g[G_CALL], g[G_FIRST] = task[T_ARG], task[T_CALL], debt_count[0]
+                active[active_count[0]] = n
+                active_count[0] += 1
+            task[T_GROUP] = n + 1
+            g = groups[n]
+            g[G_N] += 1
+            g[G_LAST_TS] = ts[i]
+            g[G_LOSSES] |= losses[r]
+            g[G_LEVELS] |= np.int64(1) << levels[r]
+            d = debts[debt_count[0]]
+            debt_count[0] += 1
+            d[D_GROUP], d[D_GFN], d[D_LEVEL], d[D_AS], d[D_OLD], d[D_NEW] = n, gfns[r], levels[r], address_space[r], old[r], new[r]
+            d[D_TS], d[D_CPU], d[D_SPTEP], d[D_COVERED] = ts[i], cpu[i], sptep[r], 0
+            seen[1] += 1
+        elif kind == FLUSH or kind == FREE_ROOTS:
+            seen[2] += 1
+            k = np.int64(0)
+            while k < active_count[0]:
+                index = active[k]
+                g = groups[index]
+                if (v != 0 and g[G_VM] != v) or (kind == FREE_ROOTS and g[G_CODE] != 302):
+                    k += 1
+                    continue
+                own = g[G_PID] == p
+                state = g[G_STATE]
+                if state == UNPAID:
+                    g[G_PAID_TS], g[G_PAID_PID], g[G_PAID_CPU] = ts[i], p, cpu[i]
+                    _drop(active, active_count, k)
+                elif own or state == ENDED:
+                    g[G_PAID_TS], g[G_PAID_PID], g[G_PAID_CPU] = ts[i], p, cpu[i]
+                    outcome = PAID if state == OPEN else LATE
+                    if not own:
+                        outcome = FOREIGN
+                    elif outcome == PAID and task[T_SHORT] == index + 1:
+                        outcome = TOO_SMALL
+                    _close(g, outcome, index, debts, debt_count)
+                    _drop(active, active_count, k)
+                else:
+                    g[G_FOREIGN_N], g[G_FOREIGN_TS], g[G_FOREIGN_PID] = g[G_N], ts[i], p
+                    k += 1
+            task[T_SHORT] = 0
+        elif kind == FLUSH_RANGE:
+            seen[2] += 1
+            first, last = slots[i, 1], slots[i, 1] + slots[i, 2]
+            k = np.int64(0)
+            while k < active_count[0]:
+                index = active[k]
+                g = groups[index]
+                if (v != 0 and g[G_VM] != v) or g[G_STATE] > OVERDUE or g[G_PID] != p:
+                    k += 1
+                    continue
+                for n in range(g[G_FIRST], debt_count[0]):
+                    d = debts[n]
+                    span = np.int64(1) << (9 * (min(d[D_LEVEL], 5) - 1))
+                    if d[D_GROUP] == index and d[D_COVERED] == 0 and first <= d[D_GFN] and d[D_GFN] + span <= last:
+                        d[D_COVERED] = 1
+                        g[G_COVERED] += 1
+                if g[G_COVERED] == g[G_N]:
+                    _close(g, PAID if g[G_STATE] == OPEN else LATE, index, debts, debt_count)
+                    g[G_PAID_TS], g[G_PAID_PID], g[G_PAID_CPU] = ts[i], p, cpu[i]
+                    _drop(active, active_count, k)
+                else:
+                    if g[G_FLOW] >= NOTIFIER:
+                        task[T_SHORT] = index + 1
+                    k += 1
+        elif kind == UNLOCK:
+            lock = slots[i, 0]
+            for k in range(active_count[0]):
+                g = groups[active[k]]
+                if g[G_STATE] == OPEN and g[G_PID] == p and (
+                    (g[G_MMU] == lock and g[G_FLOW] >= NOTIFIER) or (g[G_SLOTS] == lock and g[G_FLOW] != RING_RESET)
+                ):
+                    if g[G_SLOTS] == lock and task[T_RING] != 0 and g[G_FLOW] < NOTIFIER:
+                        continue
+                    g[G_STATE], g[G_SOFT_TS] = OVERDUE, ts[i]
+            task[T_SHORT] = 0
+        elif kind == ENTER or kind == EXIT or kind == GUEST or kind == HVA or kind == END or kind == SRCU_UNLOCK:
+            if kind == SRCU_UNLOCK and (task[T_HVA] == 0 or held[i, SRCU_DEPTH] > task[T_DEPTH]):
+                continue
+            if task[T_GROUP] != 0 or kind == GUEST:
+                k = np.int64(0)
+                while k < active_count[0]:
+                    index = active[k]
+                    g = groups[index]
+                    ends = g[G_STATE] <= OVERDUE and g[G_PID] == p
+                    if kind == HVA or kind == SRCU_UNLOCK:
+                        ends = ends and g[G_FLOW] == NOTIFIER and g[G_STATE] == OVERDUE
+                    if ends:
+                        if g[G_FOREIGN_N] == g[G_N]:
+                            _close(g, FOREIGN, index, debts, debt_count)
+                            g[G_PAID_TS], g[G_PAID_PID] = g[G_FOREIGN_TS], g[G_FOREIGN_PID]
+                            _drop(active, active_count, k)
+                            continue
+                        _end(g, ts[i], cpu[i], p, op[i])
+                    k += 1
+            if kind == ENTER:
+                task[T_CALL], task[T_ARG], task[T_HVA], task[T_RING] = slots[i, 0], slots[i, 2], 0, 0
+            elif kind == EXIT:
+                task[T_CALL], task[T_ARG], task[T_HVA], task[T_RING] = -1, 0, 0, 0
+            elif kind == HVA:
+                task[T_HVA], task[T_DEPTH] = slots[i, 2] + 1, held[i, SRCU_DEPTH]
+            else:
+                task[T_HVA] = 0
+        elif kind == RING:
+            task[T_RING] = 1
+            for k in range(active_count[0]):
+                g = groups[active[k]]
+                if g[G_PID] == p and g[G_FLOW] == DIRTY_LOG and g[G_STATE] == OPEN:
+                    g[G_FLOW] = RING_RESET
+        elif kind == DYING:
+            dying[v] = 1
+            k = np.int64(0)
+            while k < active_count[0]:
+                index = active[k]
+                if v != 0 and groups[index, G_VM] == v:
+                    if groups[index, G_STATE] != UNPAID:
+                        _close(groups[index], HARMLESS, index, debts, debt_count)
+                    _drop(active, active_count, k)
+                else:
+                    k += 1
+        if (kind == GUEST or kind == GUEST_EXIT) and v != 0:
+            for k in range(active_count[0]):
+                g = groups[active[k]]
+                if g[G_STATE] == ENDED and g[G_VM] == v:
+                    g[G_STATE] = UNPAID
+                    g[G_USE_TS], g[G_USE_CPU], g[G_USE_PID] = ts[i], cpu[i], p

@@ -1,0 +1,312 @@
+"""TLB flush debts: SPTE changes that take rights from the guest, and whether a flush of the VM came by when it was due.
+
+What owes, and by when, in the words of the kernel's flows (arch/x86/kvm/mmu/mmu.c, tdp_mmu.c, x86.c, virt/kvm/kvm_main.c,
+read in 4.14, 5.10, 5.15, 6.1 and 6.12):
+
+* W cleared for dirty logging (enabling it, GET and CLEAR_DIRTY_LOG): a flush after ``mmu_lock``, before ``slots_lock`` is
+  released; KVM_RESET_DIRTY_RINGS: before the ioctl returns. MMU-writable cleared on a large SPTE there: likewise.
+* MMU-writable cleared for shadow paging or write tracking; W cleared outside of dirty logging: before ``mmu_lock`` is
+  released.
+* zapped under ``mmu_lock`` held for write by an MMU notifier or under ``slots_lock``: before ``mmu_lock`` is released,
+  yields included. Of other zaps that is known from 6.7 on: until then ``kvm_tdp_mmu_put_root()`` zapped dead roots.
+* zapped with ``mmu_lock`` read-held: nothing. Those are invalidated roots (request 0x327 made vCPUs drop them), or they
+  were flushed before the event (``tdp_mmu_zap_spte_atomic()``).
+* aging (A cleared, or R, W and X where the CPU keeps no A bit), dirty bits, a VM that is being destroyed: nothing.
+
+A debt that no flush pays counts only if a vCPU of the VM runs after the operation is over.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lockscope.kernels import kvm_flush as kernel
+from lockscope.kvm import spte
+from lockscope.kvm.spte_layouts import LARGE, WRITABLE, Layout
+from lockscope.reconstruct.kvm_facts import Making
+from lockscope.reconstruct.kvm_state import Rows, Table
+from lockscope.tables.ops import SLOTS, Op
+from lockscope.tables.tape import TapeBatch
+
+_PLAIN = {Op.FLUSH: kernel.FLUSH, Op.FLUSH_SLOT: kernel.FLUSH, Op.FLUSH_RANGE: kernel.FLUSH_RANGE, Op.SYS_ENTER: kernel.ENTER,
+          Op.SYS_EXIT: kernel.EXIT, Op.KVM_ENTRY: kernel.GUEST, Op.KVM_EXIT: kernel.GUEST_EXIT, Op.HVA: kernel.HVA,
+          Op.SRCU_UNLOCK: kernel.SRCU_UNLOCK, Op.FLUSH_ALL: kernel.DYING, Op.DESTROY_VM: kernel.DYING,
+          Op.TASK_EXIT: kernel.END}  # fmt: skip
+# KVM_REQ_TLB_FLUSH is number 0; 0x400 (KVM_REQUEST_NO_ACTION) only kicks (include/linux/kvm_host.h, KVM_REQUEST_MASK 0xff)
+_FLUSH_BITS = 0x4FF
+_FREE_ROOTS = (0x327, 0x301)  # KVM_REQ_MMU_FREE_OBSOLETE_ROOTS; before 5.18 KVM_REQ_MMU_RELOAD
+_FLOWS = ("dirty logging", "dirty logging of large pages", "dirty ring reset", "MMU notifier", "zap under slots_lock",
+          "write tracking", "write protection", "zap")  # fmt: skip
+_STATES = ("open", "overdue", "ended", "unpaid", "paid", "late", "foreign", "too-small", "harmless")
+_IOCTLS = {kernel.SET_MEMORY: "KVM_SET_USER_MEMORY_REGION", kernel.SET_MEMORY2: "KVM_SET_USER_MEMORY_REGION2",
+           kernel.GET_LOG: "KVM_GET_DIRTY_LOG", kernel.CLEAR_LOG: "KVM_CLEAR_DIRTY_LOG",
+           kernel.RESET_RINGS: "KVM_RESET_DIRTY_RINGS"}  # fmt: skip
+_MOST_GROUPS, _MOST_DEBTS, _MOST_PLACES = 1 << 14, 1 << 21, 1 << 20
+
+
+class Run(NamedTuple):
+    """Neighbouring gfns, ``first`` to ``last``, mapped at one level."""
+
+    first: int
+    last: int
+    level: int
+
+
+@dataclass(slots=True)
+class DebtGroup:
+    """Debts of one task and flow in one critical section that were not paid as they should have been.
+
+    ``outcome``: "unpaid" (no flush by anybody before a vCPU ran), "late" (by the task, after its window), "foreign" (by
+    another task), "too-small" (a range flush that misses some, and a full one that hides it). ``use_ns``: when a vCPU
+    first ran on; ``paid_ns``: the flush that ended it, 0 = none in the trace. ``places``: False where the gfns are not
+    known (legacy MMU without kvm_mmu_set_spte) and the runs are of SPTE addresses.
+    """
+
+    code: str
+    flow: str
+    outcome: str
+    ioctl: str | None
+    vm: int
+    pid: int
+    ts_ns: int
+    seq: int
+    cpu: int
+    last_ns: int
+    count: int
+    losses: int
+    old: int
+    new: int
+    overdue_ns: int
+    end_ns: int
+    end_cpu: int
+    end_op: int
+    use_ns: int
+    use_cpu: int
+    use_pid: int
+    paid_ns: int
+    paid_cpu: int
+    paid_pid: int
+    runs: list[Run] = field(default_factory=list)
+    places: bool = True
+
+
+@dataclass(slots=True)
+class FlushDebts:
+    """``evidence.facts["flush_debts"]``. ``guests``: whether the trace shows vCPUs running at all."""
+
+    groups: list[DebtGroup] = field(default_factory=list)
+    losses: int = 0
+    debts: int = 0
+    flushes: int = 0
+    guests: bool = False
+    untold: int = 0
+
+
+def losses_of(old: NDArray[np.uint64], new: NDArray[np.uint64], level: NDArray[np.int64], lay: Layout) -> NDArray[np.int64]:
+    """What the hardware could do by the old SPTE and not by the new one, as bits; 0: nothing that a flush is owed for."""
+    leaf = spte.is_leaf(old, lay, level)
+    kept = leaf & spte.is_leaf(new, lay, level)
+    same = kept & (spte.pfn(old) == spte.pfn(new))
+    aged = spte.is_access_tracked(new, lay)
+    old_w, new_w = (old & np.uint64(WRITABLE)) != 0, (new & np.uint64(WRITABLE)) != 0
+    m = np.uint64(lay.mmu_writable)
+    lost = np.where(same & old_w & ~new_w & ~aged, kernel.LOST_W, 0)
+    lost |= np.where(same & ((old & m) != 0) & ((new & m) == 0), kernel.LOST_M, 0)
+    lost |= np.where(leaf & ~spte.is_present(new, lay), kernel.LOST_MAPPING, 0)
+    read = np.uint64(lay.readable)
+    lost |= np.where((kept & ~same) | (same & ((old & read) != 0) & ((new & read) == 0) & ~aged), kernel.REMAPPED, 0)
+    return np.asarray(lost, np.int64)
+
+
+class FlushFact:
+    """Follows the debts."""
+
+    name: ClassVar[str] = "flush_debts"
+    ops: ClassVar[frozenset[Op]] = frozenset(
+        {*_PLAIN, Op.REQUEST, Op.SPTE_TDP, Op.SPTE_UPDATE_ENTRY, Op.SPTE_SET, Op.RELEASE, Op.FN_UNLOCK, Op.DIRTY_RING}
+    )
+    needs: ClassVar[tuple[str, ...]] = ("spte_layout", "vms")
+
+    def __init__(self, making: Making) -> None:
+        self._vms, self._layout = making.facts["vms"], making.facts["spte_layout"]
+        self._kernel = spte.version(making.info.kernel)
+        self._tasks, self._groups, self._debts = Table(7), Rows(kernel.G_WIDTH), Rows(kernel.D_WIDTH)
+        self._active = Rows(1)
+        self._dying = np.zeros(64, np.int64)
+        self._seen = np.zeros(4, np.int64)
+        self._locks = np.zeros(0, np.int64)
+        self._places = np.zeros((0, 3), np.int64)  # sptep's low bits, gfn, level
+        self._guests = False
+        self._untold = 0
+        self._how = np.full(256, -1, np.int64)
+        for op, kind in _PLAIN.items():
+            self._how[op] = kind
+
+    def feed(self, batch: TapeBatch) -> None:
+        """Follow the debts through a batch."""
+        held, vm = batch.held, batch.vm
+        if held is None or vm is None or not len(held):
+            return
+        how = self._how[batch.op]
+        self._guests |= bool(np.any((how == kernel.GUEST) | (how == kernel.GUEST_EXIT)))
+        changes, losses, columns = self._changes(batch)
+        how[changes] = kernel.DEBT
+        requests = batch.of(Op.REQUEST)
+        req = batch.slot(Op.REQUEST, "req", requests)
+        how[requests[(req & _FLUSH_BITS) == 0]] = kernel.FLUSH
+        how[requests[np.isin(req, _FREE_ROOTS)]] = kernel.FREE_ROOTS
+        rings = batch.of(Op.DIRTY_RING)
+        how[rings[batch.slot(Op.DIRTY_RING, "what", rings) == 1]] = kernel.RING
+        if len(changes):
+            taken = held[changes][:, [kernel.MMU_LOCK, kernel.SLOTS_LOCK]]
+            self._locks = np.unique(np.concatenate((self._locks, taken[taken != 0])))
+        unlocks = batch.of(Op.RELEASE, Op.FN_UNLOCK)
+        how[unlocks[np.isin(batch.slots[unlocks, 0], self._locks)]] = kernel.UNLOCK
+        rows = np.flatnonzero(how >= 0)
+        if len(rows):
+            self._follow(batch, rows, how, changes, losses, columns)
+
+    def _follow(self, batch: TapeBatch, rows: NDArray[np.int64], how: NDArray[np.int64], changes: NDArray[np.int64],
+                losses: NDArray[np.int64], columns: NDArray[np.int64]) -> None:  # fmt: skip
+        for table in (self._tasks, self._groups, self._debts, self._active):
+            table.make_room(len(rows))
+        dead = self._vms.deaths()
+        if len(dead) > len(self._dying):
+            self._dying = np.concatenate((self._dying, np.zeros(len(dead), np.int64)))
+        spread = np.zeros((7, len(rows)), np.int64)
+        at = np.searchsorted(rows, changes)
+        spread[0, at] = losses
+        spread[1:, at] = columns
+        kernel.follow(
+            rows, how[rows], spread[0], spread[1], spread[2], spread[3], spread[4], spread[5], spread[6],
+            batch.op, batch.ts_ns, batch.seq, batch.cpu, batch.pid, batch.flags, batch.slots, batch.held, batch.vm,
+            dead, self._dying, self._options(), *self._tasks.table, self._tasks.rows,
+            self._groups.rows, self._groups.count, self._debts.rows, self._debts.count,
+            self._active.rows[:, 0], self._active.count, self._seen,
+        )  # fmt: skip
+        self._compact()
+
+    def _options(self) -> NDArray[np.int64]:
+        known = self._kernel or self._layout.found.layout.since  # values of 6.10 and later are unmistakable
+        later = self._kernel is not None and self._kernel >= (6, 13)
+        return np.array([known >= (6, 7), self._kernel is not None and not later, 0], np.int64)
+
+    def _changes(self, batch: TapeBatch) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Rows that lose something, what, and level, gfn, old, new, sptep, as_id of each (as columns)."""
+        lay = self._layout.found.layout
+        self._learn_places(batch)
+        tdp = batch.of(Op.SPTE_TDP)
+        gfn, old, new, level, as_id = (batch.slot(Op.SPTE_TDP, name, tdp) for name in ("gfn", "old", "new", "level", "as_id"))
+        legacy = batch.of(Op.SPTE_UPDATE_ENTRY)
+        sptep, was, now = (batch.slot(Op.SPTE_UPDATE_ENTRY, name, legacy) for name in ("sptep", "old", "new"))
+        place, its_level = self._place(sptep)
+        its_level = np.where(its_level > 0, its_level, np.where((was.view(np.uint64) & np.uint64(LARGE)) != 0, 2, 1))
+        none = np.zeros(len(tdp), np.int64)
+        rows = np.concatenate((tdp, legacy))
+        columns = np.stack((
+            np.concatenate((level, its_level)), np.concatenate((gfn, place)), np.concatenate((old, was)),
+            np.concatenate((new, now)), np.concatenate((none, sptep)), np.concatenate((as_id, np.zeros_like(sptep))),
+        ))  # fmt: skip
+        columns[0] = np.clip(columns[0], 1, 5)
+        lost = losses_of(columns[2].view(np.uint64), columns[3].view(np.uint64), columns[0], lay)
+        # The legacy MMU zaps without mmu_spte_update(): what it does to present SPTEs there is a change of rights.
+        some = np.flatnonzero(lost)
+        order = some[np.argsort(rows[some], kind="stable")]
+        return rows[order], lost[order], columns[:, order]
+
+    def _learn_places(self, batch: TapeBatch) -> None:
+        """Which gfn an SPTE maps, from kvm_mmu_set_spte; it prints the physical address, probes the virtual one, and
+        these differ by a multiple of 1 GiB (page_offset_base)."""
+        rows = batch.of(Op.SPTE_SET)
+        if not len(rows) or not len(batch.of(Op.SPTE_UPDATE_ENTRY)) or len(self._places) > _MOST_PLACES:
+            return
+        new = np.stack([batch.slot(Op.SPTE_SET, name, rows) for name in ("sptep", "gfn", "level")], axis=1)
+        new[:, 0] &= (1 << 30) - 1
+        every = np.concatenate((self._places, new))[::-1]
+        _, first = np.unique(every[:, 0], return_index=True)
+        self._places = every[first]
+
+    def _place(self, sptep: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        if not len(self._places) or not len(sptep):
+            return np.full(len(sptep), -1, np.int64), np.zeros(len(sptep), np.int64)
+        low = sptep & ((1 << 30) - 1)
+        at = np.minimum(np.searchsorted(self._places[:, 0], low), len(self._places) - 1)
+        hit = self._places[at, 0] == low
+        return np.where(hit, self._places[at, 1], -1), np.where(hit, self._places[at, 2], 0)
+
+    def _compact(self) -> None:
+        """Forget the debts and groups that were paid: what stays is a finding, or still open."""
+        groups, debts = self._groups.used, self._debts.used
+        if len(groups) < 1024 and len(debts) < 1 << 16:
+            return
+        keep = ~np.isin(groups[:, kernel.G_STATE], (kernel.PAID, kernel.HARMLESS))
+        told = np.flatnonzero(keep & (groups[:, kernel.G_STATE] >= kernel.UNPAID))
+        if len(told) > _MOST_GROUPS or len(debts) > _MOST_DEBTS:
+            self._untold += max(0, len(told) - _MOST_GROUPS // 2)
+            keep[told[_MOST_GROUPS // 2 :]] = False
+        number = np.cumsum(keep) - 1
+        stay = debts[keep[debts[:, kernel.D_GROUP]]].copy()
+        stay[:, kernel.D_GROUP] = number[stay[:, kernel.D_GROUP]]
+        groups = groups[keep].copy()
+        first = np.searchsorted(stay[:, kernel.D_GROUP], np.arange(len(groups)))
+        order = np.argsort(stay[:, kernel.D_GROUP], kind="stable")
+        stay = stay[order]
+        groups[:, kernel.G_FIRST] = np.searchsorted(stay[:, kernel.D_GROUP], np.arange(len(groups)))
+        del first
+        active = self._active.rows[: int(self._active.count[0]), 0]
+        active = number[active[keep[active]]]
+        self._groups.rows[: len(groups)], self._debts.rows[: len(stay)] = groups, stay
+        self._active.rows[: len(active), 0] = active
+        self._groups.count[0], self._debts.count[0], self._active.count[0] = len(groups), len(stay), len(active)
+        self._tasks.rows[:, [kernel.T_GROUP, kernel.T_SHORT]] = 0
+
+    def finish(self) -> FlushDebts:
+        """The debts that were not paid as they should have been."""
+        found = FlushDebts([], *(int(n) for n in self._seen[:3]), self._guests, self._untold)
+        debts = self._debts.used
+        for index, row in enumerate(self._groups.used.tolist()):
+            state = row[kernel.G_STATE]
+            if state == kernel.ENDED and not self._guests and row[kernel.G_FLOW] != kernel.ZAP:
+                state = kernel.UNPAID  # the trace does not show vCPUs: that one ran on cannot be told, but is likely
+            if state in (kernel.UNPAID, kernel.LATE, kernel.FOREIGN, kernel.TOO_SMALL):
+                found.groups.append(_group(row, state, debts[debts[:, kernel.D_GROUP] == index]))
+        return found
+
+
+def _group(g: list[int], state: int, debts: NDArray[np.int64]) -> DebtGroup:
+    if state == kernel.UNPAID and g[kernel.G_FOREIGN_N]:
+        debts = debts[g[kernel.G_FOREIGN_N] :]  # the ones before were covered by somebody else's flush
+    debts = debts[debts[:, kernel.D_COVERED] == 0] if np.any(debts[:, kernel.D_COVERED] == 0) else debts
+    places = bool(np.all(debts[:, kernel.D_GFN] >= 0))
+    request = g[kernel.G_ARG] & 0xFFFFFFFF
+    return DebtGroup(
+        f"LS{g[kernel.G_CODE]}", _FLOWS[g[kernel.G_FLOW]], _STATES[state],
+        _IOCTLS.get(request) if g[kernel.G_CALL] == kernel.IOCTL else None,
+        g[kernel.G_VM], g[kernel.G_PID], int(debts[0, kernel.D_TS]) if len(debts) else g[kernel.G_TS], g[kernel.G_SEQ],
+        int(debts[0, kernel.D_CPU]) if len(debts) else g[kernel.G_CPU], g[kernel.G_LAST_TS], len(debts), g[kernel.G_LOSSES],
+        int(debts[0, kernel.D_OLD]) if len(debts) else 0, int(debts[0, kernel.D_NEW]) if len(debts) else 0,
+        g[kernel.G_SOFT_TS], g[kernel.G_END_TS], g[kernel.G_END_CPU], g[kernel.G_END_OP],
+        g[kernel.G_USE_TS], g[kernel.G_USE_CPU], g[kernel.G_USE_PID],
+        g[kernel.G_PAID_TS], g[kernel.G_PAID_CPU], g[kernel.G_PAID_PID],
+        runs(debts[:, kernel.D_GFN if places else kernel.D_SPTEP], debts[:, kernel.D_LEVEL], 1 if places else 8), places,
+    )  # fmt: skip
+
+
+def runs(first: NDArray[np.int64], level: NDArray[np.int64], unit: int = 1) -> list[Run]:
+    """Neighbours joined: 512 SPTEs of one page table are one run. ``unit``: what one SPTE of level 1 spans."""
+    if not len(first):
+        return []
+    pairs = np.unique(np.stack((level, first), axis=1), axis=0)
+    span = unit * (np.left_shift(1, 9 * (pairs[:, 0] - 1)) if unit == 1 else np.ones(len(pairs), np.int64))
+    new = np.concatenate(([True], (np.diff(pairs[:, 1]) != span[:-1]) | (np.diff(pairs[:, 0]) != 0)))
+    begin = np.flatnonzero(new)
+    end = np.concatenate((begin[1:], [len(pairs)])) - 1
+    last = pairs[end, 1] + span[end] - unit
+    return [Run(*row) for row in zip(pairs[begin, 1].tolist(), last.tolist(), pairs[begin, 0].tolist(), strict=True)]
+
+
+FACT = FlushFact
