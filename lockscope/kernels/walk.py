@@ -23,6 +23,7 @@ from lockscope.kernels.walk_memory import (
     C_CONTENDED,
     C_COUNT,
     C_INNER,
+    C_KEY,
     C_KEYED,
     C_NAME,
     C_OUTER,
@@ -150,9 +151,29 @@ from lockscope.kernels.walk_notes import (
 )
 
 
+@inner("void(i8[::1], i8, i8)")
+def drop_run_queues(m: Any, t: int, asked: int) -> None:
+    """Take off run-queue locks that were given up unseen, in a switch that was not recorded or that a filter cut.
+
+    They are held with irqs off, so that an interrupt, or an acquisition with irqs on, says they are gone; and a task
+    that comes back asks for that of its CPU again (finish_lock_switch, kernel/sched/core.c). ``asked``: the run-queue
+    lock asked for now, 0.
+    """
+    on = m[R_CONTEXT] == 0 and m[R_FLAGS] & 1 == 0
+    for i in range(m[task_at(m, t) + T_DEPTH] - 1, -1, -1):
+        e = entry_at(m, t, i)
+        if not name_says(m, m[class_at(m, m[e + CLS]) + C_NAME], N_RQ):
+            continue
+        interrupted = m[e + CONTEXT] < m[R_CONTEXT] and m[R_CONTEXT] < 3
+        again = asked != 0 and m[e + CONTEXT] == m[R_CONTEXT] and (m[e + LOCK] == asked or m[e + CPU] != m[R_CPU])
+        if interrupted or again or (on and m[e + CONTEXT] == 0):
+            close(m, t, i, 0)
+
+
 @inner("i8(i8[::1], i8, i8, i8, i8, i8, i8, i8, i8, i8)")
 def push(m: Any, t: int, cls: int, lock: int, how: int, check: int, nest: int, ip: int, marks: int, role: int) -> Any:
     """A new innermost entry, ``how`` = read | trylock << 2; return its index, -1 where the stack is full."""
+    drop_run_queues(m, t, lock if name_says(m, m[class_at(m, cls) + C_NAME], N_RQ) else np.int64(0))
     task = task_at(m, t)
     depth = m[task + T_DEPTH]
     if depth >= DEPTH - 1:
@@ -310,6 +331,10 @@ def release(m: Any, t: int, lock: int, name: int) -> None:
     if i >= 0:
         seen_enabled(m, t, i, m[R_FLAGS])
         close(m, t, i, 1)
+        # What lay above is judged anew without it, as lockdep does (reacquire_held_locks).
+        for j in range(i, m[task_at(m, t) + T_DEPTH]):
+            if not m[entry_at(m, t, j) + MARKS] & PENDING:
+                emit_chain(m, t, j, m[entry_at(m, t, j) + FLAGS])
         return
     if name_says(m, name, N_RQ):
         return  # the next task releases the run queue that the last one locked
@@ -376,6 +401,24 @@ def to_user(m: Any, t: int, what: int, number: int) -> None:
     m[task + T_MUTE] = left > 0
 
 
+@inner("void(i8[::1], i8, i8, i8, i8)")
+def init_held(m: Any, t: int, at: int, name: int, key: int) -> None:
+    """A held map is initialised. With its own key and name that is lock_set_subclass(): another class from here on.
+
+    Which subclass is not recorded (__lock_set_class, kernel/locking/lockdep.c, initialises with 0); -1 stands for it.
+    """
+    e = entry_at(m, t, at)
+    c = class_at(m, m[e + CLS])
+    if m[c + C_KEYED] == BY_KEY and m[c + C_KEY] == key and m[c + C_NAME] == name:
+        inner_type, outer_type, lock_type = m[c + C_INNER], m[c + C_OUTER], m[c + C_TYPE]
+        m[e + CLS] = class_of(m, name, key, -1, BY_KEY)
+        to = class_at(m, m[e + CLS])
+        m[to + C_INNER], m[to + C_OUTER], m[to + C_TYPE] = inner_type, outer_type, lock_type
+        rehash(m, t, at)
+    else:
+        emit_odd(m, t, INIT_HELD, m[e + CLS], m[e + LOCK], key, 0, m[task_at(m, t) + T_DEPTH])
+
+
 @inner("void(i8[::1], i8, i8, i8[:,::1], i8, i8[:,::1])")
 def function_row(m: Any, t: int, op: int, slots: Any, row: int, kinds: Any) -> None:
     """Probed lock functions of a stock kernel. ``kinds`` by function text: [1 exclusive, 2 read, +4 trylock, +8 may
@@ -422,9 +465,9 @@ def room(m: Any) -> bool:
     for k, region, table, spare in (
         (K_TASKS, TASKS, TASK_TABLE, 2),
         (K_CLASSES, CLASSES, CLASS_TABLE, 4),
-        (K_CHAINS, CHAINS, CHAIN_TABLE, 4),
+        (K_CHAINS, CHAINS, CHAIN_TABLE, 2 * DEPTH),
         (K_ODD, ODD, ODD_TABLE, 4),
-        (K_ROWS, ROWS, 0, 3 * DEPTH),
+        (K_ROWS, ROWS, 0, 2 * DEPTH * DEPTH),
         (K_ODD_ROWS, ODD_ROWS, 0, 4 * DEPTH),
     ):
         if m[k] + spare > m[region - BASES + SIZES] or (table and 2 * (m[k] + spare) > m[table - BASES + SIZES]):
@@ -494,9 +537,10 @@ def walk(
                     m[class_at(m, m[e + CLS]) + C_CONTENDED] += 1
         elif op == INIT or op == FREE:
             at = index_of(m, t, slots[i, 0])
-            if at >= 0:
-                what = INIT_HELD if op == INIT else FREED_HELD
-                emit_odd(m, t, what, m[entry_at(m, t, at) + CLS], slots[i, 0], 0, 0, m[task_at(m, t) + T_DEPTH])
+            if at >= 0 and op == INIT:
+                init_held(m, t, at, slots[i, 1], slots[i, 2])
+            elif at >= 0:
+                emit_odd(m, t, FREED_HELD, m[entry_at(m, t, at) + CLS], slots[i, 0], 0, 0, m[task_at(m, t) + T_DEPTH])
             if op == INIT:
                 r = m[RECENTS] + 2 * (mix(slots[i, 0], 3) & (RECENT - 1))
                 if m[r] == slots[i, 0]:

@@ -21,6 +21,8 @@ TASK, SOFTIRQ, HARDIRQ, NMI = range(4)  # irq context of an entry: what the acqu
 class LockClass:
     """A lock class as lockdep has it: (key, subclass) where the key was recorded, else the name alone.
 
+    ``subclass`` -1 is one that a held lock was given later (lock_set_subclass) and that no event says.
+
     ``wait_inner``/``wait_outer`` are lockdep's wait types (0 none or not recorded, 1 FREE, 2 SPIN, 3 CONFIG, 4 SLEEP);
     ``keyed`` tells whether they were recorded at all. ``kind`` is inferred where not: see ``kvm.locks.kind_of``.
     """
@@ -38,7 +40,7 @@ class LockClass:
     @property
     def label(self) -> str:
         """The name as lockdep prints it, with ``/N`` for a subclass."""
-        return f"{self.name}/{self.subclass}" if self.subclass else self.name
+        return f"{self.name}/{'?' if self.subclass < 0 else self.subclass}" if self.subclass else self.name
 
 
 class Entry(NamedTuple):
@@ -133,4 +135,4 @@ class Oddity:
     held: tuple[Entry, ...]
     count: int
     window: int
-    detail: int = 0  # sys_exit: syscall number; switched-atomic: prev_state
+    detail: int = 0  # sys_exit: syscall number; switched-atomic: prev_state; init-held: the new key

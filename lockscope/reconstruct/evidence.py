@@ -58,7 +58,7 @@ class Evidence:
 
     def symbol(self, address: int) -> str | None:
         """The function an address lies in, where the trace carries symbols."""
-        return self.info.symbols().name(address) if address else None
+        return self.info.symbols().name(address & (1 << 64) - 1) if address else None
 
     def label(self, cls: int) -> str:
         """A class as lockdep prints it."""
