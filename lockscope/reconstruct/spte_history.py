@@ -1,0 +1,225 @@
+"""SPTE histories: what happened to each SPTE, and what does not fit together in it.
+
+An SPTE is followed by place (VM, address space, level, gfn) and by its own address, and the two are joined:
+``kvm_mmu_set_spte`` prints the physical address, ``fast_page_fault`` and the probes the virtual one, and these differ by
+``page_offset_base``, a multiple of 1 GiB that is learned from SPTEs that both name.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lockscope.kernels import kvm_spte as kernel
+from lockscope.kernels.kvm_flush import SET_MEMORY, SET_MEMORY2
+from lockscope.kvm import spte
+from lockscope.kvm.spte_layouts import LARGE, WRITABLE, Layout
+from lockscope.kvm.versions import parse
+from lockscope.reconstruct.kvm_facts import Making
+from lockscope.reconstruct.kvm_state import Rows, Table
+from lockscope.tables.ops import SLOTS, Op
+from lockscope.tables.tape import TapeBatch
+
+_HOW = {Op.SPTE_TDP: kernel.TDP, Op.SPTE_SET: kernel.SET, Op.FAST_PF: kernel.FAST, Op.SPTE_UPDATE_ENTRY: kernel.UPDATE_ENTRY,
+        Op.SPTE_UPDATE: kernel.UPDATE, Op.SPTE_MMIO: kernel.MMIO, Op.MMU_PAGE: kernel.PAGE, Op.ZAP_ALL_FAST: kernel.ZAP_ALL,
+        Op.PAGE_FAULT: kernel.FAULT, Op.MARK_DIRTY: kernel.DIRTY, Op.SYS_ENTER: kernel.QUIET, Op.SYS_EXIT: kernel.QUIET,
+        Op.KVM_ENTRY: kernel.GUEST, Op.KVM_EXIT: kernel.GUEST_EXIT}  # fmt: skip
+_WHAT = ("no-lock", "wrong-mode", "set-under-read", "not-writable", "large-logged", "indirect", "aba", "lost-bit",
+         "lost-in-update", "bad-save", "bad-restore", "w-on-read")  # fmt: skip
+_MOST_FOUND = 1 << 17
+_GIB = (1 << 30) - 1
+
+
+class SpteEvent(NamedTuple):
+    """Something that does not fit. ``ts_ns``: when; ``since_ns``: what it rests on reaches back to there.
+
+    ``what``: "no-lock", "wrong-mode" and "set-under-read" (mmu_lock read-held), "not-writable", "large-logged" and
+    "indirect" (what the fast path must not touch), "aba", "lost-bit", "lost-in-update", "bad-save", "bad-restore",
+    "w-on-read". ``old``, ``new``: SPTE values as signed numbers. ``other_*``: the event it collides with. ``doubt``:
+    somebody else changed the same SPTE meanwhile, and the event's new value may be theirs.
+    """
+
+    what: str
+    ts_ns: int
+    seq: int
+    cpu: int
+    pid: int
+    flags: int
+    op: int
+    vm: int
+    gfn: int
+    level: int
+    old: int
+    new: int
+    sptep: int
+    since_ns: int
+    other_ns: int
+    other_cpu: int
+    other_pid: int
+    extra: int
+    doubt: int
+
+
+@dataclass(slots=True)
+class SpteHistory:
+    """``evidence.facts["spte_history"]``. ``transitions``: SPTE events; ``judged``: those whose task's locks are known.
+
+    ``page_offset``: distance from physical to virtual SPTE addresses, None where it was not learned. ``doubted_vms``:
+    VMs with more than one root, where an SPTE by place is not one SPTE.
+    """
+
+    events: list[SpteEvent] = field(default_factory=list)
+    transitions: int = 0
+    judged: int = 0
+    fast_faults: int = 0
+    fixed: int = 0
+    page_offset: int | None = None
+    layout: Layout | None = None
+    doubted_vms: set[int] = field(default_factory=set)
+    mmu_lock_seen: bool = False
+    untold: int = 0
+
+    def of(self, *what: str) -> list[SpteEvent]:
+        """The events of these kinds."""
+        return [event for event in self.events if event.what in what]
+
+
+class HistoryFact:
+    """Follows the SPTEs."""
+
+    name: ClassVar[str] = "spte_history"
+    ops: ClassVar[frozenset[Op]] = frozenset(_HOW)
+    needs: ClassVar[tuple[str, ...]] = ("spte_layout", "vms")
+
+    def __init__(self, making: Making) -> None:
+        self._layout, self._rules = making.facts["spte_layout"], making.rules
+        self._kernel = parse(making.info.kernel)
+        self._tasks, self._sptes, self._pages, self._places = Table(5), Table(17), Table(2), Table(11)
+        self._vms = np.zeros((64, 5), np.int64)
+        self._found = Rows(kernel.WIDTH)
+        self._memory = np.zeros(1, np.int64)
+        self._seen = np.zeros(4, np.int64)
+        self._bases: Counter[int] = Counter()
+        self._fixed_votes: Counter[int] = Counter()
+        self._physical: NDArray[np.int64] = np.zeros(0, np.int64)
+        self._mmu_lock = False
+        self._untold = 0
+        self._how = np.full(256, -1, np.int64)
+        for op, kind in _HOW.items():
+            self._how[op] = kind
+
+    def feed(self, batch: TapeBatch) -> None:
+        """Follow the SPTEs through a batch."""
+        held, vm = batch.held, batch.vm
+        if held is None or vm is None or not len(held):
+            return
+        how = self._how[batch.op]
+        calls = batch.of(Op.SYS_ENTER)
+        memory = np.isin(batch.slot(Op.SYS_ENTER, "arg1", calls) & 0xFFFFFFFF, (SET_MEMORY, SET_MEMORY2))
+        how[calls[memory]] = kernel.CALL
+        rows = np.flatnonzero(how >= 0)
+        if not len(rows):
+            return
+        self._learn_base(batch)
+        old, new, fixed = self._values(batch, rows)
+        lay = self._layout.found.layout
+        level = np.where(batch.op[rows] == Op.SPTE_TDP, batch.slots[rows, SLOTS[Op.SPTE_TDP].index("level")], 1)
+        self._mmu_lock |= bool(np.any(held[rows, kernel.MMU_LOCK] != 0))
+        for table in (self._tasks, self._sptes, self._pages, self._places):
+            table.make_room(len(rows))
+        self._found.make_room(4 * len(rows))
+        most = int(vm.max()) + 1
+        if most > len(self._vms):
+            self._vms = np.concatenate((self._vms, np.zeros((most, 5), np.int64)))
+        kernel.follow(
+            rows, how[rows], old, new, says(old, lay, level), says(new, lay, level), fixed,
+            batch.op, batch.ts_ns, batch.seq, batch.cpu, batch.pid, batch.flags, batch.slots, held, vm,
+            self._options(lay), self._vms, *self._tasks.table, self._tasks.rows, *self._sptes.table, self._sptes.rows,
+            *self._pages.table, self._pages.rows, *self._places.table, self._places.rows,
+            self._found.rows, self._found.count, self._memory, self._seen,
+        )  # fmt: skip
+        self._untold += max(0, int(self._found.count[0]) - _MOST_FOUND)
+        self._found.count[0] = min(int(self._found.count[0]), _MOST_FOUND)
+
+    def _options(self, lay: Layout) -> NDArray[np.int64]:
+        kernel_is = self._kernel
+        # 10c30de01921 (5.17) let the fast path restore large SPTEs; before that it never touched one.
+        no_large = kernel_is is not None and not kernel_is.distribution and kernel_is.before(5, 17)
+        lockless = kernel_is is None or kernel_is.at_least(6, 15)  # KVM_MMU_LOCKLESS_AGING
+        flushes = kernel_is is not None and kernel_is.before(6, 13)
+        base = self._bases.most_common(1)[0][0] if self._bases else 0
+        return np.array([lay.saved, no_large, lockless, base, flushes, 10_000_000], np.int64)
+
+    def _values(self, batch: TapeBatch, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
+        old, new, fixed = np.zeros((3, len(rows)), np.int64)
+        for op, was, now in ((Op.SPTE_TDP, "old", "new"), (Op.FAST_PF, "old", "new"), (Op.SPTE_UPDATE_ENTRY, "old", "new"),
+                             (Op.SPTE_SET, None, "spte"), (Op.SPTE_UPDATE, None, "new")):  # fmt: skip
+            at = np.flatnonzero(batch.op[rows] == op)
+            if was is not None:
+                old[at] = batch.slot(op, was, rows[at])
+            new[at] = batch.slot(op, now, rows[at])
+        at = np.flatnonzero(batch.op[rows] == Op.FAST_PF)
+        faults = rows[at]
+        gained = ((new[at] & WRITABLE) != 0) & ((old[at] & WRITABLE) == 0)
+        ret, is_bool = (batch.slot(Op.FAST_PF, name, faults) for name in ("ret", "ret_is_bool"))
+        self._fixed_votes.update(ret[gained & (is_bool == 0)].tolist())
+        fixed[at] = np.where(is_bool != 0, (ret != 0) & (new[at] != old[at]), ret == self._ret_fixed())
+        return old, new, fixed
+
+    def _ret_fixed(self) -> int:
+        """The number of RET_PF_FIXED, which grew with the enum: by the events that gained W, else by version."""
+        if self._fixed_votes.total() >= 16:
+            return self._fixed_votes.most_common(1)[0][0]
+        ruled = self._rules.value("fast_page_fault.ret_fixed") if self._rules is not None else None
+        if isinstance(ruled, int):
+            return ruled
+        if self._kernel is None or self._kernel.at_least(6, 12):
+            return 5
+        return 4 if self._kernel.at_least(5, 14) else 3
+
+    def _learn_base(self, batch: TapeBatch) -> None:
+        if self._bases.total() > 4096:
+            return
+        virtual = [batch.slot(op, "sptep", batch.of(op)) for op in (Op.FAST_PF, Op.SPTE_MMIO, Op.SPTE_UPDATE_ENTRY)]
+        seen = np.unique(np.concatenate(virtual))
+        named = batch.slot(Op.SPTE_SET, "sptep", batch.of(Op.SPTE_SET))
+        self._physical = np.unique(np.concatenate((self._physical, named)))[: 1 << 20]
+        _, at, its = np.intersect1d(seen & _GIB, self._physical & _GIB, return_indices=True)
+        self._bases.update((seen[at] - self._physical[its]).tolist())
+
+    def finish(self) -> SpteHistory:
+        """What does not fit."""
+        legacy = np.flatnonzero((self._vms[:, kernel.V_TDP] == 0) & (self._vms[:, kernel.V_PAGES] > 0))
+        rows = self._found.used
+        # The TDP MMU sets SPTEs with mmu_lock read-held: only a VM that is known to have none of it can do wrong there.
+        keep = (rows[:, kernel.F_WHAT] != kernel.SET_UNDER_READ) | np.isin(rows[:, kernel.F_VM], legacy)
+        if not self._mmu_lock:  # not one acquisition was recorded, or none could be named
+            keep &= rows[:, kernel.F_WHAT] != kernel.NO_LOCK
+        events = [SpteEvent(_WHAT[row[0]], *row[1:]) for row in rows[keep].tolist()]
+        base = self._bases.most_common(1)
+        return SpteHistory(
+            events, *(int(n) for n in self._seen), base[0][0] if base else None, self._layout.found.layout,
+            set(np.flatnonzero(self._vms[:, kernel.V_DOUBT]).tolist()), self._mmu_lock, self._untold,
+        )  # fmt: skip
+
+
+def says(values: NDArray[np.int64], lay: Layout, level: NDArray[np.int64]) -> NDArray[np.int64]:
+    """What SPTEs say, as the loop's bits."""
+    v = values.view(np.uint64)
+    bits = (
+        (spte.is_present(v, lay), kernel.PRESENT), (spte.is_leaf(v, lay, level), kernel.LEAF),
+        ((v & np.uint64(WRITABLE)) != 0, kernel.W), (spte.is_mmu_writable(v, lay), kernel.M),
+        (spte.is_host_writable(v, lay), kernel.H), (spte.is_access_tracked(v, lay), kernel.TRACKED),
+        ((v & np.uint64(LARGE)) != 0, kernel.LARGE),
+    )  # fmt: skip
+    found = np.zeros(len(v), np.int64)
+    for flags, bit in bits:
+        found |= np.where(flags, bit, 0)
+    return found
+
+
+FACT = HistoryFact
