@@ -12,143 +12,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from lockscope.kernels.walk_memory import (
-    ACQUIRE,
-    ACQUIRED,
-    ACQUIRED_OP,
-    BASES,
-    BY_ADDRESS,
-    BY_KEY,
-    BY_NAME,
-    C_CONTENDED,
-    C_COUNT,
-    C_INNER,
-    C_KEY,
-    C_KEYED,
-    C_NAME,
-    C_OUTER,
-    C_READS,
-    C_TRIES,
-    C_TYPE,
-    C_WAIT,
-    C_WAIT_MAX,
-    CHAIN_TABLE,
-    CHAINS,
-    CHECK,
-    CLASS_TABLE,
-    CLASSES,
-    CLS,
-    CONTENDED,
-    CONTENTION_END,
-    CONTEXT,
-    CPU,
-    DEPTH,
-    DETAIL,
-    EDEADLK,
-    FLAGS,
-    FN_DEPTH,
-    FN_ENTRY,
-    FN_RETURN,
-    FN_UNLOCK,
-    FN_WIDTH,
-    FREE,
-    FREED_HELD,
-    FUNCTIONS,
-    HELD,
-    HELD_AT_EXIT,
-    HELD_AT_USER,
-    HOLD_WIDTH,
-    HOLDS,
-    INIT,
-    INIT_HELD,
-    IP,
-    IRQS_ON,
-    K_CHAINS,
-    K_CLASSES,
-    K_HOLDS,
-    K_ODD,
-    K_ODD_ROWS,
-    K_ROWS,
-    K_TASKS,
-    K_TOO_DEEP,
-    K_UNPAIRED,
-    LOCK,
-    LOSS,
-    MARKS,
-    N_CHECK,
-    N_READ,
-    N_ROLE,
-    N_RQ,
-    N_SPINS,
-    NEST,
-    O_DETAILED,
-    O_HASHED,
-    O_HELD,
-    O_HOLDS,
-    O_NOVALIDATE,
-    O_RECURSIVE,
-    O_RT,
-    O_SOFTIRQ,
-    ODD,
-    ODD_ROWS,
-    ODD_TABLE,
-    PENDING,
-    R_CONTEXT,
-    R_CPU,
-    R_FLAGS,
-    R_PREEMPT,
-    R_SEQ,
-    R_TS,
-    READ,
-    READ_RECURSIVE,
-    READ_RWLOCK,
-    RECENT,
-    RECENTS,
-    RELEASE,
-    RELEASE_NOT_HELD,
-    ROLE,
-    ROLES,
-    ROWS,
-    RUNNING,
-    SEQ,
-    SIZES,
-    SWITCH,
-    SWITCHED_ATOMIC,
-    SYS_EXIT,
-    T_CPU,
-    T_DEPTH,
-    T_FN,
-    T_MUTE,
-    T_PID,
-    T_WHOLE,
-    T_WOUND,
-    T_WOUND_NEST,
-    TASK_EXIT,
-    TASK_TABLE,
-    TASKS,
-    TRYLOCK,
-    TS,
-    WW_ORDER,
-    class_at,
-    class_of,
-    context_of,
-    entry_at,
-    inner,
-    mix,
-    name_says,
-    regard,
-    rehash,
-    task_at,
-    task_of,
-)
-from lockscope.kernels.walk_notes import (
-    close,
-    emit_chain,
-    emit_odd,
-    forget,
-    lose,
-    seen_enabled,
-)
+from lockscope.kernels.walk_memory import *
+from lockscope.kernels.walk_notes import *
 
 
 @inner("void(i8[::1], i8, i8)")
@@ -362,9 +227,26 @@ def waited(m: Any, e: int) -> None:
     m[c + C_WAIT_MAX] = max(m[c + C_WAIT_MAX], wait)
 
 
+@inner("void(i8[::1], i8)")
+def drop_run_queue(m: Any, t: int) -> None:
+    """A run queue's lock is held with interrupts off: an event with them on shows that the task it went to released it.
+
+    Where task switches or other tasks are not recorded, nothing else shows that.
+    """
+    i = m[task_at(m, t) + T_DEPTH] - 1
+    while i >= 0:
+        e = entry_at(m, t, i)
+        if m[e + CONTEXT] == m[R_CONTEXT] and name_says(m, m[class_at(m, m[e + CLS]) + C_NAME], N_RQ):
+            m[K_UNPAIRED] += 1
+            close(m, t, i, 0)
+        i -= 1
+
+
 @inner("void(i8[::1], i8, i8)")
 def switch(m: Any, t: int, prev_state: int) -> None:
     """The task is switched out: run queues change hands here; any other spinning lock it holds is odd."""
+    m[K_SWITCHES] += 1
+    m[m[RUNNING] + m[R_CPU]] = 0
     i = m[task_at(m, t) + T_DEPTH] - 1
     spins = np.int64(-1)
     while i >= 0:
@@ -513,6 +395,8 @@ def walk(
         t = task_of(m, pids[i], cpu)
         m[task_at(m, t) + T_CPU] = cpu
         m[m[RUNNING] + cpu] = t + 1
+        if flags & 1 == 0 and m[O_FLAGS]:
+            drop_run_queue(m, t)
         show = op >= SWITCH
         if op != DETAIL and context == m[R_CONTEXT]:
             settle(m, t)

@@ -6,78 +6,7 @@ from typing import Any
 
 from numba import njit
 
-from lockscope.kernels.walk_memory import (
-    ACQUIRED,
-    BH_SEEN_ON,
-    C_HOLD,
-    C_HOLD_MAX,
-    C_HOLDS,
-    CHAIN_KEYS,
-    CHAIN_TABLE,
-    CHAIN_WIDTH,
-    CHAINS,
-    CLS,
-    CONTENDED,
-    CONTEXT,
-    CPU,
-    ENTRY,
-    FLAGS,
-    HASH,
-    HOLD_WIDTH,
-    HOLDS,
-    IP,
-    IRQS_ON_HELD,
-    IRQS_SEEN_ON,
-    K_CHAINS,
-    K_HOLDS,
-    K_LOSSES,
-    K_ODD,
-    K_ODD_ROWS,
-    K_ROWS,
-    K_TASKS,
-    K_UNPAIRED,
-    LOCK,
-    MARKS,
-    NEST,
-    O_FLAGS,
-    O_HOLDS,
-    O_JUDGE,
-    O_WINDOW,
-    ODD,
-    ODD_KEYS,
-    ODD_ROWS,
-    ODD_TABLE,
-    ODD_WIDTH,
-    PENDING,
-    R_CONTEXT,
-    R_CPU,
-    R_FLAGS,
-    R_PREEMPT,
-    R_SEQ,
-    R_TS,
-    READ,
-    ROLE,
-    ROWS,
-    RUNNING,
-    SEQ,
-    T_CPU,
-    T_DEPTH,
-    T_FN,
-    T_MUTE,
-    T_PID,
-    T_WHOLE,
-    TRYLOCK,
-    TS,
-    WIDTH,
-    class_at,
-    entry_at,
-    inner,
-    mix,
-    number_of,
-    regard,
-    rehash,
-    task_at,
-)
+from lockscope.kernels.walk_memory import *
 
 
 @inner("void(i8[::1], i8, i8, i8)")
@@ -187,23 +116,15 @@ def forget(m: Any, t: int) -> None:
 
 @inner("void(i8[::1])")
 def lose(m: Any) -> None:
-    """Events of a CPU are missing: forget every task that may have run there, all but those running on another CPU."""
+    """Events of a CPU are missing. Any task may have run there in between: all are forgotten, but for other CPUs' idle
+    tasks and, where task switches are recorded, those that another CPU has not switched out."""
     m[K_LOSSES] += 1
     for t in range(m[K_TASKS]):
         task = task_at(m, t)
         on = m[task + T_CPU]
-        if on == m[R_CPU] or not (m[m[RUNNING] + on] == t + 1 or m[task + T_PID] == 0):
+        stays = m[task + T_PID] == 0 or (m[K_SWITCHES] > 0 and m[m[RUNNING] + on] == t + 1)
+        if on == m[R_CPU] or not stays:
             forget(m, t)
-
-
-@njit("void(i8[::1], i8, i8)", nogil=True, cache=True)
-def reset(m: Any, ts: int, whole: int) -> None:
-    """Begin or end a judged window: nobody holds anything."""
-    m[R_TS] = ts
-    for t in range(m[K_TASKS]):
-        forget(m, t)
-        m[task_at(m, t) + T_WHOLE] = whole
-        m[task_at(m, t) + T_MUTE] = 0
 
 
 @inner("void(i8[::1], i8, i8, i8)")
