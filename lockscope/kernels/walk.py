@@ -227,21 +227,6 @@ def waited(m: Any, e: int) -> None:
     m[c + C_WAIT_MAX] = max(m[c + C_WAIT_MAX], wait)
 
 
-@inner("void(i8[::1], i8)")
-def drop_run_queue(m: Any, t: int) -> None:
-    """A run queue's lock is held with interrupts off: an event with them on shows that the task it went to released it.
-
-    Where task switches or other tasks are not recorded, nothing else shows that.
-    """
-    i = m[task_at(m, t) + T_DEPTH] - 1
-    while i >= 0:
-        e = entry_at(m, t, i)
-        if m[e + CONTEXT] == m[R_CONTEXT] and name_says(m, m[class_at(m, m[e + CLS]) + C_NAME], N_RQ):
-            m[K_UNPAIRED] += 1
-            close(m, t, i, 0)
-        i -= 1
-
-
 @inner("void(i8[::1], i8, i8)")
 def switch(m: Any, t: int, prev_state: int) -> None:
     """The task is switched out: run queues change hands here; any other spinning lock it holds is odd."""
@@ -395,8 +380,6 @@ def walk(
         t = task_of(m, pids[i], cpu)
         m[task_at(m, t) + T_CPU] = cpu
         m[m[RUNNING] + cpu] = t + 1
-        if flags & 1 == 0 and m[O_FLAGS]:
-            drop_run_queue(m, t)
         show = op >= SWITCH
         if op != DETAIL and context == m[R_CONTEXT]:
             settle(m, t)

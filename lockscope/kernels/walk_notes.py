@@ -114,6 +114,16 @@ def forget(m: Any, t: int) -> None:
     m[task + T_FN] = 0
 
 
+@njit("void(i8[::1], i8, i8)", nogil=True, cache=True)
+def reset(m: Any, ts: int, whole: int) -> None:
+    """Begin or end a judged window: nobody holds anything."""
+    m[R_TS] = ts
+    for t in range(m[K_TASKS]):
+        forget(m, t)
+        m[task_at(m, t) + T_WHOLE] = whole
+        m[task_at(m, t) + T_MUTE] = 0
+
+
 @inner("void(i8[::1])")
 def lose(m: Any) -> None:
     """Events of a CPU are missing. Any task may have run there in between: all are forgotten, but for other CPUs' idle
