@@ -11,6 +11,7 @@ from lockscope.kvm.versions import parse
 from lockscope.reconstruct.evidence import Evidence
 
 _LOCKS = "no lock events were recorded: lockscope record -- COMMAND, on a kernel with CONFIG_PROVE_LOCKING"
+_RELEASES = "releases were not recorded, so nobody knows what was held when: trace-cmd record -e lock:lock_release"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,8 @@ class LockGrounds:
         """The grounds of one trace."""
         if not (evidence.plain or evidence.detailed or len(evidence.chains)):
             return Grounds(Status.SKIPPED, _LOCKS)
+        if (evidence.plain or evidence.detailed) and not recorded(evidence, "lock_release"):
+            return Grounds(Status.SKIPPED, _RELEASES)
         if self.events and not recorded(evidence, *self.events):
             return Grounds(Status.SKIPPED, self.hint)
         reasons = list(self._doubts(evidence))
