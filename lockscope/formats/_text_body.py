@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from lockscope.formats import _text_names as names
+from lockscope.formats import _text_systems as systems
 from lockscope.formats import _text_tracers as tracers
 from lockscope.formats._text_patterns import LOCK_FUNCTION, PATTERNS, PROBES, RAW_DECIMAL
 from lockscope.formats._text_shapes import KINDS, Kind, Shape, Value, add_ret_kinds
@@ -122,7 +122,7 @@ class Grammar:
     def _system(self, name: str) -> str:
         known = self._systems.get(name)
         if known is None:
-            known = "lockscope" if names.is_lock_function(name) else names.system_by_prefix(name)
+            known = "lockscope" if systems.is_lock_function(name) else systems.system_by_prefix(name)
         return known
 
     def _shape(self, name: str, columns: Sequence[tuple[str, str]]) -> Shape:
@@ -162,7 +162,7 @@ class Grammar:
         if known and match:
             columns = [(f, kind, v) for (f, kind), v in zip(known.columns, known.values(match), strict=True)]
         else:
-            fields = self._fields.get(name) or (_kinds_of(LOCK_FUNCTION) if names.is_lock_function(name) else {})
+            fields = self._fields.get(name) or (_kinds_of(LOCK_FUNCTION) if systems.is_lock_function(name) else {})
             made = arguments(text, fields)
             if made is None:
                 return None

@@ -1,7 +1,7 @@
-"""Names that text prints in place of numbers, and which system an event's name belongs to.
+"""Names that text prints in place of numbers.
 
 Numbers are the kernel's: include/trace/events/lock.h and kvm.h, arch/x86/include/uapi/asm/{vmx,svm}.h, include/linux/
-sched.h, arch/x86/kvm/mmu (v6.12). Text names no system, so events are sorted by name, else by the prefix of it.
+sched.h, arch/x86/kvm/mmu (v6.12).
 """
 
 from __future__ import annotations
@@ -104,10 +104,10 @@ def task_state(text: bytes) -> int:
 
 
 _ROLE = re.compile(
-    rb"l?(\d+)(?: (\d)-byte| (pae))? q(\d)( direct)? ([w-])([u-])([x-])( invalid)?(?: (!?)pae)? (!?)nxe(?: (!?)wp)?"
+    rb"l?(\d{1,2})(?: (\d)-byte| (pae))? q(\d)( direct)? ([w-])([u-])([x-])( invalid)?(?: (!?)pae)? (!?)nxe(?: (!?)wp)?"
     rb"( smep)?( smap)?( smm)?(?: (!?)ad)?"
 )
-ROLE = r"l?\d+(?: \d-byte| pae)? q\d(?: direct)? [w-][u-][x-](?: invalid)?(?: !?pae)? !?nxe(?: !?wp)?(?: smep)?" + (
+ROLE = r"l?\d{1,2}(?: \d-byte| pae)? q\d(?: direct)? [w-][u-][x-](?: invalid)?(?: !?pae)? !?nxe(?: !?wp)?(?: smep)?" + (
     r"(?: smap)?(?: smm)?(?: !?ad)?"
 )
 
@@ -126,48 +126,3 @@ def page_role(text: bytes) -> int:
     role = (int(level) & 15) | four_byte << 4 | (int(quadrant) & 3) << 5 | (direct is not None) << 7 | access << 8
     role |= (invalid is not None) << 11 | (no_nx == b"") << 12 | (no_wp == b"") << 13 | (smep is not None) << 14
     return role | (smap is not None) << 15 | (no_ad == b"!") << 16 | (smm is not None) << 24
-
-
-_PREFIXES = (
-    ("kvm_", "kvm"), ("vcpu_", "kvm"), ("sched_", "sched"), ("sys_enter_", "syscalls"), ("sys_exit_", "syscalls"),
-    ("irq_", "irq"), ("softirq_", "irq"), ("tasklet_", "irq"), ("rcu_", "rcu"), ("timer_", "timer"),
-    ("hrtimer_", "timer"), ("itimer_", "timer"), ("tick_", "timer"), ("workqueue_", "workqueue"), ("mm_", "kmem"),
-    ("kmem_", "kmem"), ("rss_", "kmem"), ("block_", "block"), ("ext4_", "ext4"), ("jbd2_", "jbd2"), ("xfs_", "xfs"),
-    ("btrfs_", "btrfs"), ("f2fs_", "f2fs"), ("writeback_", "writeback"), ("balance_", "writeback"), ("net_", "net"),
-    ("netif_", "net"), ("napi_", "napi"), ("tcp_", "tcp"), ("sock_", "sock"), ("inet_", "sock"), ("skb_", "skb"),
-    ("kfree_skb", "skb"), ("cpu_", "power"), ("clock_", "power"), ("pm_", "power"), ("suspend_", "power"),
-    ("wakeup_", "power"), ("device_pm_", "power"), ("dev_pm_", "power"), ("rpm_", "rpm"), ("regulator_", "regulator"),
-    ("cpuhp_", "cpuhp"), ("csd_", "csd"), ("ipi_", "ipi"), ("tlb_", "tlb"), ("page_fault_", "exceptions"),
-    ("local_timer_", "irq_vectors"), ("call_function_", "irq_vectors"), ("reschedule_", "irq_vectors"),
-    ("vector_", "irq_vectors"), ("spurious_apic_", "irq_vectors"), ("x86_fpu_", "x86_fpu"), ("xen_", "xen"),
-    ("task_", "task"), ("signal_", "signal"), ("cgroup_", "cgroup"), ("module_", "module"), ("console", "printk"),
-    ("print_", "printk"), ("mmap_lock_", "mmap_lock"), ("vmscan_", "vmscan"), ("compaction_", "compaction"),
-    ("oom_", "oom"), ("swiotlb_", "swiotlb"), ("thermal_", "thermal"), ("gpio_", "gpio"), ("i2c_", "i2c"),
-    ("spi_", "spi"), ("scsi_", "scsi"), ("nvme_", "nvme"), ("virtio_", "virtio"), ("iommu_", "iommu"),
-    ("dma_fence_", "dma_fence"), ("drm_", "drm"), ("i915_", "i915"), ("xhci_", "xhci-hcd"), ("usb_", "usb"),
-    ("filelock_", "filelock"), ("nfs_", "nfs"), ("nfs4_", "nfs4"), ("rpc_", "sunrpc"), ("svc_", "sunrpc"),
-    ("bpf_", "bpf"), ("fib_", "fib"), ("neigh_", "neigh"), ("qdisc_", "qdisc"), ("io_uring_", "io_uring"),
-    ("vmalloc_", "vmalloc"), ("hyperv_", "hyperv"), ("vgic_", "kvm"), ("vhost_", "vhost"), ("vfio_", "vfio"),
-    ("alarmtimer_", "alarmtimer"), ("preempt_", "preemptirq"), ("error_report_", "error_report"), ("mce_", "mce"),
-    ("nmi_", "nmi"), ("osnoise_", "osnoise"), ("thread_noise", "osnoise"), ("xdp_", "xdp"), ("mem_", "xdp"),
-    ("initcall_", "initcall"), ("notifier_", "notifier"), ("iomap_", "iomap"), ("filemap_", "filemap"),
-)  # fmt: skip
-
-# The lock functions that the probe pack puts events on where the kernel has no lockdep (contract.md, section 3), by the
-# pattern of their names: FUNCTION without leading underscores, FUNCTION_entry for the attempt.
-_LOCK_FUNCTION = re.compile(
-    r"(raw_)?(spin|read|write)_(try)?(un)?lock(_irq|_bh|_irqsave|_irqrestore|_nested|_nest_lock)*(_entry)?"
-    r"|(ww_|rt_)?mutex_(try|un)?lock(_killable|_interruptible|_io|_nested)*(_entry)?"
-    r"|(percpu_)?(down|up)(_read|_write)?(_try_?lock|_killable|_interruptible|_nested|_non_owner)*(_entry)?"
-    r"|downgrade_write(_entry)?|srcu_read_(un)?lock(_entry)?"
-)
-
-
-def is_lock_function(name: str) -> bool:
-    """Whether a probe of this name is one of the probe pack's lock functions."""
-    return _LOCK_FUNCTION.fullmatch(name) is not None
-
-
-def system_by_prefix(name: str) -> str:
-    """The system whose events begin so, "" if none is known to."""
-    return next((system for prefix, system in _PREFIXES if name.startswith(prefix)), "")

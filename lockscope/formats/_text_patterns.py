@@ -115,8 +115,8 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     ("kvmmmu:kvm_mmu_set_spte",
      r"gfn {gfn:x64} spte {spte:x64} \({r:letter}[w-]{x:letter}{u:maybe_letter}\) level {level:u8} at {sptep:x64}"),
     ("kvmmmu:fast_page_fault", _FAST),
-    ("kvmmmu:mark_mmio_spte", r"sptep: ?{sptep:ptr} gfn {gfn:x64} access {access:x32} gen {gen:x32}"),
-    ("kvmmmu:handle_mmio_page_fault", r"addr: ?{addr:x64} gfn {gfn:x64} access {access:x32}"),
+    ("kvmmmu:mark_mmio_spte", r"sptep:\s?{sptep:ptr} gfn {gfn:x64} access {access:x32} gen {gen:x32}"),
+    ("kvmmmu:handle_mmio_page_fault", r"addr:\s?{addr:x64} gfn {gfn:x64} access {access:x32}"),
     ("kvmmmu:check_mmio_spte", r"spte {spte:x64} kvm_gen {kvm_gen:x32} spte-gen {spte_gen:x32} valid \d"),
     ("kvmmmu:kvm_mmu_get_page", _PAGE + r"\x00* {created:created}"),
     ("kvmmmu:kvm_mmu_get_page", r"{created:created} sp gfn {gfn:x64} " + _PLUGIN_PAGE),
@@ -138,7 +138,7 @@ PATTERNS: tuple[tuple[str, str], ...] = (
 RAW_DECIMAL = {event: {"gfn": "u64"} for event in (
     "kvm_mmu_get_page", "kvm_mmu_prepare_zap_page", "kvm_mmu_sync_page", "kvm_mmu_unsync_page")}  # fmt: skip
 
-# The dynamic events of the probe pack (contract, section 3) and their arguments' types.
+# The dynamic events of the probe pack and their arguments' types.
 PROBES: dict[str, str] = {
     "lockdep_acquire": "lock:x64 subclass:u32 trylock:s32 read:s32 check:s32 nest:x64 ip:x64 key:x64 wait_outer:u8 "
     "wait_inner:u8 lock_type:u8 name:str",

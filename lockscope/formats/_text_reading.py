@@ -104,7 +104,7 @@ class Reading:
         self._loss_buffer = b""
         self._line = 0
         self._last_ns = 0
-        self._unparsed = self._long = 0
+        self._unparsed = self._long = self._backwards = 0
         self._unparsed_at: list[int] = []
         self.fruitless = 0  # bytes since the last event
 
@@ -139,6 +139,8 @@ class Reading:
             self._info.options["printk_functions"] = sorted(self._catalogue.grammar.printk_names)
         if any(f.name == "bprint" and f.field("fmt") for f in self._catalogue.formats):
             ending.notes.append("trace-cmd report -R prints no text of trace_printk(): no such marker is seen")
+        if self._backwards:
+            ending.notes.append(f"times run backwards at {self._backwards} places: sorted where they are close")
         if self._unparsed:
             where = ", ".join(map(str, self._unparsed_at)) + ", ..." * (self._unparsed > len(self._unparsed_at))
             ending.notes.append(f"{self._unparsed} lines are no event's: line {where}")
@@ -172,14 +174,21 @@ class Reading:
     def _sort_out(self, rows: Sequence[Row], losses: list[Loss], chunk: bytes) -> list[Row]:
         """The event rows; losses, continued texts and lines of no event are taken out of the others."""
         kept: list[Row] = []
-        for row in rows:
-            other = row[lines.OTHER]
+        more: list[bytes] = []  # lines that belong to the last event
+        room = 0
+        for row in [*rows, None]:
+            other = row[lines.OTHER] if row else b""
+            if not other and more:
+                kept[-1] = (*kept[-1][: lines.BODY], b"\n".join((kept[-1][lines.BODY], *more)), b"")
+                more = []
+            if row is None:
+                break
             if not other:
-                if self._loss_buffer and not row[lines.BUFFER]:
-                    # trace-cmd prints the buffer's name once, before the loss (trace-read.c, process_record())
-                    row = (self._loss_buffer, *row[1:])  # noqa: PLW2901
+                # trace-cmd prints the buffer's name once, before the loss (trace-read.c, process_record())
+                adopted = self._loss_buffer and not row[lines.BUFFER]
+                kept.append((self._loss_buffer, *row[1:]) if adopted else row)
                 self._loss_buffer = b""
-                kept.append(row)
+                room = lines.LINE_LIMIT - len(row[lines.BODY])
                 continue
             loss = lines.LOSS.fullmatch(other)
             if loss:
@@ -187,15 +196,14 @@ class Reading:
                 self._loss_buffer = loss[1] or b""
             elif lines.NO_EVENT.fullmatch(other):
                 continue
-            elif kept and self._continues(kept[-1][lines.BODY], other):
-                kept[-1] = (*kept[-1][: lines.BODY], kept[-1][lines.BODY] + b"\n" + other.rstrip(b"\r"), b"")
+            elif kept and room > len(other) and (more or self._continues(kept[-1][lines.BODY], other)):
+                more.append(other.rstrip(b"\r"))
+                room -= len(other) + 1
             else:
                 self._note_unparsed(other, chunk)
         return kept
 
     def _continues(self, body: bytes, line: bytes) -> bool:
-        if len(body) + len(line) > lines.LINE_LIMIT:
-            return False
         if lines.FRAME.match(line):
             return b"stack trace" in body
         return self._catalogue.formats[self._catalogue[body][0]].name in _PRINTS
@@ -242,6 +250,7 @@ class Reading:
         marks = np.array(list(map(self._flags.__getitem__, flags)), np.int64)
         kind, streams = np.array(kinds, np.int32), np.array(stream, np.int32)
         places = np.array([loss[0] for loss in losses], np.int64)
+        self._backwards += int(np.count_nonzero(np.diff(ts, prepend=self._last_ns) < 0))
         loss_ts = self._loss_times(ts, places)
         refused = [k for k in set(kinds) if not self._wants(k)]
         if refused:

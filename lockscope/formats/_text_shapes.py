@@ -65,7 +65,8 @@ def _tsc_mode(text: bytes) -> int:
     return int(text, 16) if text.startswith(b"0x") else int(text == b"tsc")  # enum vdso_clock_mode
 
 
-_FLAGS = r"(?:\w+(?:\|\w+)*)?"
+_FLAG = r"(?:[A-Z]+|0x[0-9a-f]{1,16})"
+_FLAGS = rf"(?:{_FLAG}(?:\|{_FLAG})*)?"
 KINDS: dict[str, Kind] = {
     **{f"{spelling}{bits}": _integer(bits, spelling) for spelling in "usx" for bits in (8, 16, 32, 64)},
     "ptr": Kind(r"(?:0x)?[0-9a-f]{1,16}|\([^)\s]*\)", _pointer, "Q", "void *", 8),
