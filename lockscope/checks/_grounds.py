@@ -12,6 +12,7 @@ from lockscope.reconstruct.evidence import Evidence
 
 _LOCKS = "no lock events were recorded: lockscope record -- COMMAND, on a kernel with CONFIG_PROVE_LOCKING"
 _RELEASES = "releases were not recorded, so nobody knows what was held when: trace-cmd record -e lock:lock_release"
+_DEEPEST = 48  # locks a task can hold under lockdep (MAX_LOCK_DEPTH): more than that were released
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class LockGrounds:
         """The grounds of one trace."""
         if not (evidence.plain or evidence.detailed or len(evidence.chains)):
             return Grounds(Status.SKIPPED, _LOCKS)
-        if (evidence.plain or evidence.detailed) and not recorded(evidence, "lock_release"):
+        if not recorded(evidence, "lock_release") and _number(evidence, "lock_acquire", "lockdep_acquire") > _DEEPEST:
             return Grounds(Status.SKIPPED, _RELEASES)
         if self.events and not recorded(evidence, *self.events):
             return Grounds(Status.SKIPPED, self.hint)
@@ -69,4 +70,8 @@ def _irq_doubts(evidence: Evidence) -> Iterator[str]:
 
 def recorded(evidence: Evidence, *names: str) -> bool:
     """Whether any of these events, by name without its system, was recorded."""
-    return any(full.rpartition(":")[2] in names and number for full, number in evidence.recorded.items())
+    return _number(evidence, *names) > 0
+
+
+def _number(evidence: Evidence, *names: str) -> int:
+    return sum(number for full, number in evidence.recorded.items() if full.rpartition(":")[2] in names)

@@ -68,8 +68,11 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _recursions(teller: Teller) -> Iterator[Finding]:
+    failed = {(o.window, o.cls, o.lock) for o in teller.evidence.oddities if o.what == "gave-up"}
     for row in teller.graph.recursions.tolist():
         chain, place = chain_at(teller.evidence, teller.graph.rows, row)
+        if not teller.evidence.detailed and (chain.window, chain.next.cls, chain.next.lock) in failed:
+            continue
         yield _finding(teller, chain, chain.held[place], _confidence(chain, chain.held[place]), Severity.ERROR)
 
 

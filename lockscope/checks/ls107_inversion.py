@@ -17,30 +17,31 @@ B's holder waits for the handler to return, CPU 1 waits for B.
 
 What it looks like
 ------------------
-The timer takes A. A task takes B under A with irqs off, another one takes B with irqs on:
+An eventfd signalled by a device's interrupt takes the wait queue's lock. KVM's wakeup takes irqfds.lock under it with
+irqs off, as it must; but another place takes irqfds.lock with irqs on:
 
 ```firing
-     qemu-100     [000] d.h1.     1.000001: lock_acquire: 0xffff888100000700 &kvm->irqfds.lock
-     qemu-100     [000] d.h1.     1.000002: lock_release: 0xffff888100000700 &kvm->irqfds.lock
-     qemu-100     [000] d..1.     1.000003: lock_acquire: 0xffff888100000700 &kvm->irqfds.lock
-     qemu-100     [000] d..2.     1.000004: lock_acquire: 0xffff888100000800 &vcpu->async_pf.lock
-     qemu-100     [000] d..2.     1.000005: lock_release: 0xffff888100000800 &vcpu->async_pf.lock
-     qemu-100     [000] d..1.     1.000006: lock_release: 0xffff888100000700 &kvm->irqfds.lock
-     qemu-101     [001] ...1.     1.000007: lock_acquire: 0xffff888100000800 &vcpu->async_pf.lock
-     qemu-101     [001] ...1.     1.000008: lock_release: 0xffff888100000800 &vcpu->async_pf.lock
+     qemu-100     [000] d.h1.     1.000001: lock_acquire: 0xffff888100000700 &ctx->wqh
+     qemu-100     [000] d.h1.     1.000002: lock_release: 0xffff888100000700 &ctx->wqh
+     qemu-100     [000] d..1.     1.000003: lock_acquire: 0xffff888100000700 &ctx->wqh
+     qemu-100     [000] d..2.     1.000004: lock_acquire: 0xffff888100000800 &kvm->irqfds.lock
+     qemu-100     [000] d..2.     1.000005: lock_release: 0xffff888100000800 &kvm->irqfds.lock
+     qemu-100     [000] d..1.     1.000006: lock_release: 0xffff888100000700 &ctx->wqh
+     qemu-101     [001] ...1.     1.000007: lock_acquire: 0xffff888100000800 &kvm->irqfds.lock
+     qemu-101     [001] ...1.     1.000008: lock_release: 0xffff888100000800 &kvm->irqfds.lock
 ```
 
-The same, but B is only ever taken with irqs off:
+The same, but irqfds.lock is only ever taken with irqs off:
 
 ```quiet
-     qemu-100     [000] d.h1.     1.000001: lock_acquire: 0xffff888100000700 &kvm->irqfds.lock
-     qemu-100     [000] d.h1.     1.000002: lock_release: 0xffff888100000700 &kvm->irqfds.lock
-     qemu-100     [000] d..1.     1.000003: lock_acquire: 0xffff888100000700 &kvm->irqfds.lock
-     qemu-100     [000] d..2.     1.000004: lock_acquire: 0xffff888100000800 &vcpu->async_pf.lock
-     qemu-100     [000] d..2.     1.000005: lock_release: 0xffff888100000800 &vcpu->async_pf.lock
-     qemu-100     [000] d..1.     1.000006: lock_release: 0xffff888100000700 &kvm->irqfds.lock
-     qemu-101     [001] d..1.     1.000007: lock_acquire: 0xffff888100000800 &vcpu->async_pf.lock
-     qemu-101     [001] d..1.     1.000008: lock_release: 0xffff888100000800 &vcpu->async_pf.lock
+     qemu-100     [000] d.h1.     1.000001: lock_acquire: 0xffff888100000700 &ctx->wqh
+     qemu-100     [000] d.h1.     1.000002: lock_release: 0xffff888100000700 &ctx->wqh
+     qemu-100     [000] d..1.     1.000003: lock_acquire: 0xffff888100000700 &ctx->wqh
+     qemu-100     [000] d..2.     1.000004: lock_acquire: 0xffff888100000800 &kvm->irqfds.lock
+     qemu-100     [000] d..2.     1.000005: lock_release: 0xffff888100000800 &kvm->irqfds.lock
+     qemu-100     [000] d..1.     1.000006: lock_release: 0xffff888100000700 &ctx->wqh
+     qemu-101     [001] d..1.     1.000007: lock_acquire: 0xffff888100000800 &kvm->irqfds.lock
+     qemu-101     [001] d..1.     1.000008: lock_release: 0xffff888100000800 &kvm->irqfds.lock
 ```
 
 What it cannot see

@@ -36,6 +36,7 @@ class LockClass:
     wait_outer: int = 0
     kind: str = ""  # "mutex", "spinlock", "raw_spinlock", "rwlock", "rwsem", "srcu", "rcu", "map", "seqcount" or ""
     lock_type: int = 0  # enum lockdep_lock_type: 0 normal, 1 per CPU (local_lock_t), 2 only overrides the wait type
+    acquired: bool = False  # lock_acquired was seen: a lock that is waited for, not a map, RCU, seqcount or local_lock
 
     @property
     def label(self) -> str:
@@ -121,6 +122,7 @@ class Oddity:
     * ``ww-order``: after the wound of a ww_mutex acquisition (contention_end, ret -35) its context took another lock,
     or
       the same one while still holding others: ``held`` are these, outermost first, ``lock`` what it took (LS104)
+    * ``gave-up``: an attempt at a lock the task already held was released without lock_acquired: it failed (LS104)
     """
 
     what: str

@@ -104,18 +104,46 @@ def _top_merges(entry: Ints, last: Ints, start: Ints) -> Bools:
     return merged
 
 
+def _reads(evidence: Evidence, entry: Ints, last: Ints) -> Ints:
+    """Read kinds; where neither events nor the name tell, by how the class behaves.
+
+    Readers that are waited for with nothing that forbids sleeping are an rw_semaphore's: they wait for writers. Any
+    other reader of unknown kind is taken for a recursive one, which can only hide a ring.
+    """
+    unknown = np.array([not c.keyed and not c.kind for c in evidence.classes] or [False], np.bool_)
+    if not unknown.any():
+        return entry[:, READ]
+    nxt = entry[last]
+    awake = (nxt[:, READ] != 0) & (evidence.chains.preempt == 0) & (nxt[:, CONTEXT] == TASK)
+    waits = np.zeros(len(unknown), np.bool_)
+    waits[nxt[awake, CLS]] = True
+    waits &= np.array([c.acquired for c in evidence.classes], np.bool_)
+    cls = entry[:, CLS]
+    guessed: Ints = np.where(waits[cls], 1, 2)
+    return np.where(unknown[cls] & (entry[:, READ] != 0), guessed, entry[:, READ])
+
+
+def _types(evidence: Evidence) -> Ints:
+    """enum lockdep_lock_type of every class. A class without lock_acquired on a kernel that has it is no lock that
+    anybody spins on: a local_lock, or a lockdep map."""
+    has = any(c.acquired for c in evidence.classes)
+    spun = [c.keyed or (c.kind != "local_lock" and (c.acquired or not has)) for c in evidence.classes]
+    return np.array([c.lock_type or int(not s) for c, s in zip(evidence.classes, spun, strict=True)], np.int64)
+
+
 def make_rows(evidence: Evidence) -> Rows:
     """All rows. Chains in NMI context are not ``live``: lockdep keeps its hands off there (nmi_enter, lockdep_off)."""
     chains = evidence.chains
-    start, entry = chains.start.astype(np.int64), chains.entries.astype(np.int64, copy=False)
+    start, entry = chains.start.astype(np.int64), chains.entries.astype(np.int64)
     depth = np.diff(start)
     chain = np.repeat(np.arange(len(chains), dtype=np.int64), depth)
     last = start[1:] - 1
+    entry[:, READ] = _reads(evidence, entry, last)
     context = effective_context(entry[:, CONTEXT], entry[:, FLAGS], evidence.assumptions)
     crossing: Bools = context != context[last[chain]]
     same: Bools = np.arange(len(chain)) > _last_where(crossing, start)[chain]
     node, node_class, node_lock, node_window = _nodes(evidence, entry, chains.window.astype(np.int64)[chain])
-    types = np.array([c.lock_type for c in evidence.classes], np.int64)
+    types = _types(evidence)
     live = (context[last] != NMI) & ~_top_merges(entry, last, start)
     return Rows(entry, chain, last, context, node, same, live, node_class, node_lock, node_window, types[node_class])
 
