@@ -24,6 +24,8 @@ def drop_run_queues(m: Any, t: int, asked: int) -> None:
     that comes back asks for that of its CPU again (finish_lock_switch, kernel/sched/core.c). ``asked``: the run-queue
     lock asked for now, 0.
     """
+    if m[task_at(m, t) + T_QUEUES] == 0:
+        return
     on = m[R_CONTEXT] == 0 and m[R_FLAGS] & 1 == 0
     for i in range(m[task_at(m, t) + T_DEPTH] - 1, -1, -1):
         e = entry_at(m, t, i)
@@ -49,6 +51,7 @@ def push(m: Any, t: int, cls: int, lock: int, how: int, check: int, nest: int, i
     m[e + CONTEXT], m[e + NEST], m[e + IP], m[e + TS], m[e + SEQ] = m[R_CONTEXT], nest, ip, m[R_TS], m[R_SEQ]
     m[e + FLAGS], m[e + ACQUIRED], m[e + CPU], m[e + MARKS], m[e + ROLE] = m[R_FLAGS], 0, m[R_CPU], marks, role
     m[task + T_DEPTH] = depth + 1
+    m[task + T_QUEUES] += name_says(m, m[class_at(m, cls) + C_NAME], N_RQ)
     rehash(m, t, depth)
     if role != 0:
         regard(m, t)
@@ -151,11 +154,15 @@ def detail(m: Any, t: int, slots: Any, row: int) -> None:
     lock, name, key = slots[row, 0], slots[row, 1], slots[row, 8]
     if key == 0:
         key = lock  # a static lock never initialised is its own key (lockdep.c, register_lock_class)
-    cls = class_of(m, name, key, slots[row, 2], BY_KEY)
-    c = class_at(m, cls)
-    m[c + C_OUTER], m[c + C_INNER], m[c + C_TYPE] = slots[row, 9], slots[row, 10], slots[row, 11]
     r = m[RECENTS] + 2 * (mix(lock, 3) & (RECENT - 1))
-    m[r], m[r + 1] = lock, cls + 1
+    cls = m[r + 1] - 1
+    c = class_at(m, max(cls, 0))
+    same = m[r] == lock and cls >= 0 and m[c + C_KEYED] == BY_KEY
+    if not (same and m[c + C_NAME] == name and m[c + C_KEY] == key and m[c + C_SUBCLASS] == slots[row, 2]):
+        cls = class_of(m, name, key, slots[row, 2], BY_KEY)
+        c = class_at(m, cls)
+        m[r], m[r + 1] = lock, cls + 1
+    m[c + C_OUTER], m[c + C_INNER], m[c + C_TYPE] = slots[row, 9], slots[row, 10], slots[row, 11]
     check = 0 if slots[row, 5] == 0 or key == m[O_NOVALIDATE] else 1
     trylock, read = slots[row, 3] != 0, slots[row, 4] & 3
     at = m[task_at(m, t) + T_DEPTH] - 1
@@ -189,12 +196,28 @@ def index_of(m: Any, t: int, lock: int) -> Any:
     return i
 
 
+@inner("void(i8[::1], i8, i8)")
+def gave_up(m: Any, t: int, i: int) -> None:
+    """A release without lock_acquired, of a class that has it, is an attempt that failed. On a lock that the task
+    already held that was no recursion: an interruptible or ww_mutex acquisition came back with an error."""
+    e = entry_at(m, t, i)
+    if m[e + ACQUIRED] != 0 or m[e + TRYLOCK] != 0 or m[class_at(m, m[e + CLS]) + C_WAIT] == 0:
+        return
+    for j in range(i):
+        if m[entry_at(m, t, j) + LOCK] == m[e + LOCK]:
+            emit_odd(m, t, GAVE_UP, m[e + CLS], m[e + LOCK], 0, j, j + 1)
+            return
+
+
 @inner("void(i8[::1], i8, i8, i8)")
 def release(m: Any, t: int, lock: int, name: int) -> None:
     """A release: ends the innermost hold of the lock, or is odd. ``name`` -1: not known."""
     i = index_of(m, t, lock)
+    if m[task_at(m, t) + T_WOUND_NEST] == lock:
+        m[task_at(m, t) + T_WOUND_NEST] = 0  # the context ends
     if i >= 0:
         seen_enabled(m, t, i, m[R_FLAGS])
+        gave_up(m, t, i)
         close(m, t, i, 1)
         # What lay above is judged anew without it, as lockdep does (reacquire_held_locks).
         for j in range(i, m[task_at(m, t) + T_DEPTH]):
@@ -231,7 +254,7 @@ def waited(m: Any, e: int) -> None:
 def switch(m: Any, t: int, prev_state: int) -> None:
     """The task is switched out: run queues change hands here; any other spinning lock it holds is odd."""
     m[K_SWITCHES] += 1
-    m[m[RUNNING] + m[R_CPU]] = 0
+    m[m[RUNNING] + (m[R_CPU] & (CPUS - 1))] = 0
     i = m[task_at(m, t) + T_DEPTH] - 1
     spins = np.int64(-1)
     while i >= 0:
@@ -344,24 +367,30 @@ def room(m: Any) -> bool:
 
 @njit(nogil=True, cache=True)
 def walk(
-    m: Any,
+    memory: Any,
     ts: Any,
     cpus: Any,
     pids: Any,
     flagss: Any,
     preempts: Any,
     ops: Any,
-    slots: Any,
+    rows: Any,
     seqs: Any,
-    kinds: Any,
+    functions: Any,
     begin: int,
     end: int,
     held: Any,
 ) -> int:
     """Rows ``begin`` to ``end`` of a tape batch; return where it stopped (``end``, or a region must grow first)."""
+    m, slots, kinds = borrowed(memory), borrowed(rows), borrowed(functions)
+    last_pid, last_cpu, t = np.int64(-1) << 62, np.int64(-1), np.int64(0)
+    m[K_SEEN] = -1
     for i in range(begin, end):
-        if not room(m):
-            return i
+        made = m[K_TASKS] + m[K_CLASSES] + m[K_CHAINS] + m[K_ODD] + m[K_HOLDS]
+        if made != m[K_SEEN]:
+            if not room(m):
+                return i
+            m[K_SEEN] = made
         op = ops[i]
         cpu = np.int64(cpus[i])
         flags = flagss[i]
@@ -376,12 +405,17 @@ def walk(
         )
         if op == LOSS:
             lose(m)
+            if m[O_HELD]:
+                for k in range(ROLES):
+                    held[i, k] = 0
             continue
-        t = task_of(m, pids[i], cpu)
+        if pids[i] != last_pid or cpu != last_cpu:
+            last_pid, last_cpu = pids[i], cpu
+            t = task_of(m, last_pid, cpu)
         m[task_at(m, t) + T_CPU] = cpu
-        m[m[RUNNING] + cpu] = t + 1
+        m[m[RUNNING] + (cpu & (CPUS - 1))] = t + 1
         show = op >= SWITCH
-        if op != DETAIL and context == m[R_CONTEXT]:
+        if op != DETAIL:
             settle(m, t)
         if op <= RELEASE:
             lock, name = slots[i, 0], slots[i, 1]
@@ -424,6 +458,9 @@ def walk(
             base = m[HELD] + t * ROLES
             for k in range(ROLES):
                 held[i, k] = m[base + k]
+        elif m[O_HELD]:
+            for k in range(ROLES):
+                held[i, k] = 0
         if op >= SWITCH:
             seen_enabled(m, t, m[task_at(m, t) + T_DEPTH] - 1, flags & ~1 if op == IRQS_ON else flags)
     return end

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 from numba import njit
+from numba.core import cgutils
+from numba.extending import intrinsic
 
 DEPTH = 64  # lockdep stops at 48 (MAX_LOCK_DEPTH); deeper acquisitions are counted and left out
 FN_DEPTH = 16
@@ -20,8 +22,8 @@ ENTRY, WIDTH = 11, 16
 PENDING, CONTENDED, IRQS_SEEN_ON, BH_SEEN_ON = 1, 2, 4, 8  # MARKS
 # A task: locks held, CPU last seen on, held set whole, probed functions entered, pid, quiet about releases after a
 # leak,
-# the ww_mutex at which its context was wounded, and that context.
-T_DEPTH, T_CPU, T_WHOLE, T_FN, T_PID, T_MUTE, T_WOUND, T_WOUND_NEST, T_WIDTH = range(9)
+# the ww_mutex at which its context was wounded, and that context, run queues locked.
+T_DEPTH, T_CPU, T_WHOLE, T_FN, T_PID, T_MUTE, T_WOUND, T_WOUND_NEST, T_QUEUES, T_WIDTH = range(10)
 # A class: text number of its name, key, subclass, how it is known, wait types, lock type, then counters.
 (
     C_NAME,
@@ -47,12 +49,26 @@ BY_NAME, BY_KEY, BY_ADDRESS = range(3)  # C_KEYED
 N_ROLE, N_READ, N_CHECK, N_SPINS, N_RQ, N_WIDTH = range(6)
 READ_PLAIN, READ_RECURSIVE, READ_RWLOCK = 0, 1, 2  # what "read" in lock:lock_acquire means for a kind of lock
 CHAIN_WIDTH, ODD_WIDTH, HOLD_WIDTH, FN_WIDTH = 8, 14, 13, 4
-RELEASE_NOT_HELD, HELD_AT_USER, HELD_AT_EXIT, SWITCHED_ATOMIC, INIT_HELD, FREED_HELD, IRQS_ON_HELD, WW_ORDER = range(8)
+(RELEASE_NOT_HELD, HELD_AT_USER, HELD_AT_EXIT, SWITCHED_ATOMIC, INIT_HELD, FREED_HELD, IRQS_ON_HELD, WW_ORDER,
+ GAVE_UP) = range(9)  # fmt: skip
 ROLES, MODE, SRCU_DEPTH, MMU_LOCK, SRCU = 18, 16, 17, 1, 2
-RECENT = 1 << 16
+RECENT, CPUS = 1 << 16, 1 << 16
 
 # The head of ``m``: counters, options, the row at hand, bases and sizes of regions.
-K_TASKS, K_CLASSES, K_CHAINS, K_ROWS, K_ODD, K_ODD_ROWS, K_TOO_DEEP, K_UNPAIRED, K_HOLDS, K_LOSSES, K_SWITCHES = range(11)
+(
+    K_TASKS,
+    K_CLASSES,
+    K_CHAINS,
+    K_ROWS,
+    K_ODD,
+    K_ODD_ROWS,
+    K_TOO_DEEP,
+    K_UNPAIRED,
+    K_HOLDS,
+    K_LOSSES,
+    K_SWITCHES,
+    K_SEEN,
+) = range(12)
 (O_DETAILED, O_WINDOW, O_SOFTIRQ, O_RT, O_NOVALIDATE, O_FLAGS, O_HOLDS, O_RECURSIVE, O_HASHED, O_JUDGE, O_HELD) = range(
     16, 27
 )
@@ -141,6 +157,19 @@ CONTENTION_END, FN_ENTRY, FN_RETURN, FN_UNLOCK, SWITCH, SYS_EXIT, TASK_EXIT, IRQ
     29,
 )
 EDEADLK = -35
+
+
+@intrinsic
+def borrowed(typingctx: Any, array: Any) -> Any:  # noqa: ARG001 (numba's signature)
+    """The same array without its owner: the caller keeps it alive, and passing it on counts no references."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        view = cgutils.create_struct_proxy(signature.args[0])(context, builder, args[0])
+        for owner in ("meminfo", "parent"):
+            setattr(view, owner, cgutils.get_null_value(getattr(view, owner).type))
+        return view._getvalue()
+
+    return array(array), codegen
 
 
 def inner(signature: str) -> Any:

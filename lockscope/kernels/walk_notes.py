@@ -93,11 +93,12 @@ def close(m: Any, t: int, i: int, known: int) -> None:
         m[c + C_HOLDS] += 1
         m[c + C_HOLD] += lasted
         m[c + C_HOLD_MAX] = max(m[c + C_HOLD_MAX], lasted)
-    role = m[e + ROLE]
+    role, cls = m[e + ROLE], m[e + CLS]
     depth = m[task + T_DEPTH] - 1
     for k in range(e, entry_at(m, t, depth)):
         m[k] = m[k + WIDTH]
     m[task + T_DEPTH] = depth
+    m[task + T_QUEUES] -= name_says(m, m[class_at(m, cls) + C_NAME], N_RQ)
     rehash(m, t, i)
     if role != 0:
         regard(m, t)
@@ -112,6 +113,7 @@ def forget(m: Any, t: int) -> None:
         close(m, t, m[task + T_DEPTH] - 1, 0)
     m[task + T_WHOLE] = 0
     m[task + T_FN] = 0
+    m[task + T_WOUND_NEST] = 0
 
 
 @njit("void(i8[::1], i8, i8)", nogil=True, cache=True)
@@ -132,7 +134,7 @@ def lose(m: Any) -> None:
     for t in range(m[K_TASKS]):
         task = task_at(m, t)
         on = m[task + T_CPU]
-        stays = m[task + T_PID] == 0 or (m[K_SWITCHES] > 0 and m[m[RUNNING] + on] == t + 1)
+        stays = m[task + T_PID] == 0 or (m[K_SWITCHES] > 0 and m[m[RUNNING] + (on & (CPUS - 1))] == t + 1)
         if on == m[R_CPU] or not stays:
             forget(m, t)
 

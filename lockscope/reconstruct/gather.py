@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from queue import Queue
 from threading import Thread
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from lockscope.tables.events import LOSS, UNKNOWN, EventBatch, EventFormat, Read
 from lockscope.tables.ops import Op
 from lockscope.tables.tape import Projector, TapeBatch
 
+T = TypeVar("T")
 Progress = Callable[[int, int | None], None]
 _ALWAYS = WALKED_OPS | {Op.RENAME, Op.FORK}
 
@@ -72,10 +73,9 @@ class _Reading:
         projector.ops = _ALWAYS | self.facts.ops
         walk: LockWalk | None = None
         comms, switches = Comms(self.info.comms), SwitchChain()
-        for batch in prefetched(self.reader.batches(self.options.keep)):
+        projector.texts.shared = True
+        for batch, tape in prefetched(self._taped(projector)):
             self._count(batch)
-            cpu_of = np.array([s.cpu for s in self.info.streams], np.int32)
-            tape = projector.project(batch, self.reader.formats, cpu_of)
             if walk is None:
                 walk = LockWalk(projector.texts, self._walk_options())
             walk.feed(tape, self.markers.in_batch(batch, tape, self.reader.formats))
@@ -86,10 +86,19 @@ class _Reading:
                 self.options.tape(tape)
             if progress is not None:
                 progress(self.events, None)
+        projector.texts.shared = False
         if walk is None:
             walk = LockWalk(projector.texts, self._walk_options())
         walk.finish(self.end)
         return Gathered(self._evidence(walk, comms, switches), walk, self.events, self.lost)
+
+    def _taped(self, projector: Projector) -> Iterator[tuple[EventBatch, TapeBatch]]:
+        """Batches with their rows of the tape: made by the reading thread, while another walks the ones before."""
+        for batch in self.reader.batches(self.options.keep):
+            cpu_of = np.array([s.cpu for s in self.info.streams], np.int32)
+            tape = projector.project(batch, self.reader.formats, cpu_of)
+            projector.texts.publish()
+            yield batch, tape
 
     def _walk_options(self) -> WalkOptions:
         names = {f.name for f in self.reader.formats}
@@ -188,9 +197,9 @@ def _named(classes: list[LockClass], info: Any) -> list[LockClass]:
     return named
 
 
-def prefetched(batches: Iterable[EventBatch], depth: int = 1) -> Iterator[EventBatch]:
-    """The same batches, read by another thread while the caller works on the one before."""
-    queue: Queue[EventBatch | BaseException | None] = Queue(depth)
+def prefetched(batches: Iterable[T], depth: int = 1) -> Iterator[T]:
+    """The same items, made by another thread while the caller works on the one before."""
+    queue: Queue[T | BaseException | None] = Queue(depth)
     stopped = False
 
     def read() -> None:

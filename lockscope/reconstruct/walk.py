@@ -29,8 +29,8 @@ _WHAT = (
     "freed-held",
     "irqs-on-held",
     "ww-order",
+    "gave-up",
 )
-_MOST_CPUS = 1 << 16
 _START = {
     "task_keys": 512,
     "task_table": 512,
@@ -38,7 +38,7 @@ _START = {
     "stacks": 256,
     "functions": 256,
     "held": 256,
-    "running": _MOST_CPUS,
+    "running": kernel.CPUS,
     "class_keys": 4096,
     "class_table": 4096,
     "classes": 2048,
@@ -151,6 +151,7 @@ class LockWalk:
         _set_options(self.memory.m, options)
         self.kinds: NDArray[np.int64] = np.zeros((0, 2), np.int64)
         self._named = 0
+        self._held: NDArray[np.int64] = np.zeros((0, kernel.ROLES), np.int64)
         self.holds: list[NDArray[np.int64]] = []
 
     def feed(self, batch: TapeBatch, marks: Sequence[tuple[int, int]] = ()) -> None:
@@ -160,13 +161,21 @@ class LockWalk:
         """
         self._learn_names()
         n = len(batch)
-        batch.held = np.zeros((n if self.options.held else 0, kernel.ROLES), np.int64)
+        batch.held = self._held_for(n)
         begin = 0
         for row, window in marks:
             begin = self._run(batch, begin, row)
             self._mark(window, int(batch.ts_ns[min(row, n - 1)]) if n else 0)
         self._run(batch, begin, n)
         self._drain()
+
+    def _held_for(self, rows: int) -> NDArray[np.int64]:
+        """Room for ``held``, used again for the next batch: fresh memory costs more than the walk itself."""
+        if not self.options.held:
+            return np.zeros((0, kernel.ROLES), np.int64)
+        if len(self._held) < rows:
+            self._held = np.zeros((rows + rows // 8, kernel.ROLES), np.int64)
+        return self._held[:rows]
 
     def _mark(self, window: int, ts: int) -> None:
         m = self.memory.m
@@ -352,7 +361,8 @@ def _lock_class(index: int, row: list[int], words: list[str]) -> LockClass:
         text = f"lock {key & (1 << 64) - 1:#x}"
         return LockClass(index, text, key, 0, False, 0, 0, "", 0)
     text = words[name] or "(null)"
-    return LockClass(index, text, key, subclass, bool(keyed), inner, outer, kind_of(text), lock_type)
+    waited = row[kernel.C_WAIT] > 0
+    return LockClass(index, text, key, subclass, bool(keyed), inner, outer, kind_of(text), lock_type, waited)
 
 
 WALKED_OPS = frozenset(
