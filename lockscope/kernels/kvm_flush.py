@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from lockscope.kernels.kvm_tables import known, number
+from lockscope.kernels.kvm_tables import number
 
 # What a row is to this loop (``how``).
 (DEBT, FLUSH, FLUSH_RANGE, FREE_ROOTS, UNLOCK, ENTER, EXIT, GUEST, GUEST_EXIT, HVA, SRCU_UNLOCK, RING, DYING,
@@ -112,6 +112,7 @@ def follow(
     seen: Any,  # int64[4]: losses, debts, flushes, debts nobody judged
 ) -> None:  # fmt: skip
     """Walk the rows. ``losses`` and the columns behind it are by place in ``rows``."""
+    k: Any = np.int64(0)
     for r in range(len(rows)):
         i = rows[r]
         kind = how[r]

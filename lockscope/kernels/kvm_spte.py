@@ -22,7 +22,7 @@ PRESENT, LEAF, W, M, H, TRACKED, LARGE = 1, 2, 4, 8, 16, 32, 64
 T_WHOLE, T_FAULT, T_DIRTY, T_ROLE, T_LEVEL = range(5)
 # Columns of an SPTE by address.
 (P_GFN, P_LEVEL, P_VM, P_VALUE, P_TS, P_WAS_GFN, P_MOVED_TS, P_MOVED_PID, P_FAST_TS, P_FAST_PID, P_IN_TS, P_IN_PID,
- P_IN_OLD, P_FAST_CPU, P_MOVED_CPU, P_SEEN, P_DOUBTFUL) = range(17)  # fmt: skip
+ P_IN_OLD, P_FAST_CPU, P_MOVED_CPU, P_SEEN, P_DOUBTFUL, P_FAST_OLD) = range(18)  # fmt: skip
 # Columns of a page of SPTEs: what kind of shadow page it is, and since when that is known.
 S_KIND, S_TS = range(2)
 ANY, DIRECT, INDIRECT, INDIRECT_BY_INDEX = range(4)
@@ -38,7 +38,7 @@ V_ROOTS, V_DOUBT, V_TDP, V_PAGES, V_UNSHADOWED = range(5)
  F_OTHER_CPU, F_OTHER_PID, F_EXTRA, F_DOUBT) = range(19)  # fmt: skip
 WIDTH = 19
 # Options.
-(O_SAVED, O_NO_LARGE, O_AGING_LOCKLESS, O_BASE, O_UPDATE_FLUSHES, O_NOISE) = range(6)
+(O_SAVED, O_NO_LARGE, O_AGING_LOCKLESS, O_BASE, O_UPDATE_FLUSHES, O_NOISE, O_SLACK) = range(7)
 MMU_LOCK, SLOTS_LOCK, MODE = 1, 3, 16
 PFN = ((1 << 52) - 1) & ~0xFFF
 AGED = np.int64(~((1 << 5) | (1 << 6) | (1 << 8) | (1 << 9)))  # all but the A and D bits of either layout
@@ -154,7 +154,7 @@ def follow(
             at = place_key(v, slots[i, 4], level, gfn)
             e = places[number(place_keys, place_numbers, place_count, at)]
             lost = e[L_FAST_TS] > e[L_TS] and e[L_FAST_PID] != p and e[L_FAST_OLD] == o
-            if lost and not os & W and v != 0 and not vms[v, V_DOUBT]:
+            if lost and n != o and not os & W and v != 0 and not vms[v, V_DOUBT]:
                 _meet(found, count, LOST_BIT, i, row, (gfn, level, o, n, np.int64(0)),
                       e[L_TS] if e[L_TS] != 0 else e[L_FAST_TS], (e[L_FAST_TS], e[L_FAST_CPU], e[L_FAST_PID]),
                       e[L_CPU] if e[L_TS] != 0 else -1)  # fmt: skip
@@ -210,6 +210,7 @@ def follow(
         elif kind == UPDATE:
             raced = s[P_IN_TS] != 0 and s[P_IN_PID] == p and s[P_FAST_TS] > s[P_IN_TS] and s[P_FAST_PID] != p
             # mmu_spte_update() asks for a flush where an MMU-writable SPTE ends up without W, by what it really replaced.
+            raced = raced and s[P_FAST_OLD] == s[P_IN_OLD] and s[P_IN_OLD] != n
             if raced and options[O_UPDATE_FLUSHES] and slots[i, 2] == 0 and ns & LEAF and ns & M and not ns & W:
                 _meet(found, count, LOST_IN_UPDATE, i, row, (gfn, level, s[P_IN_OLD], n, slots[i, 0]), s[P_IN_TS],
                       (s[P_FAST_TS], s[P_FAST_CPU], s[P_FAST_PID]), 0)  # fmt: skip
@@ -247,7 +248,9 @@ def follow(
                 elif ns & W and not write and alone:
                     _meet(found, count, W_ON_READ, i, row, where, since, nobody, kept)
                     s[P_DOUBTFUL] = count[0]
-            s[P_FAST_TS], s[P_FAST_PID], s[P_FAST_CPU] = ts[i], p, cpu[i]
-            if level > 0:
+            s[P_FAST_TS], s[P_FAST_PID], s[P_FAST_CPU], s[P_FAST_OLD] = ts[i], p, cpu[i], o
+            # The event comes after the cmpxchg, maybe long after: a change in between would look as if it came before.
+            began = task[T_FAULT] if task[T_FAULT] != 0 else ts[i] - options[O_NOISE]
+            if level > 0 and (e[L_TS] == 0 or e[L_TS] + options[O_SLACK] < began):
                 e[L_DOUBTFUL] = s[P_DOUBTFUL]
                 e[L_FAST_TS], e[L_FAST_CPU], e[L_FAST_PID], e[L_FAST_OLD] = ts[i], cpu[i], p, o

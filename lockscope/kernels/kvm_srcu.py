@@ -25,6 +25,7 @@ WIDTH = 16
 # What an srcu_struct is (``kinds``).
 UNKNOWN, KVM_SRCU, KVM_IRQ_SRCU, FOREIGN = range(4)
 SRCU, SLOTS_LOCK, FIRST_LOCK, LAST_LOCK = 2, 3, 3, 10
+KVM_CREATE_VM = 0xAE01  # include/uapi/linux/kvm.h
 
 
 @njit(nogil=True, cache=True, inline="never")

@@ -87,6 +87,8 @@ def attribute(
                     vm = task_vm[at] - 1
             if vm < 0:
                 vm = task_vm[task] - 1
+            if vm < 0 and made[0] == 1:
+                vm = np.int64(0)  # the only VM that the trace has shown
         if vm >= 0:
             if kvm != 0:
                 vms[vm, V_KVM] = kvm

@@ -31,6 +31,7 @@ from lockscope.reconstruct.kvm_facts import Making
 from lockscope.reconstruct.kvm_state import Rows, Table
 from lockscope.tables.ops import SLOTS, Op
 from lockscope.tables.tape import TapeBatch
+from lockscope.units import address
 
 _PLAIN = {Op.FLUSH: kernel.FLUSH, Op.FLUSH_SLOT: kernel.FLUSH, Op.FLUSH_RANGE: kernel.FLUSH_RANGE, Op.SYS_ENTER: kernel.ENTER,
           Op.SYS_EXIT: kernel.EXIT, Op.KVM_ENTRY: kernel.GUEST, Op.KVM_EXIT: kernel.GUEST_EXIT, Op.HVA: kernel.HVA,
@@ -45,6 +46,7 @@ _STATES = ("open", "overdue", "ended", "unpaid", "paid", "late", "foreign", "too
 _IOCTLS = {kernel.SET_MEMORY: "KVM_SET_USER_MEMORY_REGION", kernel.SET_MEMORY2: "KVM_SET_USER_MEMORY_REGION2",
            kernel.GET_LOG: "KVM_GET_DIRTY_LOG", kernel.CLEAR_LOG: "KVM_CLEAR_DIRTY_LOG",
            kernel.RESET_RINGS: "KVM_RESET_DIRTY_RINGS"}  # fmt: skip
+_64 = (1 << 64) - 1
 _MOST_GROUPS, _MOST_DEBTS, _MOST_PLACES = 1 << 14, 1 << 21, 1 << 20
 
 
@@ -90,6 +92,7 @@ class DebtGroup:
     paid_ns: int
     paid_cpu: int
     paid_pid: int
+    sptep: int  # of the first SPTE; 0 where the event names it by gfn
     runs: list[Run] = field(default_factory=list)
     places: bool = True
 
@@ -266,7 +269,8 @@ class FlushFact:
 
     def finish(self) -> FlushDebts:
         """The debts that were not paid as they should have been."""
-        found = FlushDebts([], *(int(n) for n in self._seen[:3]), self._guests, self._untold)
+        losses, owed, flushes, _ = self._seen.tolist()
+        found = FlushDebts([], losses, owed, flushes, self._guests, self._untold)
         debts = self._debts.used
         for index, row in enumerate(self._groups.used.tolist()):
             state = row[kernel.G_STATE]
@@ -292,6 +296,7 @@ def _group(g: list[int], state: int, debts: NDArray[np.int64]) -> DebtGroup:
         g[kernel.G_SOFT_TS], g[kernel.G_END_TS], g[kernel.G_END_CPU], g[kernel.G_END_OP],
         g[kernel.G_USE_TS], g[kernel.G_USE_CPU], g[kernel.G_USE_PID],
         g[kernel.G_PAID_TS], g[kernel.G_PAID_CPU], g[kernel.G_PAID_PID],
+        int(debts[0, kernel.D_SPTEP]) if len(debts) else 0,
         runs(debts[:, kernel.D_GFN if places else kernel.D_SPTEP], debts[:, kernel.D_LEVEL], 1 if places else 8), places,
     )  # fmt: skip
 
@@ -307,6 +312,16 @@ def runs(first: NDArray[np.int64], level: NDArray[np.int64], unit: int = 1) -> l
     end = np.concatenate((begin[1:], [len(pairs)])) - 1
     last = pairs[end, 1] + span[end] - unit
     return [Run(*row) for row in zip(pairs[begin, 1].tolist(), last.tolist(), pairs[begin, 0].tolist(), strict=True)]
+
+
+def runs_text(found: list[Run], most: int = 3) -> str:
+    """Runs for a report: ``0x180-0x37f, 0x400 (2 MiB)``."""
+    sizes = {1: "", 2: " (2 MiB)", 3: " (1 GiB)"}
+    words = [
+        address(run.first & _64) + (f"-{address(run.last & _64)}" if run.last != run.first else "") + sizes.get(run.level, "")
+        for run in found[:most]
+    ]
+    return ", ".join(words) + (f" and {len(found) - most} more runs" if len(found) > most else "")
 
 
 FACT = FlushFact

@@ -98,7 +98,8 @@ class HistoryFact:
     def __init__(self, making: Making) -> None:
         self._layout, self._rules = making.facts["spte_layout"], making.rules
         self._kernel = parse(making.info.kernel)
-        self._tasks, self._sptes, self._pages, self._places = Table(5), Table(17), Table(2), Table(11)
+        self._slack = 5_000 if making.info.clock == "local" else 0  # ns by which two CPUs' local clocks may differ
+        self._tasks, self._sptes, self._pages, self._places = Table(5), Table(18), Table(2), Table(11)
         self._vms = np.zeros((64, 5), np.int64)
         self._found = Rows(kernel.WIDTH)
         self._memory = np.zeros(1, np.int64)
@@ -152,7 +153,7 @@ class HistoryFact:
         lockless = kernel_is is None or kernel_is.at_least(6, 15)  # KVM_MMU_LOCKLESS_AGING
         flushes = kernel_is is not None and kernel_is.before(6, 13)
         base = self._bases.most_common(1)[0][0] if self._bases else 0
-        return np.array([lay.saved, no_large, lockless, base, flushes, 10_000_000], np.int64)
+        return np.array([lay.saved, no_large, lockless, base, flushes, 10_000_000, self._slack], np.int64)
 
     def _values(self, batch: TapeBatch, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
         old, new, fixed = np.zeros((3, len(rows)), np.int64)
@@ -201,8 +202,9 @@ class HistoryFact:
             keep &= rows[:, kernel.F_WHAT] != kernel.NO_LOCK
         events = [SpteEvent(_WHAT[row[0]], *row[1:]) for row in rows[keep].tolist()]
         base = self._bases.most_common(1)
+        transitions, judged, fast_faults, fixed = self._seen.tolist()
         return SpteHistory(
-            events, *(int(n) for n in self._seen), base[0][0] if base else None, self._layout.found.layout,
+            events, transitions, judged, fast_faults, fixed, base[0][0] if base else None, self._layout.found.layout,
             set(np.flatnonzero(self._vms[:, kernel.V_DOUBT]).tolist()), self._mmu_lock, self._untold,
         )  # fmt: skip
 

@@ -1,0 +1,187 @@
+"""LS301 and LS302 share their judging: groups of flush debts become one finding for every flow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from lockscope.checks import _kvm
+from lockscope.checks._base import Grounds
+from lockscope.findings import Confidence, Finding, RuleRef, Severity, Status, Witness
+from lockscope.kernels import kvm_flush as kernel
+from lockscope.reconstruct.evidence import Evidence
+from lockscope.reconstruct.flush_debts import DebtGroup, FlushDebts, Run, runs_text
+from lockscope.reconstruct.vms import Vms
+from lockscope.units import count, duration, seconds
+
+FACTS = ("flush_debts", "spte_history", "spte_layout", "vms")
+_IOCTL_NUMBERS = {
+    "KVM_SET_USER_MEMORY_REGION": kernel.SET_MEMORY, "KVM_SET_USER_MEMORY_REGION2": kernel.SET_MEMORY2,
+    "KVM_GET_DIRTY_LOG": kernel.GET_LOG, "KVM_CLEAR_DIRTY_LOG": kernel.CLEAR_LOG,
+    "KVM_RESET_DIRTY_RINGS": kernel.RESET_RINGS,
+}  # fmt: skip
+_LATE = {
+    "late": "the flush came after the window had closed",
+    "foreign": "only a flush by another task of the VM covered it",
+    "too-small": "the range flush misses it, and only the full flush that this kernel falls back to covers it",
+}
+
+_OVER = {
+    "sys_exit": "the system call returned",
+    "sys_enter": "another system call began",
+    "kvm_entry": "the vCPU entered the guest",
+    "kvm_unmap_hva_range": "another notifier began",
+    "srcu_read_unlock": "the notifier was done",
+    "": "the operation was over",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What the two checks say differently."""
+
+    code: str
+    name: str
+    did: str  # "made read-only"
+    title: str
+    stale: str  # "writable translation"
+    consequence: Callable[[DebtGroup], str]
+
+
+def grounds(evidence: Evidence) -> Grounds:
+    """SPTE changes, flush requests and the locks around them must be recorded."""
+    if not _kvm.has(evidence, "kvm_tdp_mmu_spte_changed", "mmu_spte_update_entry"):
+        return _kvm.skipped(
+            "no SPTE changes with their old value: trace-cmd record -e kvmmmu (TDP MMU), and for tdp_mmu=0 the probe "
+            f"lockscope:mmu_spte_update_entry; {_kvm.RECORD}"
+        )
+    if not _kvm.has(evidence, "kvm_make_all_cpus_request"):
+        return _kvm.skipped(
+            "remote TLB flushes were not recorded, and no tracepoint shows them: the probe "
+            f"lockscope:kvm_make_all_cpus_request is needed; {_kvm.RECORD}"
+        )
+    debts = evidence.facts.get("flush_debts")
+    history = evidence.facts.get("spte_history")
+    if not isinstance(debts, FlushDebts):
+        return _kvm.skipped("the flush debts were not reconstructed")
+    reasons = []
+    if history is not None and history.transitions and not history.mmu_lock_seen:
+        reasons.append("mmu_lock is not known at the changes: only what dirty-log ioctls owe is judged")
+    if not _kvm.has(evidence, "sys_exit"):
+        reasons.append("no system calls (trace-cmd record -e raw_syscalls): an ioctl's end is not known")
+    if not debts.guests:
+        reasons.append("no guest entries (trace-cmd record -e kvm): whether a vCPU ran on unflushed is not known")
+    if debts.untold:
+        reasons.append(f"{count(debts.untold)} more debts than can be told")
+    found = _kvm.partial_if_lost(evidence, reasons)
+    no_lock = found.status is Status.PARTIAL and history is not None and not history.mmu_lock_seen
+    if no_lock and not debts.debts:
+        return _kvm.skipped("neither mmu_lock nor slots_lock nor the ioctls are known: " + (found.reason or ""))
+    return found
+
+
+def judge(evidence: Evidence, words: Words) -> Iterator[Finding]:
+    """One finding for every flow: the unpaid ones, and as info those paid late or by chance."""
+    by_flow: dict[tuple[str, str, str | None, str | None], list[DebtGroup]] = {}
+    for group in evidence.facts["flush_debts"].groups:
+        until = max(group.use_ns, group.end_ns, group.paid_ns if group.outcome != "unpaid" else 0, group.last_ns)
+        if group.code != words.code or not _kvm.stands(evidence, group.ts_ns, until):
+            continue
+        if not _kvm.judged_at(evidence, group.ts_ns, until):
+            continue
+        window = _kvm.window_at(evidence, group.ts_ns, until)
+        by_flow.setdefault((group.outcome, group.flow, group.ioctl, window), []).append(group)
+    for (outcome, flow, ioctl, window), groups in by_flow.items():
+        yield _finding(evidence, words, groups, outcome, flow, ioctl, window)
+
+
+def _finding(evidence: Evidence, words: Words, groups: list[DebtGroup], outcome: str, flow: str, ioctl: str | None,
+             window: str | None) -> Finding:  # fmt: skip
+    vms, first = _kvm.vms_of(evidence), groups[0]
+    number = sum(group.count for group in groups)
+    unpaid = outcome == "unpaid"
+    who = f"{evidence.comm(first.pid)}/{first.pid}"
+    place = f"{vms.label(first.vm)}: {_where(groups)} {words.did} by {who} ({_what(flow, ioctl)})"
+    message = f"{place}, and {_end(first)}" if unpaid else f"{place}; {_LATE[outcome]}"
+    seen = tuple(_witnesses(evidence, first, words))
+    closing = (_until(groups, words), words.consequence(first)) if unpaid else (_LATE[outcome],)
+    sure = Confidence.LIKELY if evidence.filtered or not first.use_ns else Confidence.CERTAIN
+    return Finding(
+        code=words.code, name=words.name, severity=Severity.ERROR if unpaid else Severity.INFO,
+        confidence=sure if unpaid else Confidence.CERTAIN,
+        title=words.title if unpaid else f"{words.title} in time", message=message + ".", rule=_rule(evidence, first),
+        count=number, witnesses=seen,
+        story=_kvm.story(evidence, _opening(groups, vms, words), seen, closing),
+        flow=f"{flow}|{ioctl or ''}|{outcome}", window=window,
+        details={"gfn_runs": [list(run) for group in groups for run in group.runs][:1000]},
+    )  # fmt: skip
+
+
+def _where(groups: list[DebtGroup]) -> str:
+    """How many SPTEs, and where: neighbours as one run."""
+    runs: list[Run] = sorted({run for group in groups for run in group.runs})
+    number = sum(group.count for group in groups)
+    kind = "gfn" if groups[0].places else "SPTE at"
+    times = f" in {len(groups)} sections" if len(groups) > 1 else ""
+    return f"{count(number)} SPTE{'s' if number != 1 else ''}{times} ({kind} {runs_text(runs)})"
+
+
+def _what(flow: str, ioctl: str | None) -> str:
+    return f"{flow}, {ioctl}" if ioctl else flow
+
+
+def _end(group: DebtGroup) -> str:
+    """Why no flush can come in time any more."""
+    what = _OVER.get(_kvm.event_name(group.end_op), _OVER[""]) if group.end_ns else _OVER[""]
+    used = ""
+    if group.use_ns:
+        used = f"; a vCPU ran on {duration(max(0, group.use_ns - group.end_ns))} later"
+    return f"no flush of the VM had come when {what}{used}"
+
+
+def _until(groups: list[DebtGroup], words: Words) -> str:
+    """Until when a stale translation could be used."""
+    last = max((group.paid_ns for group in groups if group.paid_ns), default=0)
+    if any(not group.paid_ns for group in groups):
+        return f"a stale {words.stale} could be used until the end of the trace or of the VM: no flush was seen."
+    return f"a stale {words.stale} could be used until [{seconds(last)}], when the VM was flushed."
+
+
+def _witnesses(evidence: Evidence, group: DebtGroup, words: Words) -> Iterator[Witness]:
+    lay = evidence.facts["spte_layout"].layout
+    level = group.runs[0].level if group.runs else 1
+    gfn = group.runs[0].first if group.places and group.runs else -1
+    change = f"{_kvm.gfn_text(gfn, level)}: {_kvm.change_text(group.old, group.new, lay, level)}"
+    name = "kvm_tdp_mmu_spte_changed" if group.places and not group.sptep else "mmu_spte_update_entry"
+    yield _kvm.witness(evidence, group.ts_ns, group.cpu, group.pid, name, change)
+    if group.overdue_ns:
+        note = "the flush was due before this"
+        yield _kvm.witness(evidence, group.overdue_ns, group.cpu, group.pid, "lock_release", note)
+    if group.end_ns:
+        yield _kvm.witness(evidence, group.end_ns, group.end_cpu, group.pid, _kvm.event_name(group.end_op),
+                           "the operation is over")  # fmt: skip
+    if group.use_ns:
+        yield _kvm.witness(evidence, group.use_ns, group.use_cpu, group.use_pid, "kvm_entry",
+                           f"a vCPU of the VM runs with what its TLB holds: {words.stale}s")  # fmt: skip
+    if group.paid_ns:
+        yield _kvm.witness(evidence, group.paid_ns, group.paid_cpu, group.paid_pid, "kvm_make_all_cpus_request",
+                           "the VM's TLBs are flushed")  # fmt: skip
+
+
+def _opening(groups: list[DebtGroup], vms: Vms, words: Words) -> Iterator[str]:
+    yield f"{_where(groups)} were {words.did} without a flush of the VM's TLBs when it was due:"
+    numbers = sorted({group.vm for group in groups})
+    yield from (f"  {vms.label(number)}" for number in numbers)
+    yield from _kvm.first_words(
+        f"  {runs_text(group.runs)}: {count(group.count)} SPTEs, from [{seconds(group.ts_ns)}]" for group in groups
+    )
+
+
+def _rule(evidence: Evidence, group: DebtGroup) -> RuleRef | None:
+    if group.code == "LS301":
+        loss = "M" if group.losses & kernel.LOST_M else "W"
+        ioctl = _IOCTL_NUMBERS.get(group.ioctl or "", 0)
+        window = "mmu_lock" if group.flow in ("write tracking", "write protection") else ""
+        return _kvm.flow_rule(evidence, loss=loss, ioctl=ioctl, window=window)
+    event = "kvm:kvm_unmap_hva_range" if group.flow == "MMU notifier" else ""
+    return _kvm.flow_rule(evidence, loss="zap", event=event, window="mmu_lock")

@@ -1,0 +1,91 @@
+"""What the checks on SPTE histories share: their grounds, and events of one kind made into findings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from lockscope.checks import _kvm
+from lockscope.findings import Confidence, Finding, RuleRef, Severity, Witness
+from lockscope.reconstruct.evidence import Evidence
+from lockscope.reconstruct.flush_debts import runs, runs_text
+from lockscope.reconstruct.spte_history import SpteEvent, SpteHistory
+
+FACTS = ("spte_history", "spte_layout", "vms")
+NO_FAST_FAULTS = "no fast page faults: trace-cmd record -e kvmmmu"
+
+
+def history_of(evidence: Evidence) -> SpteHistory:
+    """The fact, or an empty one."""
+    found = evidence.facts.get("spte_history")
+    return found if isinstance(found, SpteHistory) else SpteHistory()
+
+
+def change(evidence: Evidence, event: SpteEvent) -> str:
+    """Where, from what, to what."""
+    where = _kvm.gfn_text(event.gfn, event.level)
+    if event.sptep:
+        where += f" (SPTE at {_kvm.hex64(event.sptep)})"
+    return f"{where}: {_kvm.change_text(event.old, event.new, history_of(evidence).layout, event.level)}"
+
+
+def seen(evidence: Evidence, event: SpteEvent, note: str) -> Witness:
+    """The event as a witness."""
+    return _kvm.witness(evidence, event.ts_ns, event.cpu, event.pid, _kvm.event_name(event.op), note, event.flags)
+
+
+def places(events: list[SpteEvent]) -> str:
+    """Where, as runs of gfns."""
+    import numpy as np
+
+    known = [e for e in events if e.gfn >= 0]
+    if not known:
+        return "gfn not known"
+    found = runs(np.array([e.gfn for e in known], np.int64), np.array([max(1, e.level) for e in known], np.int64))
+    return f"gfn {runs_text(found)}"
+
+
+Told = tuple[str, tuple[Witness, ...], str]
+
+
+def findings(
+    evidence: Evidence,
+    events: Iterable[SpteEvent],
+    key: Callable[[SpteEvent], tuple[str, ...]],
+    tell: Callable[[list[SpteEvent]], Told],
+    *,
+    code: str,
+    name: str,
+    title: str,
+    confidence: Confidence,
+    rule: RuleRef | None = None,
+    classes: tuple[str, ...] = (),
+) -> Iterator[Finding]:
+    """One finding for each key, whatever the number of SPTEs. ``tell``: message, witnesses, consequence."""
+    groups: dict[tuple[str | None, tuple[str, ...]], list[SpteEvent]] = {}
+    for event in _kvm.standing(evidence, events):
+        window = _kvm.window_at(evidence, event.since_ns, event.ts_ns)
+        groups.setdefault((window, key(event)), []).append(event)
+    for (window, made_of), found in groups.items():
+        message, witnesses, closing = tell(found)
+        yield Finding(
+            code=code, name=name, severity=Severity.ERROR, confidence=confidence, title=title, message=message,
+            classes=classes, rule=rule, count=len(found), witnesses=witnesses,
+            story=_kvm.story(evidence, (title + ":", message), witnesses, (closing,)), flow="|".join(made_of), window=window,
+        )  # fmt: skip
+
+
+def vm_of(evidence: Evidence, event: SpteEvent) -> str:
+    """The VM's name."""
+    return _kvm.vms_of(evidence).label(event.vm)
+
+
+def task(evidence: Evidence, pid: int) -> str:
+    """A task as reports name it."""
+    return f"{evidence.comm(pid)}/{pid}"
+
+
+def clock_doubt(evidence: Evidence) -> tuple[str, ...]:
+    """Why the order of two CPUs' events is not certain; empty where the clock gives it."""
+    if evidence.info.clock == "local" and evidence.info.cpus > 1:
+        return ("the clock 'local' does not order two CPUs' events (trace-cmd record -C mono)",)
+    return ()

@@ -1,0 +1,110 @@
+"""LS201 srcu-unprotected-access: memslots or buses reached without the SRCU that protects them.
+
+What it finds
+-------------
+A probed function that looks memslots or I/O buses up (gfn_to_memslot, kvm_vcpu_gfn_to_memslot, mark_page_dirty_in_slot,
+kvm_io_bus_read, kvm_io_bus_write, kvm_zap_gfn_range) runs in a task that is in no read section of kvm->srcu and does not
+hold kvm->slots_lock, the update side's lock. Judged are tasks whose system call or guest exit was seen, so that a section
+that began before the recording is no alarm, and VMs that are neither being created nor destroyed.
+
+Why it is a bug
+---------------
+Somebody who changes the memslots waits in synchronize_srcu() for readers only: without a section the memslot array is
+freed under the reader's feet.
+
+What it looks like
+------------------
+
+```firing
+     vcpu-101     [001] .....     1.000001: sys_enter: NR 16 (6, 4040aea0, 7ffd00001000, 0, 0, 0)
+     vcpu-101     [001] .....     1.000002: srcu_read_lock: (ffffffff811aeb24 <- ffffffff813a93cc) ssp=0xffffc90000003300 idx=0
+     vcpu-101     [001] .....     1.000003: gfn_to_memslot: (ffffffff81030ae4) kvm=0xffffc90000001000 gfn=384
+     vcpu-101     [001] .....     1.000004: srcu_read_unlock: (ffffffff811aeb44) ssp=0xffffc90000003300 idx=0
+     vcpu-101     [001] .....     1.000005: gfn_to_memslot: (ffffffff81030ae4) kvm=0xffffc90000001000 gfn=385
+     qemu-100     [000] .....     1.000006: lock_acquire: 0xffffc900000010b8 &kvm->slots_lock
+     qemu-100     [000] .....     1.000007: lock_release: 0xffffc900000010b8 &kvm->slots_lock
+```
+
+```quiet
+     vcpu-101     [001] .....     1.000001: sys_enter: NR 16 (6, 4040aea0, 7ffd00001000, 0, 0, 0)
+     vcpu-101     [001] .....     1.000002: srcu_read_lock: (ffffffff811aeb24 <- ffffffff813a93cc) ssp=0xffffc90000003300 idx=0
+     vcpu-101     [001] .....     1.000003: gfn_to_memslot: (ffffffff81030ae4) kvm=0xffffc90000001000 gfn=384
+     vcpu-101     [001] .....     1.000004: srcu_read_unlock: (ffffffff811aeb44) ssp=0xffffc90000003300 idx=0
+     qemu-100     [000] .....     1.000005: sys_enter: NR 16 (5, 4010ae42, 7ffd00001000, 0, 0, 0)
+     qemu-100     [000] .....     1.000006: lock_acquire: 0xffffc900000010b8 &kvm->slots_lock
+     qemu-100     [000] .....     1.000007: gfn_to_memslot: (ffffffff81030ae4) kvm=0xffffc90000001000 gfn=386
+     qemu-100     [000] .....     1.000008: lock_release: 0xffffc900000010b8 &kvm->slots_lock
+```
+
+What it cannot see
+------------------
+kvm_memslots(), __gfn_to_memslot() and kvm_get_bus() are inlined: most accesses leave no event. MSR and PMU filters and
+other things that kvm->srcu protects are not probed.
+"""  # noqa: E501
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lockscope.checks import _kvm, _kvm_srcu
+from lockscope.checks._base import Grounds, check
+from lockscope.findings import Finding, RuleRef, Severity, Witness
+from lockscope.kernels.kvm_flush import IOCTL
+from lockscope.kernels.kvm_srcu import KVM_CREATE_VM
+from lockscope.reconstruct.evidence import Evidence
+from lockscope.reconstruct.srcu_sections import SrcuEvent
+from lockscope.units import count
+
+_ACCESSES = ("gfn_to_memslot", "kvm_vcpu_gfn_to_memslot", "mark_page_dirty_in_slot", "kvm_io_bus_read", "kvm_io_bus_write",
+             "kvm_zap_gfn_range", "kvm_read_guest_page", "kvm_vcpu_read_guest_page")  # fmt: skip
+
+
+def grounds(evidence: Evidence) -> Grounds:
+    """Accesses, read sections, slots_lock, and what shows that a task's sections are all known."""
+    if not _kvm.has(evidence, *_ACCESSES):
+        return _kvm.skipped(f"no memslot or bus accesses: the probes lockscope:{_ACCESSES[0]} and others; {_kvm.RECORD}")
+    found = _kvm_srcu.sections_of(evidence)
+    lockdep = evidence.plain or evidence.detailed
+    if not _kvm_srcu.probed(evidence) and not lockdep:
+        return _kvm.skipped(f"no read sections: the probes lockscope:srcu_read_lock and srcu_read_unlock; {_kvm.RECORD}")
+    if not found.slots_lock_seen and not lockdep:
+        return _kvm.skipped("kvm->slots_lock, which protects accesses too, could not be told from other mutexes")
+    if found.accesses and not found.judged_accesses:
+        return _kvm.skipped("where tasks began is not known: trace-cmd record -e raw_syscalls -e kvm")
+    return _kvm.partial_if_lost(evidence)
+
+
+@check("LS201", "srcu-unprotected-access", Severity.ERROR, grounds, facts=_kvm_srcu.FACTS)
+def judge(evidence: Evidence) -> Iterator[Finding]:
+    """One finding for every function and system call."""
+    events = [e for e in _kvm_srcu.sections_of(evidence).of("unprotected") if not _creating(e)]
+    rule = next((RuleRef(r.id, r.source) for r in evidence.rules.reference if r.lock == "kvm->srcu"), None)
+
+    def tell(event: SrcuEvent, times: int) -> tuple[str, tuple[Witness, ...], str]:
+        name = _kvm.event_name(event.op)
+        who = f"{evidence.comm(event.pid)}/{event.pid}"
+        vm = _kvm.vms_of(evidence).label(event.vm)
+        message = (
+            f"{vm}: {name}() was called {count(times)} time{'s' if times != 1 else ''} by a task ({who} the first time, {_call(event)}) "
+            "that neither was in a kvm->srcu read section nor held kvm->slots_lock."
+        )
+        start = _kvm.witness(evidence, event.since_ns, event.cpu, event.pid, "sys_enter", "from here on all its sections are known")
+        seen = _kvm_srcu.at_event(evidence, event, f"{name}() in no read section of kvm->srcu")
+        return message, (start, seen), "The memslots or buses it looks at can be replaced and freed meanwhile."
+
+    yield from _kvm_srcu.findings(
+        evidence, events, lambda e: ("&kvm->srcu", "", _kvm.event_name(e.op), _call(e)), tell,
+        code="LS201", name="srcu-unprotected-access", title="memslots or buses accessed without kvm->srcu", rule=rule,
+    )  # fmt: skip
+
+
+def _creating(event: SrcuEvent) -> bool:
+    """While KVM_CREATE_VM runs, nobody else can know the VM (``users_count`` is 0)."""
+    return event.call == IOCTL and event.arg & 0xFFFFFFFF == KVM_CREATE_VM
+
+
+def _call(event: SrcuEvent) -> str:
+    """The system call, by number; of ioctl the request, which is the same everywhere."""
+    if event.call == IOCTL:
+        return f"in ioctl {event.arg & 0xFFFFFFFF:#x}"
+    return f"in system call {event.call}" if event.call >= 0 else "in no known system call"
