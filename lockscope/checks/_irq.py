@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from lockscope.checks._story import Teller, address
 from lockscope.findings import Witness
 from lockscope.reconstruct.graph import chain_at
-from lockscope.reconstruct.usage import ENABLED_BIT, STATE_BITS, bit_name
+from lockscope.reconstruct.usage import ENABLED_BIT, IN_NMI_USE, STATE_BITS, USED, bit_name
 
 IRQ_WORDS = ("hardirq", "softirq")
 
@@ -28,13 +28,19 @@ def usage_witnesses(teller: Teller, node: int, bit: int) -> tuple[Witness, ...]:
     chain, place = chain_at(evidence, teller.graph.rows, mark.row)
     entry = (*chain.held, chain.next)[place]
     name = f"{teller.name(entry.cls)} at {address(entry.lock)}"
-    how = f"in {state_word(bit)}" if not bit & ENABLED_BIT else f"with {state_word(bit)}s on"
+    how = _how(bit)
     note = f"takes {name} {how}" if mark.row == mark.by else f"takes {name}"
     took = evidence.witness(entry, chain.cpu, chain.pid, note=note)
     if mark.row == mark.by:
         return (took,)
     seen = evidence.witness(chain.next, chain.cpu, chain.pid, note=f"{state_word(bit)}s are on while {name} is held")
     return took, seen
+
+
+def _how(bit: int) -> str:
+    if bit >= USED:
+        return "in an NMI" if bit >= IN_NMI_USE else "outside of NMIs"
+    return f"with {state_word(bit)}s on" if bit & ENABLED_BIT else f"in {state_word(bit)}"
 
 
 def usage_lines(teller: Teller, node: int, bit: int) -> Iterator[str]:

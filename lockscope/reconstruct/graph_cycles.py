@@ -76,6 +76,10 @@ def _pair(graph: Graph, edge: int) -> tuple[int, int]:
     return int(graph.tail[edge]), int(graph.head[edge])
 
 
+def _seen(graph: Graph, edge: int) -> int:
+    return int(graph.rows.entry[graph.rows.next[graph.first(edge)], TS])
+
+
 def _suspect(graph: Graph, left: list[tuple[int, ...]], against: dict[int, bool]) -> tuple[int, int]:
     """The pair of nodes that explains most, see ``rings``."""
     on: dict[tuple[int, int], list[int]] = {}
@@ -85,15 +89,14 @@ def _suspect(graph: Graph, left: list[tuple[int, ...]], against: dict[int, bool]
 
     def weight(pair: tuple[int, int]) -> tuple[bool, int, int, int]:
         edges = on[pair]
-        last_seen = max(int(graph.rows.entry[graph.rows.next[graph.first(e)], TS]) for e in set(edges))
         rarity = -min(int(graph.count[e]) for e in set(edges))
-        return any(against[e] for e in edges), len(edges), rarity, last_seen
+        return any(against[e] for e in edges), len(edges), rarity, max(_seen(graph, e) for e in set(edges))
 
     return max(on, key=weight)
 
 
 def rings(graph: Graph, forbidden: Callable[[int], bool] | None = None) -> list[Ring]:
-    """All circular dependencies, one for each suspect edge.
+    """All circular dependencies, one for each suspect edge, in the order in which they closed.
 
     A suspect is an edge that breaks a documented order (``forbidden``) before one that does not, then one that many
     rings share, then the rarer, then the one seen last, which is the one lockdep would stop at.
@@ -107,7 +110,7 @@ def rings(graph: Graph, forbidden: Callable[[int], bool] | None = None) -> list[
         left = [r for r in left if all(_pair(graph, e) != suspect for e in r)]
         turned = [_turned(graph, ring, against) for ring in mine]
         found.append(Ring(turned[0], tuple(turned[1:])))
-    return found
+    return sorted(found, key=lambda ring: max(_seen(graph, e) for e in ring.edges))
 
 
 def _turned(graph: Graph, ring: tuple[int, ...], against: dict[int, bool]) -> tuple[int, ...]:

@@ -21,6 +21,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lockscope.checks._base import all_checks
+from lockscope.findings import CheckRun, Finding
 from lockscope.reconstruct.chains import HARDIRQ, NMI, SOFTIRQ, TASK, Chains, Entry, LockClass, Oddity
 from lockscope.reconstruct.evidence import Evidence, Window
 from lockscope.rules.book import Rulebook
@@ -241,3 +243,13 @@ def evidence_of(
         end_ns=walk.now, windows=walk.windows, windowed=bool(walk.windows), assumptions=frozenset(assume),
         comms={t.pid: name for name, t in walk.tasks.items()},
     )  # fmt: skip
+
+
+def run_check(code: str, script: str, **how: object) -> tuple[CheckRun, list[Finding]]:
+    """Run one check on the evidence of a script; ``how`` as for ``evidence_of``."""
+    return all_checks()[code].run(evidence_of(script, **how))  # type: ignore[arg-type]
+
+
+def findings(code: str, script: str, **how: object) -> list[Finding]:
+    """What one check finds in a script."""
+    return run_check(code, script, **how)[1]

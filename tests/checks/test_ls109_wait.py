@@ -1,0 +1,101 @@
+"""LS109: the wait-context matrix of lib/locking-selftest.c, and what is inferred where types were not recorded."""
+
+from __future__ import annotations
+
+import pytest
+
+from lockscope.checks._base import all_checks
+from lockscope.findings import Confidence, Status
+from lockscope.reconstruct.chains import LockClass
+from tests.builders.chains import evidence_of, findings, run_check
+
+# Rows of the matrix: outer context -> what must not be taken in it. A hard interrupt could be threaded.
+MATRIX = {
+    "hardirq(": {"mutex"},
+    "softirq(": {"mutex"},
+    "rcu:R": {"mutex"},
+    "raw:R": {"spin", "mutex"},
+    "spin:R": {"mutex"},
+    "write:R": {"mutex"},
+    "mutex:R": set(),
+    "srcu:R": set(),
+}
+
+
+@pytest.mark.parametrize("outer", MATRIX)
+@pytest.mark.parametrize("inner", ["rcu", "raw", "spin", "mutex"])
+def test_matrix(outer: str, inner: str) -> None:
+    assert bool(findings("LS109", f"t: {outer} {inner}:A")) is (inner in MATRIX[outer])
+
+
+@pytest.mark.parametrize(
+    ("script", "bad"),
+    [
+        ("t: spin:A mutex:B?", False),  # a trylock does not wait
+        ("t: spin:A? mutex:B", True),
+        ("t: spin:A hardirq( raw:B", False),
+        ("t: raw:A hardirq( spin:B", False),  # what was interrupted does not count
+        ("t: spin:A override:O? mutex:B", False),
+        ("t: override:O? spin:A mutex:B", True),
+        ("t: mutex:M raw:A spin:B", True),
+        ("t: spin:A -A mutex:B", False),
+        ("t: spin:A down:B", True),
+        ("t: spin:A dread:B", True),
+        ("t: nmi( spin:A", False),
+    ],
+)
+def test_what_counts(script: str, bad: bool) -> None:
+    assert bool(findings("LS109", script)) is bad
+
+
+def test_the_strictest_held_lock_is_named() -> None:
+    finding = findings("LS109", "t: spin:S raw:R spin:T mutex:M")[-1]
+    assert finding.classes == ("R", "M")
+    assert finding.flow == "4>2 "
+    assert finding.confidence is Confidence.CERTAIN
+    assert [w.note.split(" at ")[0] for w in finding.witnesses] == ["takes R", "takes M"]
+
+
+def test_contexts_are_named() -> None:
+    finding = findings("LS109", "t: softirq( mutex:M")[0]
+    assert finding.classes == ("M",)
+    assert "in a softirq" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("script", "bad"),
+    [
+        ("t: spin:A mutex:B", True),
+        ("t: raw:A mutex:B", True),
+        ("t: raw:A spin:B", False),  # only matters on PREEMPT_RT, and names are no proof
+        ("t: rcu:A mutex:B", True),
+        ("t: hardirq( mutex:B", True),
+        ("t: mutex:A spin:B", False),
+    ],
+)
+def test_by_names(script: str, bad: bool) -> None:
+    found = findings("LS109", script, told=False)
+    assert bool(found) is bad
+    assert all(f.confidence is Confidence.LIKELY for f in found)
+
+
+def test_confidence_of_an_uncertain_held_set() -> None:
+    assert findings("LS109", "t: spin:A mutex:B", whole=False)[0].confidence is Confidence.LIKELY
+    assert findings("LS109", "t: spin:A mutex:B", whole=False, told=False)[0].confidence is Confidence.POSSIBLE
+    assert findings("LS109", "t: softirq( mutex:B", whole=False)[0].confidence is Confidence.CERTAIN
+
+
+def test_a_kernel_without_raw_lock_nesting() -> None:
+    # There LD_WAIT_CONFIG equals LD_WAIT_SPIN, and LD_WAIT_SLEEP is 3 (include/linux/lockdep_types.h).
+    evidence = evidence_of("t: raw:R spin:S mutex:M")
+    low = {"raw_spinlock": 2, "spinlock": 2, "mutex": 3}
+    evidence.classes[:] = [
+        LockClass(c.index, c.name, c.key, 0, True, low[c.kind], 0, c.kind) for c in evidence.classes
+    ]
+    assert [f.classes for f in all_checks()["LS109"].run(evidence)[1]] == [("R", "M")]
+
+
+def test_grounds() -> None:
+    assert run_check("LS109", "t: spin:A", told=False)[0].status is Status.PARTIAL
+    assert run_check("LS109", "t: spin:A", filtered=True)[0].status is Status.PARTIAL
+    assert run_check("LS109", "t: spin:A")[0].status is Status.RAN
