@@ -26,6 +26,7 @@ from lockscope.tables.tape import Projector, TapeBatch
 
 T = TypeVar("T")
 Progress = Callable[[int, int | None], None]
+_ROWS = 1 << 18  # a batch and its tape take 80 MB, and three are about at once
 _ALWAYS = WALKED_OPS | {Op.RENAME, Op.FORK}
 
 
@@ -94,7 +95,7 @@ class _Reading:
 
     def _taped(self, projector: Projector) -> Iterator[tuple[EventBatch, TapeBatch]]:
         """Batches with their rows of the tape: made by the reading thread, while another walks the ones before."""
-        for batch in self.reader.batches(self.options.keep):
+        for batch in self.reader.batches(self.options.keep, rows=_ROWS):
             cpu_of = np.array([s.cpu for s in self.info.streams], np.int32)
             tape = projector.project(batch, self.reader.formats, cpu_of)
             projector.texts.publish()
