@@ -120,7 +120,7 @@ class Batcher:
                 room += records.most_records(due * s.page_size, due)
         if room > len(self._scratch[0]):
             self._scratch = records.empty_columns(room + (room >> 2))
-        spans = list(self.pool.map(lambda w: self._index(*w, until), work))
+        spans = list(self.pool.map(lambda w: self._index(w[0], w[1], w[2], until), work))
         return self._merge([w[0].index for w in work], spans)
 
     def _index(self, s: PageStream, starts: NDArray[np.int64], begin: int, until: int) -> Span:
@@ -153,7 +153,8 @@ class Batcher:
                 fresh[:] = scratch[begin:end]
             out[4][:] = numbers[0]
         elif n:
-            bounds = np.array(spans, np.int64)
-            records.merge(bounds[:, 0].copy(), bounds[:, 1].copy(), np.array(numbers, np.int32), *self._scratch, *out)
+            heads, ends = (np.array(b, np.int64) for b in zip(*spans, strict=True))
+            heap = np.empty(len(spans), np.int64)
+            records.merge(heads, ends, np.array(numbers, np.int32), heap, *self._scratch, *out)
         self._seq += n
         return EventBatch(arena, *out, self._seq - n, self.layout)

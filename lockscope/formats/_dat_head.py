@@ -21,8 +21,11 @@ from lockscope.formats._dat_layout import (
     KNOWN_UNUSED,
     MAGIC,
     MOST_CPUS,
+    MOST_FORMAT,
+    MOST_FORMATS,
     MOST_HEAD,
     MOST_PAGE,
+    MOST_SECTIONS,
     PRINTK,
     SECTIONS,
     BufferData,
@@ -34,8 +37,11 @@ from lockscope.formats._dat_options import current_clock, note, read_options
 from lockscope.formats.event_format import parse_format
 
 
-def _format(head: Head, system: str, raw: bytes) -> None:
-    parsed = parse_format(raw.decode("utf-8", "replace"), head.long_size)
+def _format(head: Head, system: str, c: Cursor, what: str) -> None:
+    if len(head.formats) + head.broken_formats >= MOST_FORMATS:
+        raise c.fail(f"more than {MOST_FORMATS} event formats", "the file is damaged")
+    raw = c.take(c.number(8, f"the size of {what}"), what)
+    parsed = parse_format(raw[:MOST_FORMAT].decode("utf-8", "replace"), head.long_size)
     if parsed is None:
         head.broken_formats += 1
     else:
@@ -67,12 +73,15 @@ def _read_header_page(head: Head, text: str) -> None:
 def _read_formats(head: Head, c: Cursor, number: int) -> None:
     if number == FTRACE_EVENTS:
         for _ in range(c.number(4, "the number of ftrace formats")):
-            _format(head, "ftrace", c.take(c.number(8, "the size of an ftrace format"), "an ftrace format"))
+            _format(head, "ftrace", c, "an ftrace format")
         return
-    for _ in range(c.number(4, "the number of event systems")):
-        system = c.text("an event system's name")
-        for _ in range(c.number(4, f"the number of events in {system[:40]}")):
-            _format(head, system, c.take(c.number(8, "the size of an event format"), "an event format"))
+    systems = c.number(4, "the number of event systems")
+    if systems > MOST_FORMATS:
+        raise c.fail(f"{systems} event systems are impossible", "the file is damaged")
+    for _ in range(systems):
+        system = c.text("an event system's name", 256)
+        for _ in range(c.number(4, f"the number of events in {system[:40]!r}")):
+            _format(head, system, c, "an event format")
 
 
 def _read_section(head: Head, number: int, c: Cursor) -> None:
@@ -109,7 +118,7 @@ class HeadReader:
             raise FormatError(self.path, "offset 0x0", "not a trace.dat file")
         version = c.text("the version", 16)
         if version not in ("6", "7"):
-            raise c.fail(f"trace.dat version {version!r}; 6 and 7 can be read", "convert it with trace-cmd convert")
+            raise c.fail(f"version {version!r}; 6 and 7 can be read", "convert it with trace-cmd convert")
         c.big = c.number(1, "the byte order") == 1
         long_size, page_size = c.number(1, "the word size"), c.number(4, "the page size")
         if not 512 <= page_size <= MOST_PAGE:
@@ -121,10 +130,12 @@ class HeadReader:
             head.codec = c.text("the codec", 64)
             c.text("the codec's version", 64)
             if head.codec not in ("none", "zstd", "zlib"):
-                raise c.fail(f"codec {head.codec!r}; none, zstd and zlib can be read", "convert it with trace-cmd convert")
+                hint = "convert it with trace-cmd convert --compression zstd"
+                raise c.fail(f"codec {head.codec[:20]!r}; none, zstd and zlib can be read", hint)
             self._read_v7(head, c.number(8, "the options' offset"), c.pos)
         if not head.formats:
-            raise FormatError(self.path, "", "no event format in the file", "it was cut before its formats were written")
+            hint = "it was cut before its formats were written"
+            raise FormatError(self.path, "", "no event format in the file", hint)
         return head
 
     def _read_v6(self, head: Head, c: FileCursor) -> None:
@@ -192,7 +203,7 @@ class HeadReader:
     def _read_v7(self, head: Head, options: int, body_start: int) -> None:
         places: dict[int, int] = {}
         ends = self._read_v7_options(head, options, places)
-        if not head.buffers and not head.latency_text or HEADER_INFO not in places:
+        if HEADER_INFO not in places or not (head.buffers or head.latency_text):
             self._find_sections(head, body_start, places, ends)
         for number in SECTIONS:
             if number not in places:
@@ -212,14 +223,15 @@ class HeadReader:
         """Follow the chain of options sections; return where they lie."""
         seen: list[int] = []
         try:
-            while options and options not in seen and len(seen) < 4096:
+            while options and options not in seen and len(seen) < MOST_SECTIONS:
                 seen.append(options)
                 number, *_ = self._section(head, options)
                 if number != DONE:
-                    raise FormatError(self.path, f"offset {options:#x}", f"wanted an options section, found section {number}")
+                    where = f"offset {options:#x}"
+                    raise FormatError(self.path, where, f"wanted an options section, found section {number}")
                 options = read_options(head, self._body(head, options), places)
         except FormatError as broken:
-            note(head, f"options can't be read whole ({broken.where}: {broken.wanted}); looking for the sections themselves")
+            note(head, f"{broken.where}: {broken.wanted}; looking for the sections without the options")
         return seen
 
     def _is_compressed(self, head: Head, buffer: BufferData) -> bool:
@@ -232,13 +244,16 @@ class HeadReader:
     def _find_sections(self, head: Head, offset: int, places: dict[int, int], ends: list[int]) -> None:
         """A recorder that was killed leaves no options at the end: walk the sections from the front."""
         found = not head.buffers
-        while offset + 16 <= self.length:
+        for _ in range(MOST_SECTIONS):
+            if offset + 16 > self.length:
+                break
             number, flags, size = self._section(head, offset)
             if number in SECTIONS:
                 places.setdefault(number, offset)
             elif number == BUFFER and found:
                 end = min((e for e in ends if e > offset), default=self.length)
-                head.buffers.append(salvage.buffer(self.file, min(end, self.length), head, offset, bool(flags & COMPRESSED)))
+                packed = bool(flags & COMPRESSED)
+                head.buffers.append(salvage.buffer(self.file, min(end, self.length), head, offset, packed))
                 note(head, "the table of CPU data is missing: CPUs are numbered in the order of their data")
             elif number not in (*KNOWN_UNUSED, DONE, BUFFER, BUFFER_TEXT):
                 break

@@ -12,14 +12,19 @@ from dataclasses import dataclass, field
 from lockscope.formats.event_format import ParsedFormat
 
 MAGIC = b"\x17\x08Dtracing"
-MOST_HEAD = 256 << 20  # a kernel's kallsyms is 10 MB; nothing before the data is ever near this
+MOST_HEAD = 64 << 20  # of a section; a kernel's kallsyms is 15 MB at most
 MOST_PAGE = 16 << 20  # a sub-buffer is at most 128 pages (kernel/trace/trace.c, buffer_subbuf_size_write(), v6.12)
 MOST_CPUS = 1 << 16
 MOST_STREAMS = 1 << 16
+MOST_FORMATS = 1 << 16  # common_type has 16 bits
+MOST_FORMAT = 1 << 18  # bytes of an event's format text
+MOST_SECTIONS = 4096
+MOST_OPTIONS = 1 << 16
 COMPRESSED = 1  # flag of a section
 
-(DONE, DATE, CPUSTAT, BUFFER, TRACECLOCK, UNAME, HOOK, OFFSET, CPUCOUNT, VERSION, PROCMAPS, TRACEID, TIME_SHIFT, GUEST,
- TSC2NSEC, STRINGS, HEADER_INFO, FTRACE_EVENTS, EVENT_FORMATS, KALLSYMS, PRINTK, CMDLINES, BUFFER_TEXT) = range(23)  # fmt: skip
+(DONE, DATE, CPUSTAT, BUFFER, TRACECLOCK, UNAME, HOOK, OFFSET, CPUCOUNT, VERSION, PROCMAPS, TRACEID, TIME_SHIFT,
+ GUEST, TSC2NSEC, STRINGS, HEADER_INFO, FTRACE_EVENTS, EVENT_FORMATS, KALLSYMS, PRINTK, CMDLINES,
+ BUFFER_TEXT) = range(23)  # fmt: skip
 SECTIONS = (HEADER_INFO, FTRACE_EVENTS, EVENT_FORMATS, KALLSYMS, PRINTK, CMDLINES)
 KNOWN_UNUSED = (HOOK, PROCMAPS, STRINGS, 23, 24, 25)  # BTF_FILE, LAST_BOOT_INFO, MODULES_FILE: nothing here needs them
 

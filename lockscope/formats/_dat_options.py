@@ -16,6 +16,7 @@ from lockscope.formats._dat_layout import (
     GUEST,
     KNOWN_UNUSED,
     MOST_CPUS,
+    MOST_OPTIONS,
     MOST_PAGE,
     MOST_STREAMS,
     OFFSET,
@@ -32,6 +33,7 @@ from lockscope.formats._dat_layout import (
     TimeShift,
 )
 
+_MOST_SAMPLES = 1 << 18
 _MOST_NOTES = 64  # a damaged file could hold a million options that nobody knows
 
 
@@ -55,6 +57,8 @@ def read_options(head: Head, c: Cursor, places: dict[int, int]) -> int:
         if number == DONE:
             # trace-cmd 3.1's convert writes this size in the host's byte order, whatever the file's is: it is always 8.
             return c.number(8, "the next options' offset") if c.left >= 8 else 0
+        if len(head.options) >= MOST_OPTIONS:
+            raise c.fail(f"more than {MOST_OPTIONS} options", "the file is damaged")
         body = Cursor(c.take(size, f"option {number}"), head.path, big=head.big, base=c.offset - size)
         head.options.append((number, body.data))
         try:
@@ -123,9 +127,12 @@ def _read_time_shift(head: Head, body: Cursor) -> None:
     def column(n: int, what: str) -> tuple[int, ...]:
         return struct.unpack(f"{'>' if head.big else '<'}{n}q", body.take(8 * n, what))
 
-    shifts = []
+    shifts, samples = [], 0
     for _ in range(min(cpus, MOST_CPUS)):
         n = body.number(4, "the number of samples")
+        samples += n
+        if samples > _MOST_SAMPLES:
+            raise body.fail(f"more than {_MOST_SAMPLES} time shifts")
         shifts.append((column(n, "sample times"), column(n, "offsets"), column(n, "scalings")))
     # The fraction bits came later than the document (tsync_cpu_offsets_load() in trace-input.c).
     fractions = [column(len(s[0]), "fraction bits") if body.left else (0,) * len(s[0]) for s in shifts]
@@ -139,7 +146,9 @@ def _read_time_shift(head: Head, body: Cursor) -> None:
 
 def _read_guest(head: Head, body: Cursor) -> None:
     name, peer, cpus = body.text("the guest's name"), body.number(8, "its trace id"), body.number(4, "its CPU count")
-    pids = {body.number(4, "a vCPU"): body.number(4, "its host pid") for _ in range(min(cpus, MOST_CPUS))}
+    if cpus + sum(len(p) for *_, p in head.guests) > MOST_CPUS:
+        raise body.fail(f"{cpus} vCPUs are impossible")
+    pids = {body.number(4, "a vCPU"): body.number(4, "its host pid") for _ in range(cpus)}
     head.guests.append((name, peer, pids))
 
 
@@ -156,9 +165,9 @@ def _read_buffer(head: Head, number: int, body: Cursor) -> None:
     if not 512 <= page_size <= MOST_PAGE:
         raise body.fail(f"page size {page_size} of buffer {name!r} is impossible")
     room = MOST_STREAMS - sum(len(b.cpus) for b in head.buffers)
-    cpus = []
-    for _ in range(min(body.number(4, "the buffer's CPU count"), room)):
-        cpus.append(CpuData(body.number(4, "a CPU"), body.number(8, "its offset"), body.number(8, "its size")))
+    count = min(body.number(4, "the buffer's CPU count"), room)
+    row = [("a CPU", 4), ("its offset", 8), ("its size", 8)]
+    cpus = [CpuData(*(body.number(width, what) for what, width in row)) for _ in range(count)]
     if len({c.cpu for c in cpus}) < len(cpus):
         note(head, f"buffer {name!r} names a CPU twice")
     head.buffers.append(BufferData(name, clock or None, page_size, cpus, offset=offset))

@@ -7,6 +7,7 @@ import struct
 import zlib
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,20 @@ class Arena:
             self.data = grown
         self.used += size
         return self.data[self.used - size : self.used]
+
+
+def ends_of(places: list[tuple[BufferData, CpuData]], length: int) -> list[int]:
+    """Where each CPU's data must end: where the next one's begins, the last one's at the file's end.
+
+    Of two that begin at one place the second has nothing: a damaged table must not make work for a thousand files.
+    """
+    ends = [length] * len(places)
+    with_data = sorted((cpu.offset, i) for i, (_, cpu) in enumerate(places) if cpu.size > 0)
+    for (offset, i), (following, _) in pairwise(with_data):
+        ends[i] = min(following, length)
+        if offset == following:
+            ends[i] = offset
+    return ends
 
 
 @dataclass(slots=True)
@@ -62,7 +77,7 @@ class PageStream:
     buffer: BufferData
     place: CpuData
     index: int
-    file_length: int
+    end: int  # nothing of it lies here or beyond
     pool: Executor
     block: int  # bytes to read in one go, about
     budget: Budget
@@ -86,14 +101,14 @@ class PageStream:
         self._most_chunk = max(1 << 20, min(_MOST_CHUNK * self.page_size, 64 << 20))
         claimed = self.place.offset + self.place.size
         # The size of packed data leaves the chunks' own heads out: only the count of chunks says where it ends.
-        whole_file = self.buffer.compressed and not self.buffer.salvaged
-        self._end = self.file_length if whole_file else min(claimed, self.file_length)
+        whole = self.buffer.compressed and not self.buffer.salvaged
+        self._end = self.end if whole else min(claimed, self.end)
         if self.place.size <= 0 or self._pos >= self._end:
             self.done = True
             if self.place.size > 0:
-                self.damaged = "its data lies beyond the end of the file"
-        elif claimed > self.file_length:
-            self.damaged = f"the file ends {claimed - self.file_length} bytes before its data does"
+                self.damaged = "its data lies beyond the end of the file, or where another CPU's lies"
+        elif claimed > self.end:
+            self.damaged = f"{claimed - self.end} bytes of its data are missing"
 
     @property
     def pages(self) -> int:
@@ -201,7 +216,8 @@ class PageStream:
             return 1 << 32  # a killed recorder had not written it yet: as many as there are
         count, other = int.from_bytes(raw, "big" if self.head.big else "little"), int.from_bytes(raw, "little")
         # trace-cmd 3.1's convert writes it in the host's byte order, whatever the file's is.
-        return other if count * 9 > self._end - self._pos >= other * 9 else count
+        left = self._end - self._pos
+        return other if count * 9 > left and other * 9 <= left else count
 
     def _next_chunks(self) -> list[tuple[memoryview, int]]:
         """Packed bytes and plain size of the next chunks, about a block of them."""
@@ -212,10 +228,10 @@ class PageStream:
         while self._chunks > 0 and total < self.block:
             if at + 8 > len(window):
                 if not chunks:
-                    self._stop(f"{self._chunks} of its chunks are missing")
+                    self._stop(f"its chunks are cut at offset {self._pos + at:#x}")
                 break
             packed, plain = struct.unpack_from(sizes, window, at)
-            if not 0 < packed or not 0 < plain <= self._most_chunk or self._pos + at + 8 + packed > self._end:
+            if packed <= 0 or not 0 < plain <= self._most_chunk or self._pos + at + 8 + packed > self._end:
                 self._stop(f"a chunk at offset {self._pos + at:#x} is cut or damaged")
                 break
             if at + 8 + packed > len(window):
@@ -244,7 +260,10 @@ def _unpack(codec: str, chunks: list[tuple[memoryview, int]]) -> list[Any]:
     plain: list[Any] = []
     for packed, size in chunks:
         try:
-            raw = zstd.decompress(packed, decompressed_size=size) if zstd else zlib.decompressobj().decompress(packed, size)
+            if zstd is None:
+                raw = zlib.decompressobj().decompress(packed, size)
+            else:
+                raw = zstd.decompress(packed, decompressed_size=size)
         except (zlib.error, OSError, ValueError):
             raw = None
         if raw is None or len(raw) != size:

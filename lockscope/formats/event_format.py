@@ -23,7 +23,7 @@ _WIDTHS = {"char": 1, "u8": 1, "s8": 1, "bool": 1, "u16": 2, "s16": 2, "short": 
            "u64": 8, "s64": 8, "long long": 8, "": 4, "pid_t": 4, "__u8": 1, "__u16": 2, "__u32": 4, "__u64": 8,
            "uint8_t": 1, "uint16_t": 2, "uint32_t": 4, "uint64_t": 8}  # fmt: skip
 _LONGS = ("long", "size_t", "ulong", "cpumask_t", "cpumask_t *")  # a cpumask is an array of longs
-_LIMIT = 4096  # no event of any kernel has so many fields; a hostile file may claim to
+_LIMIT = 256  # no event of any kernel has so many fields; a hostile file may claim to
 
 
 def _item_width(ctype: str, long_size: int) -> int:
@@ -40,7 +40,8 @@ def _field(decl: str, offset: int, size: int, signed: bool, long_size: int) -> F
     dynamic = _DYNAMIC.match(decl)
     if dynamic and size == 4:
         kind, ctype, name = dynamic.groups()
-        return Field(name, f"__{kind} {ctype}[]", offset, size, signed, kind, _item_width(ctype, long_size), 0, _is_char(ctype))
+        item = _item_width(ctype, long_size)
+        return Field(name, f"__{kind} {ctype}[]", offset, size, signed, kind, item, 0, _is_char(ctype))
     placed = _PLACED.match(decl)
     if not placed:
         return None
@@ -86,7 +87,8 @@ def parse_format(text: str, long_size: int = 8) -> ParsedFormat | None:
     if not name or not number or int(number[1]) > 0xFFFF:
         return None
     head, _, print_fmt = text.partition("print fmt:")
-    common, own = [], []
+    common: list[Field] = []
+    own: list[Field] = []
     for found in islice(_FIELD.finditer(head), _LIMIT):
         signed = found["signed"] not in (None, "0")
         size, offset = int(found["size"]), int(found["offset"])

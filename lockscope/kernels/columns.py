@@ -8,103 +8,72 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+from numba import njit, types
 
-from lockscope.kernels.memory import u8, u16, u32, u64
+from lockscope.kernels.interner import text_number
+from lockscope.kernels.memory import BOOL, INT, address, inner, prefetch, put8, put16, put32, put64, u8, u16, u32, u64
 
 # How a slot of a row is filled (first number of its entry in ``plan``).
 EMPTY, UNSIGNED, SIGNED, DATA_LOC, REL_LOC, TEXT, CONSTANT, TAIL = range(8)
 
+BLOCK = 1024  # rows whose records stay in the cache while one column after another is taken out of them
+_AHEAD = 64  # bytes behind a record's beginning that are asked for beside it
+_LATER = 16  # rows ahead that are asked for
 
-@njit(nogil=True, cache=True, inline="never")
-def read_int(data: Any, at: int, size: int, offset: int, width: int, signed: bool, big: bool) -> Any:
+
+@inner(INT, INT, INT, INT, INT, BOOL, BOOL)
+def read_int(record: int, size: int, offset: int, width: int, signed: bool, big: bool) -> Any:
     """The integer of ``width`` bytes at ``offset`` of the record, as int64 (64-bit values keep their bits)."""
     if offset < 0 or offset + width > size:
         return 0
-    pos = at + offset
+    place = record + offset
     if width == 8:
-        return u64(data, pos, big)
+        return u64(place, big)
     if width == 4:
-        v = u32(data, pos, big)
+        v = u32(place, big)
         return v - (1 << 32) if signed and v >> 31 else v
     if width == 2:
-        v = u16(data, pos, big)
+        v = u16(place, big)
         return v - (1 << 16) if signed and v >> 15 else v
     if width == 1:
-        v = u8(data, pos, big)
+        v = u8(place, big)
         return v - (1 << 8) if signed and v >> 7 else v
     return 0
 
 
-@njit(nogil=True, cache=True, inline="never")
-def span(data: Any, at: int, size: int, how: int, offset: int, width: int, big: bool) -> Any:
-    """Where a variable part of a record lies: (first byte, bytes), clamped to the record; (at, 0) if outside.
+@inner(types.void, INT, INT, INT)
+def put(place: int, width: int, value: int) -> None:
+    """Store the low ``width`` bytes of a value."""
+    if width == 8:
+        put64(place, value)
+    elif width == 4:
+        put32(place, value)
+    elif width == 2:
+        put16(place, value)
+    else:
+        put8(place, value)
+
+
+@inner(types.UniTuple(INT, 2), INT, INT, INT, INT, INT, BOOL)
+def span(record: int, size: int, how: int, offset: int, width: int, big: bool) -> Any:
+    """Where a variable part of a record lies: (offset in the record, bytes), clamped to it; (0, 0) if outside.
 
     ``__data_loc`` counts from the record's start, ``__rel_loc`` from the end of the field itself
     (libtraceevent src/event-parse.c, get_field_val of dynamic arrays).
     """
+    begin, length = offset, width
     if how == DATA_LOC or how == REL_LOC:
         if offset < 0 or offset + 4 > size:
-            return at, 0
-        v = u32(data, at + offset, big)
-        begin = v & 0xFFFF
-        length = v >> 16
+            return 0, 0
+        v = u32(record + offset, big)
+        begin, length = v & 0xFFFF, v >> 16
         if how == REL_LOC:
             begin += offset + 4
     elif how == TAIL:
-        begin, length = offset, size - offset
-    else:
-        begin, length = offset, width
+        length = size - offset
     if begin < 0 or begin >= size or length <= 0:
-        return at, 0
-    if begin + length > size:
-        length = size - begin
-    return at + begin, length
-
-
-@njit(nogil=True, cache=True, inline="never")
-def text_end(data: Any, begin: int, length: int) -> Any:
-    """Bytes before the first NUL."""
-    n = 0
-    while n < length and data[begin + n] != 0:
-        n += 1
-    return n
-
-
-@njit(nogil=True, cache=True, inline="never")
-def intern(data: Any, begin: int, length: int, table: Any, pool: Any, ends: Any, state: Any) -> Any:
-    """The number of a text, given a new one if it was not seen; -1 when the tables must grow first.
-
-    ``table`` int32[power of two]: open addressing, number + 1. ``pool`` holds the texts one behind the other, ``ends``
-    where each stops. ``state`` = [texts, pool bytes used].
-    """
-    h = np.int64(-3750763034362895579)
-    for i in range(length):
-        h = (h ^ np.int64(data[begin + i])) * np.int64(1099511628211)
-    h ^= h >> 29
-    mask = len(table) - 1
-    slot = h & mask
-    while table[slot] != 0:
-        number = np.int64(table[slot]) - 1
-        first = ends[number - 1] if number > 0 else np.int64(0)
-        if ends[number] - first == length:
-            i = 0
-            while i < length and pool[first + i] == data[begin + i]:
-                i += 1
-            if i == length:
-                return number
-        slot = (slot + 1) & mask
-    number = state[0]
-    used = state[1]
-    if number + 1 > len(ends) or 2 * (number + 1) > len(table) or used + length > len(pool):
-        return -1
-    for i in range(length):
-        pool[used + i] = data[begin + i]
-    ends[number] = used + length
-    table[slot] = number + 1
-    state[0] = number + 1
-    state[1] = used + length
-    return number
+        return 0, 0
+    return begin, min(length, size - begin)
 
 
 @njit(nogil=True, cache=True)
@@ -132,80 +101,122 @@ def project(
     Stops early, to be called again, when the text tables are full.
     """
     n = filled
-    slots = plan.shape[1]
+    base, tables, pools, stops, states = address(data), address(table), address(pool), address(ends), address(state)
     for i in range(begin, len(at)):
         op = ops[kind[i]]
         if op == 0:
             continue
-        rec, length = at[i], np.int64(size[i])
         if kind[i] == 0:
             out_row[n] = i
             out_head[n, 0], out_head[n, 1], out_head[n, 2], out_head[n, 3] = op, 0, 0, 0
-            out_slots[n, 0] = rec
+            out_slots[n, 0] = at[i]
             n += 1
             continue
+        record, length = base + at[i], np.int64(size[i])
         full = False
-        for s in range(slots):
-            how = plan[kind[i], s, 0]
-            if how == EMPTY:
-                out_slots[n, s] = 0
-            elif how <= SIGNED:
-                out_slots[n, s] = read_int(data, rec, length, plan[kind[i], s, 1], plan[kind[i], s, 2], how == SIGNED, big)
+        for s in range(plan.shape[1]):
+            how, offset, width = plan[kind[i], s, 0], plan[kind[i], s, 1], plan[kind[i], s, 2]
+            value = np.int64(0)
+            if how == UNSIGNED or how == SIGNED:
+                value = read_int(record, length, offset, width, how == SIGNED, big)
             elif how == CONSTANT:
-                out_slots[n, s] = plan[kind[i], s, 1]
-            else:
-                where, extent = span(data, rec, length, how, plan[kind[i], s, 1], plan[kind[i], s, 2], big)
-                number = intern(data, where, text_end(data, where, extent), table, pool, ends, state)
-                if number < 0:
+                value = offset
+            elif how != EMPTY:
+                where, extent = span(record, length, how, offset, width, big)
+                value = text_number(
+                    record + where, extent, tables, len(table), pools, len(pool), stops, len(ends), states
+                )
+                if value < 0:
                     full = True
                     break
-                out_slots[n, s] = number
+            out_slots[n, s] = value
         if full:
             return i, n
         out_row[n] = i
         out_head[n, 0] = op
-        out_head[n, 1] = read_int(data, rec, length, common[2], 4, True, big)
-        out_head[n, 2] = read_int(data, rec, length, common[0], 1, False, big)
-        out_head[n, 3] = read_int(data, rec, length, common[1], common[3], False, big)
+        out_head[n, 1] = read_int(record, length, common[2], 4, True, big)
+        out_head[n, 2] = read_int(record, length, common[0], 1, False, big)
+        out_head[n, 3] = read_int(record, length, common[1], common[3], False, big)
         n += 1
     return len(at), n
 
 
 @njit(nogil=True, cache=True)
-def partition(kind: Any, formats: int, order: Any, bounds: Any) -> None:
-    """Rows by format, each in its order: format f has ``order[bounds[f]:bounds[f + 1]]`` (a counting sort)."""
-    counts = np.zeros(formats + 1, np.int64)
-    for i in range(len(kind)):
-        counts[kind[i] + 1] += 1
+def partition(kind: Any, order: Any, bounds: Any, next_place: Any) -> None:
+    """Rows by format, each in its order: format f has ``order[bounds[f]:bounds[f + 1]]`` (a counting sort).
+
+    ``bounds`` int64[formats + 1], ``next_place`` int64[formats] scratch; every kind is below ``formats``.
+    """
+    formats = len(next_place)
     for f in range(formats):
-        counts[f + 1] += counts[f]
-    for f in range(formats + 1):
-        bounds[f] = counts[f]
+        next_place[f] = 0
     for i in range(len(kind)):
-        order[counts[kind[i]]] = i
-        counts[kind[i]] += 1
+        next_place[kind[i]] += 1
+    total = 0
+    for f in range(formats):
+        bounds[f] = total
+        total += next_place[f]
+        next_place[f] = bounds[f]
+    bounds[formats] = total
+    for i in range(len(kind)):
+        order[next_place[kind[i]]] = i
+        next_place[kind[i]] += 1
 
 
 @njit(nogil=True, cache=True)
-def gather(data: Any, at: Any, size: Any, rows: Any, offset: int, width: int, big: bool, out: Any) -> Any:
-    """An integer field of ``rows`` into ``out`` (unsigned, of the field's width); return how many did not fit."""
+def gather_columns(
+    data: Any,
+    at: Any,
+    size: Any,
+    rows: Any,
+    plan: Any,  # int64[columns, 3]: offset, width, where the column begins in ``out``
+    big: bool,
+    out: Any,  # uint8[:]; has room for every column
+    records: Any,  # int64[BLOCK]; scratch
+    sizes: Any,  # int64[BLOCK]; scratch
+) -> int:
+    """Integer fields of ``rows`` into one buffer, in the machine's byte order; return how many did not fit (0)."""
     short = 0
-    for i in range(len(rows)):
-        rec = at[rows[i]]
-        if offset + width > size[rows[i]]:
-            short += 1
-            out[i] = 0
-            continue
-        pos = rec + offset
-        if width == 8:
-            out[i] = u64(data, pos, big)
-        elif width == 4:
-            out[i] = u32(data, pos, big)
-        elif width == 2:
-            out[i] = u16(data, pos, big)
-        else:
-            out[i] = u8(data, pos, big)
+    base, columns = address(data), address(out)
+    for begin in range(0, len(rows), BLOCK):
+        n = min(BLOCK, len(rows) - begin)
+        least = np.int64(1) << 62
+        for i in range(n):
+            row = rows[begin + i]
+            records[i], sizes[i] = base + at[row], size[row]
+            least = min(least, sizes[i])
+            prefetch(records[i])
+            prefetch(records[i] + _AHEAD)
+        for c in range(len(plan)):
+            offset, width = plan[c, 0], plan[c, 1]
+            place = columns + plan[c, 2] + begin * width
+            if big or offset + width > least:
+                for i in range(n):
+                    short += offset + width > sizes[i]
+                    put(place + i * width, width, read_int(records[i], sizes[i], offset, width, False, big))
+            elif width == 8:
+                for i in range(n):
+                    put64(place + 8 * i, u64(records[i] + offset, False))
+            elif width == 4:
+                for i in range(n):
+                    put32(place + 4 * i, u32(records[i] + offset, False))
+            elif width == 2:
+                for i in range(n):
+                    put16(place + 2 * i, u16(records[i] + offset, False))
+            else:
+                for i in range(n):
+                    put8(place + i, u8(records[i] + offset, False))
     return short
+
+
+@njit(nogil=True, cache=True)
+def gather_place(
+    ts: Any, stream: Any, cpu_of: Any, rows: Any, first: int, out_ts: Any, out_seq: Any, out_cpu: Any, out_stream: Any
+) -> None:
+    """Time, sequence number (``first`` is that of row 0), CPU and stream of ``rows``."""
+    for i in range(len(rows)):
+        row = rows[i]
+        out_ts[i], out_seq[i], out_cpu[i], out_stream[i] = ts[row], row + first, cpu_of[stream[row]], stream[row]
 
 
 @njit(nogil=True, cache=True)
@@ -214,9 +225,15 @@ def gather_text(
     begin: int, out: Any, table: Any, pool: Any, ends: Any, state: Any,
 ) -> int:  # fmt: skip
     """A text field of ``rows`` as numbers of the interner, from ``begin``; return where it stopped."""
+    base = address(data)
+    tables, pools, stops, states = address(table), address(pool), address(ends), address(state)
     for i in range(begin, len(rows)):
-        where, extent = span(data, at[rows[i]], np.int64(size[rows[i]]), how, offset, width, big)
-        number = intern(data, where, text_end(data, where, extent), table, pool, ends, state)
+        if i + _LATER < len(rows):
+            prefetch(base + at[rows[i + _LATER]])
+            prefetch(base + at[rows[i + _LATER]] + _AHEAD)
+        record = base + at[rows[i]]
+        where, extent = span(record, np.int64(size[rows[i]]), how, offset, width, big)
+        number = text_number(record + where, extent, tables, len(table), pools, len(pool), stops, len(ends), states)
         if number < 0:
             return i
         out[i] = number
@@ -228,8 +245,10 @@ def gather_spans(
     data: Any, at: Any, size: Any, rows: Any, how: int, offset: int, width: int, big: bool, begins: Any, lengths: Any
 ) -> None:
     """Where the variable part of each record lies: first byte and bytes, clamped to the record."""
+    base = address(data)
     for i in range(len(rows)):
-        begins[i], lengths[i] = span(data, at[rows[i]], np.int64(size[rows[i]]), how, offset, width, big)
+        where, lengths[i] = span(base + at[rows[i]], np.int64(size[rows[i]]), how, offset, width, big)
+        begins[i] = at[rows[i]] + where
 
 
 @njit(nogil=True, cache=True)

@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+from numba import njit, types
 
-from lockscope.kernels.memory import u16, u32, u64
+from lockscope.kernels.memory import INT, address, inner, put32, put64, u16, u32, u64
 
 PADDING, TIME_EXTEND, TIME_STAMP = 29, 30, 31
 ABSOLUTE_BITS = 59  # a TIME_STAMP record carries 59 bits; the page's time gives the top five (TS_MSB, ring_buffer.c)
@@ -41,76 +41,78 @@ def index_pages(
     What cannot be a record ends its page. Rows beyond the columns' length are left out.
     """
     n = 0
+    base = address(data)
     limit = min(len(out_ts), len(out_at), len(out_size), len(out_type))
+    times, places, extents, kinds = address(out_ts), address(out_at), address(out_size), address(out_type)
     for p in range(len(starts)):
         out_rows[p] = n
-        start = starts[p]
-        size = min(page_size, len(data) - start)
-        if start < 0 or size < data_offset:
+        size = min(page_size, len(data) - starts[p])
+        if starts[p] < 0 or size < data_offset:
             out_broken[p] = 1
             continue
-        ts = u64(data, start, big)
+        page = base + starts[p]
+        ts = u64(page, big)
         page_ts = ts
-        commit = u64(data, start + 8, big) if long_size == 8 else u32(data, start + 8, big)
+        commit = u64(page + 8, big) if long_size == 8 else u32(page + 8, big)
         used = commit & COMMIT_MASK
         if used > size - data_offset:
             used = size - data_offset
             out_broken[p] = 1
-        pos = start + data_offset
+        pos = page + data_offset
         end = pos + used
         missed = 0
         if commit & MISSED_EVENTS:
             missed = -1
             if commit & MISSED_STORED and used + data_offset + long_size <= size:
-                missed = u64(data, end, big) if long_size == 8 else u32(data, end, big)
+                missed = max(u64(end, big) if long_size == 8 else u32(end, big), -1)
         while pos + 4 <= end:
-            word = u32(data, pos, big)
+            word = u32(pos, big)
             pos += 4
-            if big:
-                kind = word >> 27
-                delta = word & 0x7FFFFFF
-            else:
-                kind = word & 31
-                delta = word >> 5
-            if kind == TIME_EXTEND or kind == TIME_STAMP:
+            kind = word >> 27 if big else word & 31
+            delta = word & 0x7FFFFFF if big else word >> 5
+            if kind >= PADDING or kind == 0:
+                # All of these go on with another word; a padding without a time delta is the end of the page.
                 if pos + 4 > end:
-                    out_broken[p] = 1
+                    if kind != PADDING:
+                        out_broken[p] = 1
                     break
-                delta += u32(data, pos, big) << 27
+                length = u32(pos, big)
+                if kind == PADDING:
+                    if delta == 0:
+                        break
+                    ts += delta
+                    pos += length
+                    continue
                 pos += 4
                 if kind == TIME_EXTEND:
-                    ts += delta
-                else:
+                    ts += delta + (length << 27)
+                    continue
+                if kind == TIME_STAMP:
                     top = page_ts >> ABSOLUTE_BITS << ABSOLUTE_BITS
-                    ts = delta | top
+                    ts = delta + (length << 27) | top
                     if top != 0 and ts < page_ts:
                         ts += 1 << ABSOLUTE_BITS
-                continue
-            ts += delta
-            if kind == PADDING:
-                if delta == 0 or pos + 4 > end:
-                    break
-                pos += u32(data, pos, big)
-                continue
-            if kind == 0:
-                if pos + 4 > end:
-                    out_broken[p] = 1
-                    break
-                length = u32(data, pos, big) - 4
-                length = (length + 3) & ~3
-                pos += 4
+                    continue
+                length = (length - 1) & ~3  # it counts itself, and is rounded up to 4
             else:
                 length = kind * 4
+            ts += delta
             if length <= 0 or length > end - pos or id_offset + 2 > length:
                 out_broken[p] = 1
                 break
+            index = np.int64(wanted[u16(pos + id_offset, big)])
             if missed != 0 and n < limit:
-                out_ts[n], out_at[n], out_size[n], out_type[n] = ts, missed, 0, 0
+                put64(times + 8 * n, ts)
+                put64(places + 8 * n, missed)
+                put32(extents + 4 * n, 0)
+                put32(kinds + 4 * n, 0)
                 missed = 0
                 n += 1
-            kind_index = wanted[u16(data, pos + id_offset, big)]
-            if kind_index >= 0 and n < limit:
-                out_ts[n], out_at[n], out_size[n], out_type[n] = ts, pos, length, kind_index
+            if index >= 0 and n < limit:
+                put64(times + 8 * n, ts)
+                put64(places + 8 * n, pos - base)
+                put32(extents + 4 * n, length)
+                put32(kinds + 4 * n, index)
                 n += 1
             pos += length
     out_rows[len(starts)] = n
@@ -136,50 +138,61 @@ def first_not_before(ts: Any, until: int) -> int:
     return n
 
 
+@inner(types.void, INT, INT, INT, INT, INT)
+def sift(heap: int, held: int, i: int, heads: int, times: int) -> None:
+    """Move entry ``i`` of a heap of streams down: by the time of a stream's head, then by the stream's place."""
+    s = u64(heap + 8 * i, False)
+    ts = u64(times + 8 * u64(heads + 8 * s, False), False)
+    while 2 * i + 1 < held:
+        child = 2 * i + 1
+        a = u64(heap + 8 * child, False)
+        ta = u64(times + 8 * u64(heads + 8 * a, False), False)
+        if child + 1 < held:
+            b = u64(heap + 8 * child + 8, False)
+            tb = u64(times + 8 * u64(heads + 8 * b, False), False)
+            if tb < ta or (tb == ta and b < a):
+                child, a, ta = child + 1, b, tb
+        if ts < ta or (ts == ta and s < a):
+            break
+        put64(heap + 8 * i, a)
+        i = child
+    put64(heap + 8 * i, s)
+
+
 @njit(nogil=True, cache=True)
 def merge(
-    begins: Any,  # int64[:]; stream s is rows begins[s]..ends[s]
-    ends: Any,
+    heads: Any,  # int64[:]; stream s is rows heads[s]..ends[s]; heads are moved on
+    ends: Any,  # int64[:]
     numbers: Any,  # int32[:]; the stream's number
+    heap: Any,  # int64[streams]; scratch
     ts: Any,
     at: Any,
     size: Any,
     kind: Any,
-    out_ts: Any,
+    out_ts: Any,  # all out columns have room for all rows of the streams
     out_at: Any,
     out_size: Any,
     out_type: Any,
     out_stream: Any,  # int32[:]
 ) -> None:
-    """Merge streams by time; a stream keeps its own order, equal times go by stream number.
+    """Merge streams by time; a stream keeps its own order, equal times go by the streams' order.
 
     A binary heap of stream heads: 256 CPUs cost eight comparisons an event. While one stream stays the earliest (the
     common case: runs of one CPU) its rows are copied without touching the heap.
     """
-    streams = len(begins)
-    heads = begins.copy()
-    heap = np.empty(streams, np.int64)
+    at_heap, at_heads, times = address(heap), address(heads), address(ts)
     held = 0
-    for s in range(streams):
-        if begins[s] < ends[s]:
-            i = held
+    for s in range(len(heads)):
+        if heads[s] < ends[s]:
+            heap[held] = s
             held += 1
-            heap[i] = s
-            while i > 0:
-                parent = (i - 1) // 2
-                a, b = heap[parent], heap[i]
-                ta, tb = ts[heads[a]], ts[heads[b]]
-                if ta < tb or (ta == tb and a < b):
-                    break
-                heap[parent], heap[i] = b, a
-                i = parent
+    for i in range(held // 2 - 1, -1, -1):
+        sift(at_heap, held, i, at_heads, times)
     row = 0
     while held > 0:
         s = heap[0]
-        i = heads[s]
-        number = numbers[s]
-        stop = ends[s]
-        rival = -1
+        i, stop, number = heads[s], ends[s], numbers[s]
+        limit = np.int64(0x7FFFFFFFFFFFFFFF)
         if held > 1:
             rival = heap[1]
             if held > 2:
@@ -187,34 +200,17 @@ def merge(
                 t1, t2 = ts[heads[rival]], ts[heads[other]]
                 if t2 < t1 or (t2 == t1 and other < rival):
                     rival = other
-        if rival < 0:
-            while i < stop:
-                out_ts[row], out_at[row], out_size[row], out_type[row], out_stream[row] = ts[i], at[i], size[i], kind[i], number
-                row += 1
-                i += 1
-        else:
-            until = ts[heads[rival]]
-            while i < stop and (ts[i] < until or (ts[i] == until and s < rival)):
-                out_ts[row], out_at[row], out_size[row], out_type[row], out_stream[row] = ts[i], at[i], size[i], kind[i], number
-                row += 1
-                i += 1
+            limit = ts[heads[rival]] + (s < rival and ts[heads[rival]] < limit)
+        while True:  # the first row goes out in any case: no other is before it
+            out_ts[row], out_at[row], out_size[row], out_type[row] = ts[i], at[i], size[i], kind[i]
+            out_stream[row] = number
+            row += 1
+            i += 1
+            if i >= stop or ts[i] >= limit:
+                break
         heads[s] = i
         if i >= stop:
             held -= 1
             heap[0] = heap[held]
-        i = 0
-        while True:
-            child = 2 * i + 1
-            if child >= held:
-                break
-            if child + 1 < held:
-                a, b = heap[child], heap[child + 1]
-                ta, tb = ts[heads[a]], ts[heads[b]]
-                if tb < ta or (ta == tb and b < a):
-                    child += 1
-            a, b = heap[i], heap[child]
-            ta, tb = ts[heads[a]], ts[heads[b]]
-            if ta < tb or (ta == tb and a < b):
-                break
-            heap[i], heap[child] = b, a
-            i = child
+        if held > 0:
+            sift(at_heap, held, 0, at_heads, times)

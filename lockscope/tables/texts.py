@@ -4,29 +4,33 @@ from __future__ import annotations
 
 import numpy as np
 
+from lockscope.errors import LockscopeError
+from lockscope.kernels.interner import STATE_SIZE, intern
+
 _MOST_BYTES = 256 << 20  # a hostile trace could make every text another one
 _MOST_TEXTS = 1 << 22
 
 
 class Texts:
-    """The interner's tables (see ``kernels.columns.intern``), and the way back from numbers to text."""
+    """The interner's tables (see ``kernels.interner``), and the way back from numbers to text."""
 
     def __init__(self) -> None:
         self.table = np.zeros(1 << 14, np.int32)
         self.pool = np.zeros(1 << 18, np.uint8)
         self.ends = np.zeros(1 << 13, np.int64)
-        self.state = np.zeros(2, np.int64)
+        self.state = np.zeros(STATE_SIZE, np.int64)
+        self.shared = False
         self._decoded: list[str] = []
 
     def __len__(self) -> int:
         return int(self.state[0])
 
     def grow(self) -> None:
-        """Double whatever is full. Raises ``MemoryError`` beyond the limit; callers turn it into a format error."""
+        """Double whatever is full. Raises ``LockscopeError`` beyond the limit."""
         texts, used = int(self.state[0]), int(self.state[1])
-        if texts >= _MOST_TEXTS or len(self.pool) >= 2 * _MOST_BYTES:
-            msg = f"more than {texts} different texts in one trace"
-            raise MemoryError(msg)
+        if texts >= _MOST_TEXTS or len(self.pool) >= _MOST_BYTES:
+            msg = f"more than {texts} different texts in one field: the trace is damaged"
+            raise LockscopeError(msg)
         self.pool = np.concatenate((self.pool, np.zeros(max(len(self.pool), 1 << 17), np.uint8)))
         if 2 * (texts + 1) > len(self.table) or texts + 1 > len(self.ends):
             self.ends = np.concatenate((self.ends, np.zeros_like(self.ends)))
@@ -36,27 +40,28 @@ class Texts:
 
     def number(self, text: str) -> int:
         """The number of a text that need not come from a record."""
-        from lockscope.kernels.columns import intern
-
         raw = np.frombuffer(text.encode() or b"\0", np.uint8)
         while (number := int(intern(raw, 0, len(text.encode()), self.table, self.pool, self.ends, self.state))) < 0:
             self.grow()
         return number
 
     def all(self) -> list[str]:
-        """Every text, by number."""
+        """Every text, by number. While another thread adds texts (``shared``): those published so far."""
+        if not self.shared:
+            self.publish()
+        return self._decoded
+
+    def publish(self) -> None:
+        """Decode what is new; of a shared list, by the thread that adds."""
         for i in range(len(self._decoded), len(self)):
             begin = int(self.ends[i - 1]) if i else 0
             self._decoded.append(bytes(self.pool[begin : int(self.ends[i])]).decode("utf-8", "replace"))
-        return self._decoded
 
     def __getitem__(self, number: int) -> str:
         return self.all()[number]
 
 
 def _rehash(pool: np.ndarray, ends: np.ndarray, texts: int, table: np.ndarray) -> None:
-    from lockscope.kernels.columns import intern
-
     fresh_pool, fresh_ends, state = (
         np.zeros(len(pool) + 1, np.uint8),
         np.zeros(len(ends), np.int64),

@@ -1,7 +1,7 @@
-"""What ``trace-cmd report -t -R -N`` says of a file, event by event: the other reader that ours is held against.
+"""What ``trace-cmd report -t -R -N`` says of a file, event by event: our reader is held against it.
 
-The text is that of trace-cmd 3.1 with libtraceevent 1.7 (tep_print_fields() in src/event-parse.c): a field is printed by
-its type, or, where the event's print format names a conversion for it, by that conversion.
+The text is that of trace-cmd 3.1 with libtraceevent 1.7 (tep_print_fields() in src/event-parse.c): a field is printed
+by its type, or, where the event's print format names a conversion for it, by that conversion.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _DROPPED = re.compile(r"^\s*CPU:(\d+) \[(?:(\d+) )?EVENTS DROPPED\]$")
 
 @dataclass
 class ReportedStream:
-    """One CPU's lines of one buffer, in their order. A loss has the name "" and its count in ``pid`` (-1: not known)."""
+    """One CPU's lines of one buffer, in order. A loss has the name "" and its count in ``pid`` (-1: not known)."""
 
     ts: array[int] = field(default_factory=lambda: array("q"))
     pid: array[int] = field(default_factory=lambda: array("q"))

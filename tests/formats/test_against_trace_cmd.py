@@ -59,7 +59,9 @@ class Ours:
                         if f.kind == "data_loc" and f.text:
                             lengths = gather_int(batch, rows, f.offset, 4, False) >> 16
                             kept.setdefault(f"length of {f.name}", []).extend(lengths.tolist())
-        self.columns = {self.keys[s]: [np.concatenate(c) for c in zip(*parts, strict=True)] for s, parts in columns.items()}
+        self.columns = {
+            self.keys[s]: [np.concatenate(c) for c in zip(*parts, strict=True)] for s, parts in columns.items()
+        }
 
 
 def _same_times(ours: Sequence[int], kinds: Sequence[int], theirs: Sequence[int]) -> None:
@@ -153,7 +155,8 @@ def _agree(path: Path) -> int:
         _same_times(ts, kind, stream.ts)
         assert np.array_equal(pid, stream.pid)
         comms = ours.reader.info.comms | {0: "<idle>"}
-        seen = dict(zip(pid[kind != LOSS].tolist(), (c for c, n in zip(stream.comm, stream.name, strict=True) if n), strict=True))
+        named = (c for c, n in zip(stream.comm, stream.name, strict=True) if n)
+        seen = dict(zip(pid[kind != LOSS].tolist(), named, strict=True))
         assert seen == {p: comms.get(p, "<...>") for p in seen}
         for name, lines in stream.fields.items():
             same = [f for f in formats if f.name == name and (*key, f.index) in ours.fields]
