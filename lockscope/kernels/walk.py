@@ -50,6 +50,7 @@ def push(m: Any, t: int, cls: int, lock: int, how: int, check: int, nest: int, i
     m[e + CLS], m[e + LOCK], m[e + READ], m[e + TRYLOCK], m[e + CHECK] = cls, lock, how & 3, how >> 2, check
     m[e + CONTEXT], m[e + NEST], m[e + IP], m[e + TS], m[e + SEQ] = m[R_CONTEXT], nest, ip, m[R_TS], m[R_SEQ]
     m[e + FLAGS], m[e + ACQUIRED], m[e + CPU], m[e + MARKS], m[e + ROLE] = m[R_FLAGS], 0, m[R_CPU], marks, role
+    m[e + ALIAS] = lock
     m[task + T_DEPTH] = depth + 1
     m[task + T_QUEUES] += name_says(m, m[class_at(m, cls) + C_NAME], N_RQ)
     rehash(m, t, depth)
@@ -73,7 +74,7 @@ def enter(m: Any, t: int, at: int) -> None:
 def settle(m: Any, t: int) -> None:
     """An acquisition whose detail never came stands as the plain event told it."""
     depth = m[task_at(m, t) + T_DEPTH]
-    if depth == 0:
+    if depth == 0 or not m[O_CONTEXTS]:  # where an interrupt's events look like the task's, the detail may be behind them
         return
     e = entry_at(m, t, depth - 1)
     if m[e + MARKS] & PENDING and m[e + CONTEXT] == m[R_CONTEXT]:
@@ -152,6 +153,7 @@ def after_wound(m: Any, t: int, at: int) -> None:
 def detail(m: Any, t: int, slots: Any, row: int) -> None:
     """lockscope:lockdep_acquire: all of lock_acquire()'s arguments. Joins the plain event of the same acquisition."""
     lock, name, key = slots[row, 0], slots[row, 1], slots[row, 8]
+    nameless = name_says(m, name, N_NONE)  # the probe could not read it: the plain event has it
     if key == 0:
         key = lock  # a static lock never initialised is its own key (lockdep.c, register_lock_class)
     r = m[RECENTS] + 2 * (mix(lock, 3) & (RECENT - 1))
@@ -169,11 +171,19 @@ def detail(m: Any, t: int, slots: Any, row: int) -> None:
     while at >= 0:
         e = entry_at(m, t, at)
         if m[e + MARKS] & PENDING:
-            if m[e + LOCK] == lock or (m[O_HASHED] and m[class_at(m, m[e + CLS]) + C_NAME] == name):
+            plain = m[class_at(m, m[e + CLS]) + C_NAME]
+            if m[e + LOCK] == lock or (m[O_HASHED] and (plain == name or nameless)):
                 break
         at -= 1
+    if nameless and at >= 0:
+        name = m[class_at(m, m[entry_at(m, t, at) + CLS]) + C_NAME]
+        cls = class_of(m, name, key, slots[row, 2], BY_KEY)
+        c = class_at(m, cls)
+        m[c + C_OUTER], m[c + C_INNER], m[c + C_TYPE] = slots[row, 9], slots[row, 10], slots[row, 11]
+        m[r + 1] = cls + 1
     if at >= 0:
         e = entry_at(m, t, at)
+        m[e + LOCK] = lock  # text prints the plain event's address hashed: that stays as its alias
         m[e + CLS], m[e + READ], m[e + TRYLOCK], m[e + CHECK] = cls, read, trylock, check
         m[e + NEST], m[e + IP] = slots[row, 6], slots[row, 7]
         m[e + MARKS] &= ~PENDING
@@ -191,7 +201,7 @@ def detail(m: Any, t: int, slots: Any, row: int) -> None:
 def index_of(m: Any, t: int, lock: int) -> Any:
     """The innermost entry of a lock, -1."""
     i = m[task_at(m, t) + T_DEPTH] - 1
-    while i >= 0 and m[entry_at(m, t, i) + LOCK] != lock:
+    while i >= 0 and m[entry_at(m, t, i) + LOCK] != lock and m[entry_at(m, t, i) + ALIAS] != lock:
         i -= 1
     return i
 

@@ -17,8 +17,8 @@ from numba.extending import intrinsic
 DEPTH = 64  # lockdep stops at 48 (MAX_LOCK_DEPTH); deeper acquisitions are counted and left out
 FN_DEPTH = 16
 # An entry of a task's stack; the first eleven are those of ``chains.Entry``.
-(CLS, LOCK, READ, TRYLOCK, CHECK, CONTEXT, NEST, IP, TS, SEQ, FLAGS, ACQUIRED, CPU, HASH, MARKS, ROLE) = range(16)
-ENTRY, WIDTH = 11, 16
+(CLS, LOCK, READ, TRYLOCK, CHECK, CONTEXT, NEST, IP, TS, SEQ, FLAGS, ACQUIRED, CPU, HASH, MARKS, ROLE, ALIAS) = range(17)
+ENTRY, WIDTH = 11, 17
 PENDING, CONTENDED, IRQS_SEEN_ON, BH_SEEN_ON = 1, 2, 4, 8  # MARKS
 # A task: locks held, CPU last seen on, held set whole, probed functions entered, pid, quiet about releases after a
 # leak,
@@ -45,8 +45,8 @@ T_DEPTH, T_CPU, T_WHOLE, T_FN, T_PID, T_MUTE, T_WOUND, T_WOUND_NEST, T_QUEUES, T
 ) = range(16)
 C_WIDTH = 16
 BY_NAME, BY_KEY, BY_ADDRESS = range(3)  # C_KEYED
-# What is known of a name: role, read rule, check, spins, is a run queue's lock.
-N_ROLE, N_READ, N_CHECK, N_SPINS, N_RQ, N_WIDTH = range(6)
+# What is known of a name: role, read rule, check, spins, is a run queue's lock, sleeps, is no name at all.
+N_ROLE, N_READ, N_CHECK, N_SPINS, N_RQ, N_SLEEPS, N_NONE, N_WIDTH = range(8)
 READ_PLAIN, READ_RECURSIVE, READ_RWLOCK = 0, 1, 2  # what "read" in lock:lock_acquire means for a kind of lock
 CHAIN_WIDTH, ODD_WIDTH, HOLD_WIDTH, FN_WIDTH = 8, 14, 13, 4
 (RELEASE_NOT_HELD, HELD_AT_USER, HELD_AT_EXIT, SWITCHED_ATOMIC, INIT_HELD, FREED_HELD, IRQS_ON_HELD, WW_ORDER,
@@ -69,8 +69,8 @@ RECENT, CPUS = 1 << 16, 1 << 16
     K_SWITCHES,
     K_SEEN,
 ) = range(12)
-(O_DETAILED, O_WINDOW, O_SOFTIRQ, O_RT, O_NOVALIDATE, O_FLAGS, O_HOLDS, O_RECURSIVE, O_HASHED, O_JUDGE, O_HELD) = range(
-    16, 27
+(O_DETAILED, O_WINDOW, O_SOFTIRQ, O_RT, O_NOVALIDATE, O_FLAGS, O_HOLDS, O_RECURSIVE, O_HASHED, O_JUDGE, O_HELD, O_CONTEXTS) = (
+    range(16, 28)
 )
 R_TS, R_SEQ, R_FLAGS, R_CPU, R_PREEMPT, R_CONTEXT = range(32, 38)
 BASES, SIZES, HEAD = 48, 72, 96

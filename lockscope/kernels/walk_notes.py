@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numba import njit
 
 from lockscope.kernels.walk_memory import *
+
+
+@inner("i8(i8[::1], i8)")
+def sleeps(m: Any, cls: int) -> Any:
+    """Whether a class is of locks that sleep, by its wait type or its name."""
+    c = class_at(m, cls)
+    if m[c + C_KEYED] == BY_KEY and m[c + C_INNER] != 0:
+        return np.int64(m[c + C_INNER] == 4)
+    return name_says(m, m[c + C_NAME], N_SLEEPS)
 
 
 @inner("void(i8[::1], i8, i8, i8)")
@@ -15,6 +25,8 @@ def emit_chain(m: Any, t: int, at: int, flags: int) -> None:
     if not m[O_JUDGE]:
         return
     e = entry_at(m, t, at)
+    if not m[O_CONTEXTS] and not sleeps(m, m[e + CLS]):
+        return  # an interrupt's locks look nested in the task's; only what sleeps can't be an interrupt's
     lock, nest = m[e + LOCK], m[e + NEST]
     again = 0
     for i in range(at):

@@ -118,6 +118,7 @@ class _Reading:
             holds=self.options.holds,
             held=bool(self.options.facts) or self.options.tape is not None,
             judged=not self.markers.wanted,
+            contexts=not self.info.options.get("flags_unknown", False),
         )
 
     def _kept(self, name: str) -> bool:

@@ -86,7 +86,7 @@ class WalkOptions:
     ``detailed``: it has lockscope:lockdep_acquire. ``fake_softirq``, ``recursive_reads``: the contract's assumptions.
     ``rt``: PREEMPT_RT, where spinlocks sleep. ``flags_say_irqs``: IRQS_OFF in the flags is true (not on 4.14 to 5.9,
     nor in text without flags). ``no_validate``: address of __lockdep_no_validate__, 0. ``srcu_checked``: lockdep checks
-    SRCU (6.4 and later). ``holds``: make rows of the holds table. ``judged``: judge from the start (no windows).
+    SRCU (6.4 and later). ``contexts``: the flags tell interrupts from tasks. ``holds``: make rows of the holds table. ``judged``: judge from the start (no windows).
     """
 
     detailed: bool = False
@@ -100,6 +100,7 @@ class WalkOptions:
     holds: bool = False
     held: bool = True
     judged: bool = True
+    contexts: bool = True
 
 
 class Memory:
@@ -320,6 +321,7 @@ def _set_options(m: NDArray[np.int64], o: WalkOptions) -> None:
     m[kernel.O_NOVALIDATE], m[kernel.O_FLAGS], m[kernel.O_HOLDS] = _signed(o.no_validate), o.flags_say_irqs, o.holds
     m[kernel.O_RECURSIVE], m[kernel.O_HASHED], m[kernel.O_JUDGE] = o.recursive_reads, o.hashed, o.judged
     m[kernel.O_HELD] = o.held
+    m[kernel.O_CONTEXTS] = o.contexts
 
 
 def _signed(value: int) -> int:
@@ -327,17 +329,20 @@ def _signed(value: int) -> int:
 
 
 _RECURSIVE = ("rcu", "srcu", "seqcount", "map")
+_SLEEPS = ("mutex", "rwsem", "percpu_rwsem")
+_NO_NAMES = ("", "(fault)", "(null)")  # what a probe prints of a name that it could not read
 _SPINS = ("spinlock", "raw_spinlock", "rwlock")
 
 
-def _name_row(name: str, srcu_checked: bool) -> tuple[int, int, int, int, int]:
+def _name_row(name: str, srcu_checked: bool) -> tuple[int, int, int, int, int, int, int]:
     kind, role = kind_of(name), role_of(name)
     read = (
         kernel.READ_RECURSIVE if kind in _RECURSIVE else kernel.READ_RWLOCK if kind == "rwlock" else kernel.READ_PLAIN
     )
     check = int(not (name.startswith("rcu_") or (kind == "srcu" and not srcu_checked)))
     run_queue = int(name in ("&rq->__lock", "&rq->lock"))  # renamed in 5.13
-    return int(role), read, check, int(kind in _SPINS), run_queue
+    nameless = int(name in _NO_NAMES)
+    return int(role), read, check, int(kind in _SPINS), run_queue, int(kind in _SLEEPS), nameless
 
 
 def _function_row(name: str, numbers: dict[str, int]) -> tuple[int, int]:
