@@ -49,7 +49,8 @@ def push(m: Any, t: int, cls: int, lock: int, how: int, check: int, nest: int, i
     e = entry_at(m, t, depth)
     m[e + CLS], m[e + LOCK], m[e + READ], m[e + TRYLOCK], m[e + CHECK] = cls, lock, how & 3, how >> 2, check
     m[e + CONTEXT], m[e + NEST], m[e + IP], m[e + TS], m[e + SEQ] = m[R_CONTEXT], nest, ip, m[R_TS], m[R_SEQ]
-    m[e + FLAGS], m[e + ACQUIRED], m[e + CPU], m[e + MARKS], m[e + ROLE] = m[R_FLAGS], 0, m[R_CPU], marks, role
+    m[e + FLAGS], m[e + ACQUIRED], m[e + CPU], m[e + ROLE] = m[R_FLAGS], 0, m[R_CPU], role
+    m[e + MARKS] = marks | depth << ASKED_DEPTH
     m[e + ALIAS] = lock
     m[task + T_DEPTH] = depth + 1
     m[task + T_QUEUES] += name_says(m, m[class_at(m, cls) + C_NAME], N_RQ)
@@ -243,7 +244,7 @@ def release(m: Any, t: int, lock: int, name: int) -> None:
         row = m[HOLDS] + m[K_HOLDS] * HOLD_WIDTH
         m[K_HOLDS] += 1
         m[row], m[row + 1], m[row + 2], m[row + 3], m[row + 4] = cls, lock, m[task + T_PID], m[R_CPU], m[R_CPU]
-        m[row + 5], m[row + 6], m[row + 7], m[row + 8], m[row + 9] = m[R_TS], 0, m[R_TS], 0, 0
+        m[row + 5], m[row + 6], m[row + 7], m[row + 8], m[row + 9] = m[R_TS], 0, m[R_TS], 0, m[R_CONTEXT] << 3
         m[row + 10], m[row + 11], m[row + 12] = 0, m[R_SEQ], 2
     # Probed functions are seldom all of a lock's functions: it may have been taken by one that was not probed.
     if name >= 0 and m[task + T_WHOLE] and not m[task + T_MUTE]:

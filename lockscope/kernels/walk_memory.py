@@ -20,6 +20,7 @@ FN_DEPTH = 16
 (CLS, LOCK, READ, TRYLOCK, CHECK, CONTEXT, NEST, IP, TS, SEQ, FLAGS, ACQUIRED, CPU, HASH, MARKS, ROLE, ALIAS) = range(17)
 ENTRY, WIDTH = 11, 17
 PENDING, CONTENDED, IRQS_SEEN_ON, BH_SEEN_ON = 1, 2, 4, 8  # MARKS
+ASKED_DEPTH = 8  # bits of MARKS from here on: locks held when it was asked for
 # A task: locks held, CPU last seen on, held set whole, probed functions entered, pid, quiet about releases after a
 # leak,
 # the ww_mutex at which its context was wounded, and that context, run queues locked.

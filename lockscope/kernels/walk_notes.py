@@ -97,7 +97,8 @@ def close(m: Any, t: int, i: int, known: int) -> None:
             m[e + CPU],
             m[R_CPU],
         )
-        m[row + 5], m[row + 6], m[row + 7], m[row + 8], m[row + 9] = m[e + TS], m[e + ACQUIRED], ts, i, mode
+        m[row + 5], m[row + 6], m[row + 7], m[row + 9] = m[e + TS], m[e + ACQUIRED], ts, mode
+        m[row + 8] = m[e + MARKS] >> ASKED_DEPTH
         m[row + 10], m[row + 11], m[row + 12] = m[e + IP], m[e + SEQ], 1 | known << 1
     if known:
         c = class_at(m, m[e + CLS])
