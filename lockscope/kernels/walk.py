@@ -75,7 +75,9 @@ def enter(m: Any, t: int, at: int) -> None:
 def settle(m: Any, t: int) -> None:
     """An acquisition whose detail never came stands as the plain event told it."""
     depth = m[task_at(m, t) + T_DEPTH]
-    if depth == 0 or not m[O_CONTEXTS]:  # where an interrupt's events look like the task's, the detail may be behind them
+    if (
+        depth == 0 or not m[O_CONTEXTS]
+    ):  # where an interrupt's events look like the task's, the detail may be behind them
         return
     e = entry_at(m, t, depth - 1)
     if m[e + MARKS] & PENDING and m[e + CONTEXT] == m[R_CONTEXT]:
@@ -92,9 +94,28 @@ def known_class(m: Any, lock: int, name: int) -> Any:
     return class_of(m, name, 0, 0, BY_NAME)
 
 
+@inner("b1(i8[::1], i8, i8, i8)")
+def detailed_before(m: Any, t: int, lock: int, name: int) -> Any:
+    """Whether the detail of this acquisition came before its plain event: so it is where that was enabled first."""
+    depth = m[task_at(m, t) + T_DEPTH]
+    if depth == 0:
+        return False
+    e = entry_at(m, t, depth - 1)
+    if not m[e + MARKS] & ALONE or m[e + CONTEXT] != m[R_CONTEXT]:
+        return False
+    m[e + MARKS] &= ~ALONE
+    detailed = m[class_at(m, m[e + CLS]) + C_NAME]
+    if m[e + LOCK] != lock and not (m[O_HASHED] and (detailed == name or name_says(m, detailed, N_NONE))):
+        return False
+    m[e + ALIAS] = lock
+    return True
+
+
 @inner("void(i8[::1], i8, i8, i8, i8)")
 def plain_acquire(m: Any, t: int, lock: int, name: int, how: int) -> None:
     """lock:lock_acquire: the attempt, or a trylock's success. Read kind and check by what the name stands for."""
+    if detailed_before(m, t, lock, name):
+        return
     read = 0
     if how & 2:
         read = 1
@@ -171,7 +192,7 @@ def detail(m: Any, t: int, slots: Any, row: int) -> None:
     at = m[task_at(m, t) + T_DEPTH] - 1
     while at >= 0:
         e = entry_at(m, t, at)
-        if m[e + MARKS] & PENDING:
+        if m[e + MARKS] & PENDING and m[e + CONTEXT] == m[R_CONTEXT]:
             plain = m[class_at(m, m[e + CLS]) + C_NAME]
             if m[e + LOCK] == lock or (m[O_HASHED] and (plain == name or nameless)):
                 break
@@ -191,7 +212,7 @@ def detail(m: Any, t: int, slots: Any, row: int) -> None:
         rehash(m, t, at)
     else:
         at = push(
-            m, t, cls, lock, read | trylock << 2, check, slots[row, 6], slots[row, 7], 0, name_says(m, name, N_ROLE)
+            m, t, cls, lock, read | trylock << 2, check, slots[row, 6], slots[row, 7], ALONE, name_says(m, name, N_ROLE)
         )
     if at >= 0:
         after_wound(m, t, at)
@@ -265,7 +286,9 @@ def waited(m: Any, e: int) -> None:
 def switch(m: Any, t: int, prev_state: int) -> None:
     """The task is switched out: run queues change hands here; any other spinning lock it holds is odd."""
     m[K_SWITCHES] += 1
-    m[m[RUNNING] + (m[R_CPU] & (CPUS - 1))] = 0
+    m[cpu_at(m, m[R_CPU])] = 0
+    if m[K_GAPS] > 0:
+        m[task_at(m, t) + T_EPOCH] = -1
     i = m[task_at(m, t) + T_DEPTH] - 1
     spins = np.int64(-1)
     while i >= 0:
@@ -414,8 +437,8 @@ def walk(
             preempts[i],
             context,
         )
-        if op == LOSS:
-            lose(m)
+        if op == LOSS or op == GAP:
+            lose(m, np.int64(op == GAP))
             if m[O_HELD]:
                 for k in range(ROLES):
                     held[i, k] = 0
@@ -424,7 +447,8 @@ def walk(
             last_pid, last_cpu = pids[i], cpu
             t = task_of(m, last_pid, cpu)
         m[task_at(m, t) + T_CPU] = cpu
-        m[m[RUNNING] + (cpu & (CPUS - 1))] = t + 1
+        catch_up(m, t, cpu)
+        m[cpu_at(m, cpu)] = t + 1
         show = op >= SWITCH
         if op != DETAIL:
             settle(m, t)
@@ -441,6 +465,8 @@ def walk(
                 show = name_says(m, name, N_ROLE) != 0
             else:
                 at = index_of(m, t, lock)
+                if at >= 0:
+                    m[entry_at(m, t, at) + MARKS] &= ~ALONE
                 if at >= 0 and op == ACQUIRED_OP:
                     waited(m, entry_at(m, t, at))
                 elif at >= 0:

@@ -17,14 +17,16 @@ from numba.extending import intrinsic
 DEPTH = 64  # lockdep stops at 48 (MAX_LOCK_DEPTH); deeper acquisitions are counted and left out
 FN_DEPTH = 16
 # An entry of a task's stack; the first eleven are those of ``chains.Entry``.
-(CLS, LOCK, READ, TRYLOCK, CHECK, CONTEXT, NEST, IP, TS, SEQ, FLAGS, ACQUIRED, CPU, HASH, MARKS, ROLE, ALIAS) = range(17)
+(CLS, LOCK, READ, TRYLOCK, CHECK, CONTEXT, NEST, IP, TS, SEQ, FLAGS, ACQUIRED, CPU, HASH, MARKS, ROLE, ALIAS) = range(
+    17
+)
 ENTRY, WIDTH = 11, 17
-PENDING, CONTENDED, IRQS_SEEN_ON, BH_SEEN_ON = 1, 2, 4, 8  # MARKS
+PENDING, CONTENDED, IRQS_SEEN_ON, BH_SEEN_ON, ALONE = 1, 2, 4, 8, 16  # MARKS
 ASKED_DEPTH = 8  # bits of MARKS from here on: locks held when it was asked for
 # A task: locks held, CPU last seen on, held set whole, probed functions entered, pid, quiet about releases after a
 # leak,
 # the ww_mutex at which its context was wounded, and that context, run queues locked.
-T_DEPTH, T_CPU, T_WHOLE, T_FN, T_PID, T_MUTE, T_WOUND, T_WOUND_NEST, T_QUEUES, T_WIDTH = range(10)
+T_DEPTH, T_CPU, T_WHOLE, T_FN, T_PID, T_MUTE, T_WOUND, T_WOUND_NEST, T_QUEUES, T_EPOCH, T_WIDTH = range(11)
 # A class: text number of its name, key, subclass, how it is known, wait types, lock type, then counters.
 (
     C_NAME,
@@ -69,10 +71,23 @@ RECENT, CPUS = 1 << 16, 1 << 16
     K_LOSSES,
     K_SWITCHES,
     K_SEEN,
-) = range(12)
-(O_DETAILED, O_WINDOW, O_SOFTIRQ, O_RT, O_NOVALIDATE, O_FLAGS, O_HOLDS, O_RECURSIVE, O_HASHED, O_JUDGE, O_HELD, O_CONTEXTS) = (
-    range(16, 28)
-)
+    K_EPOCH,
+    K_GAPS,
+) = range(14)
+(
+    O_DETAILED,
+    O_WINDOW,
+    O_SOFTIRQ,
+    O_RT,
+    O_NOVALIDATE,
+    O_FLAGS,
+    O_HOLDS,
+    O_RECURSIVE,
+    O_HASHED,
+    O_JUDGE,
+    O_HELD,
+    O_CONTEXTS,
+) = range(16, 28)
 R_TS, R_SEQ, R_FLAGS, R_CPU, R_PREEMPT, R_CONTEXT = range(32, 38)
 BASES, SIZES, HEAD = 48, 72, 96
 REGIONS = (
@@ -128,7 +143,7 @@ WIDTHS = (
     DEPTH * WIDTH,
     FN_DEPTH * FN_WIDTH,
     ROLES,
-    1,
+    2,
     1,
     1,
     C_WIDTH,
@@ -146,17 +161,8 @@ WIDTHS = (
 )
 
 (LOSS, ACQUIRE, DETAIL, ACQUIRED_OP, CONTENDED_OP, RELEASE, INIT) = range(1, 8)
-CONTENTION_END, FN_ENTRY, FN_RETURN, FN_UNLOCK, SWITCH, SYS_EXIT, TASK_EXIT, IRQS_ON, FREE = (
-    9,
-    10,
-    11,
-    12,
-    16,
-    18,
-    19,
-    24,
-    29,
-)
+CONTENTION_END, FN_ENTRY, FN_RETURN, FN_UNLOCK, SWITCH, SYS_EXIT, TASK_EXIT = 9, 10, 11, 12, 16, 18, 19
+IRQS_ON, FREE, GAP = 24, 29, 30
 EDEADLK = -35
 
 
@@ -236,6 +242,12 @@ def entry_at(m: Any, t: int, i: int) -> Any:
 
 
 @inner("i8(i8[::1], i8)")
+def cpu_at(m: Any, cpu: int) -> Any:
+    """Where a CPU begins: the task last seen on it (number + 1, 0 = not known), and whether events are missing now."""
+    return m[RUNNING] + 2 * (cpu & (CPUS - 1))
+
+
+@inner("i8(i8[::1], i8)")
 def class_at(m: Any, c: int) -> Any:
     """Where class ``c`` begins."""
     return m[CLASSES] + c * C_WIDTH
@@ -257,6 +269,7 @@ def task_of(m: Any, pid: int, cpu: int) -> Any:
         for i in range(T_WIDTH):
             m[a + i] = 0
         m[a + T_PID] = pid
+        m[a + T_EPOCH] = m[K_EPOCH]
     return t
 
 
