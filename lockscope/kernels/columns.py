@@ -190,7 +190,7 @@ def gather_columns(
         for c in range(len(plan)):
             offset, width = plan[c, 0], plan[c, 1]
             place = columns + plan[c, 2] + begin * width
-            if big or offset + width > least:
+            if big or offset < 0 or offset + width > least:
                 for i in range(n):
                     short += offset + width > sizes[i]
                     put(place + i * width, width, read_int(records[i], sizes[i], offset, width, False, big))

@@ -1,0 +1,299 @@
+"""Taking fields out of records: exact values, and nothing outside a record or its buffer."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from lockscope.kernels import columns, interner
+from lockscope.tables.texts import Texts
+from tests.builders.checked import checked_loops
+
+Records = tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int32]]
+
+
+def _records(raw: list[bytes], before: bytes = b"\xee" * 3) -> Records:
+    """The records in one buffer, at odd places."""
+    data, at = before, []
+    for record in raw:
+        at.append(len(data))
+        data += record + b"\xdd"
+    return np.frombuffer(bytearray(data), np.uint8), np.array(at, np.int64), np.array([len(r) for r in raw], np.int32)
+
+
+def _gather(records: Records, rows: list[int], plan: list[tuple[int, int]], big: bool) -> tuple[int, list[list[int]]]:
+    places, end = [], 0
+    for offset, width in plan:
+        places.append((offset, width, end))
+        end += width * len(rows)
+    out = np.full(end, 0xCC, np.uint8)
+    scratch = np.zeros((2, columns.BLOCK), np.int64)
+    short = columns.gather_columns(*records, np.array(rows, np.int64), np.array(places, np.int64), big, out, *scratch)
+    return short, [out[p : p + w * len(rows)].view(f"u{w}").tolist() for _, w, p in places]
+
+
+@pytest.mark.parametrize("big", [False, True])
+def test_integers_of_every_width(big: bool) -> None:
+    order = ">" if big else "<"
+    values = [(250, 65_000, 4_000_000_000, (1 << 64) - 2 - i) for i in range(3_000)]  # several blocks
+    records = _records([struct.pack(order + "BHIQ", *v) for v in values])
+    rows = list(range(2_999, -1, -1))
+    short, found = _gather(records, rows, [(0, 1), (1, 2), (3, 4), (7, 8)], big)
+    assert short == 0
+    assert list(zip(*found, strict=True)) == values[::-1]
+
+
+@pytest.mark.parametrize("big", [False, True])
+def test_a_field_that_does_not_fit_reads_as_nothing(big: bool) -> None:
+    records = _records([b"\1" * 8, b"\1" * 7, b"", b"\1" * 9])
+    short, found = _gather(records, [0, 1, 2, 3], [(0, 8), (7, 1), (8, 1), (6, 2)], big)
+    assert found == [[0x0101010101010101, 0, 0, 0x0101010101010101], [1, 0, 0, 1], [0, 0, 0, 1], [0x101, 0, 0, 0x101]]
+    assert short == 2 + 2 + 3 + 2
+
+
+@pytest.mark.parametrize(
+    ("value", "width", "signed", "expected"),
+    [
+        (b"\xff", 1, True, -1),
+        (b"\xff", 1, False, 255),
+        (b"\0\x80", 2, True, -32768),
+        (b"\xff\xff\xff\xff", 4, True, -1),
+        (b"\xff" * 8, 8, False, -1),
+        (b"\xff" * 7, 8, False, 0),
+        (b"\1\2\3", 3, False, 0),
+    ],
+)
+def test_read_int(value: bytes, width: int, signed: bool, expected: int) -> None:
+    with checked_loops() as (space, loops):
+        place = space.array(np.frombuffer(bytearray(value), np.uint8)).base
+        assert loops["read_int"](place, len(value), 0, width, signed, False) == expected
+        assert loops["read_int"](place, len(value), -1, width, signed, False) == 0
+
+
+@pytest.mark.parametrize(
+    ("how", "offset", "width", "word", "expected"),
+    [
+        (columns.DATA_LOC, 4, 4, 6 << 16 | 10, (10, 6)),  # from the record's start
+        (columns.REL_LOC, 4, 4, 6 << 16 | 2, (10, 6)),  # from the field's end
+        (columns.DATA_LOC, 4, 4, 60 << 16 | 10, (10, 10)),  # cut at the record's end
+        (columns.DATA_LOC, 4, 4, 6 << 16 | 20, (0, 0)),
+        (columns.DATA_LOC, 4, 4, 10, (0, 0)),  # no bytes
+        (columns.DATA_LOC, 17, 4, 0, (0, 0)),  # the word itself does not fit
+        (columns.TEXT, 12, 16, 0, (12, 8)),
+        (columns.TEXT, 20, 4, 0, (0, 0)),
+        (columns.TAIL, 12, 0, 0, (12, 8)),
+        (columns.TAIL, 20, 0, 0, (0, 0)),
+    ],
+)
+@pytest.mark.parametrize("big", [False, True])
+def test_spans(how: int, offset: int, width: int, word: int, expected: tuple[int, int], big: bool) -> None:
+    raw = b"abcd" + struct.pack(">I" if big else "<I", word) + bytes(12)
+    data, at, size = _records([raw])
+    begins, lengths = np.zeros(1, np.int64), np.zeros(1, np.int64)
+    columns.gather_spans(data, at, size, np.zeros(1, np.int64), how, offset, width, big, begins, lengths)
+    assert (int(begins[0] - at[0]), int(lengths[0])) == expected
+
+
+def _texts_of(records: Records, texts: Texts, how: int = columns.TEXT, width: int = 64) -> list[str]:
+    rows, out, done = np.arange(len(records[1])), np.zeros(len(records[1]), np.int32), 0
+    while done < len(rows):
+        done = columns.gather_text(
+            *records, rows, how, 0, width, False, done, out, texts.table, texts.pool, texts.ends, texts.state
+        )
+        if done < len(rows):
+            texts.grow()
+    return [texts[i] for i in out]
+
+
+def test_texts_end_at_their_first_nul_whatever_follows() -> None:
+    words = [
+        "",
+        "a",
+        "ab",
+        "abc",
+        "abcd",
+        "abcde",
+        "abcdefg",
+        "abcdefgh",
+        "abcdefghi",
+        "a" * 15,
+        "a" * 16,
+        "a" * 17,
+        "b" * 40,
+    ]
+    raw = [w.encode() + b"\0" + junk for w in words for junk in (b"", b"x", b"yy\0z", b"abcdefghijkl")]
+    raw += [w.encode() for w in words]  # no NUL at all
+    texts = Texts()
+    expected = [w for w in words for _ in range(4)] + words
+    assert _texts_of(_records(raw), texts) == expected
+    assert sorted(texts.all()) == sorted(words)  # each once
+
+
+def test_texts_with_the_same_ends_are_told_apart() -> None:
+    words = [f"{'begin_it'}{middle}{'the_ends'}" for middle in ("", "x", "y", "x" * 30, "x" * 29 + "y", "y" + "x" * 29)]
+    words += ["12345678", "12345678" * 2, "12345678" * 3]
+    raw = [w.encode() + b"\0" for w in words * 50]
+    assert _texts_of(_records(raw), Texts()) == words * 50
+
+
+def test_more_texts_than_the_tables_hold_make_them_grow() -> None:
+    words = [f"text number {i} of a great many" for i in range(20_000)]
+    texts = Texts()
+    assert _texts_of(_records([w.encode() for w in words]), texts) == words
+    assert len(texts) == 20_000
+    assert texts.number("text number 777 of a great many") == 777
+    assert texts.number("something new") == 20_000
+
+
+def test_partition_keeps_the_order_within_each_format() -> None:
+    kind = np.array([3, 0, 3, 1, 0, 3], np.int32)
+    order, bounds = np.empty(6, np.int64), np.empty(6, np.int64)
+    columns.partition(kind, order, bounds, np.empty(5, np.int64))
+    assert (order.tolist(), bounds.tolist()) == ([1, 4, 3, 0, 2, 5], [0, 2, 3, 3, 6, 6])
+
+
+def test_time_sequence_cpu_and_stream_of_rows() -> None:
+    rows, n = np.array([2, 0]), 2
+    out = [np.empty(n, t) for t in (np.int64, np.int64, np.int32, np.int32)]
+    columns.gather_place(
+        np.array([5, 6, 7]), np.array([1, 0, 0], np.int32), np.array([40, 50], np.int32), rows, 100, *out
+    )
+    assert [o.tolist() for o in out] == [[7, 5], [102, 100], [40, 50], [0, 1]]
+
+
+def test_copy_spans() -> None:
+    out = np.zeros(5, np.uint8)
+    columns.copy_spans(np.arange(20, dtype=np.uint8), np.array([7, 3, 9]), np.array([2, 0, 3]), out)
+    assert out.tolist() == [7, 8, 9, 10, 11]
+
+
+def _projected(call: Any, wrap: Any, records: Records, texts: Texts) -> Any:
+    """Rows of a plan with one slot of each kind, for events of format 2; format 0 is a loss, format 1 is left out."""
+    kind = np.array([2, 1, 0, 2, 2][: len(records[1])], np.int32)
+    plan = np.zeros((3, 7, 4), np.int64)
+    plan[2] = [
+        (columns.UNSIGNED, 0, 4, 0),
+        (columns.SIGNED, 0, 4, 0),
+        (columns.DATA_LOC, 4, 4, 0),
+        (columns.REL_LOC, 4, 4, 0),
+        (columns.TEXT, 8, 8, 0),
+        (columns.CONSTANT, -7, 0, 0),
+        (columns.TAIL, 8, 0, 0),
+    ]
+    n = len(kind)
+    row, head, slots = np.zeros(n, np.int64), np.zeros((n, 4), np.int64), np.zeros((n, 7), np.int64)
+    common, ops = np.array([0, 1, 4, 1], np.int64), np.array([1, 0, 17], np.int64)
+    _, filled = call(
+        *(wrap(r) for r in records),
+        wrap(kind),
+        False,
+        wrap(common),
+        wrap(ops),
+        wrap(plan),
+        0,
+        wrap(row),
+        wrap(head),
+        wrap(slots),
+        wrap(texts.table),
+        wrap(texts.pool),
+        wrap(texts.ends),
+        wrap(texts.state),
+        0,
+    )
+    return row[:filled].tolist(), head[:filled].tolist(), slots[:filled].tolist()
+
+
+def test_project() -> None:
+    one = struct.pack("<iI", -2, 5 << 16 | 8) + b"word\0tail"
+    texts = Texts()
+    row, head, slots = _projected(columns.project, lambda a: a, _records([one, one, one, b"", one]), texts)
+    assert row == [0, 2, 3, 4]
+    assert [h[0] for h in head] == [17, 1, 17, 17]
+    assert head[0][1:] == [5 << 16 | 8, 0xFE, 0xFF]
+    found = [texts[slots[0][i]] for i in (2, 3, 4, 6)]
+    assert (slots[0][:2], slots[0][5], found) == ([0xFFFFFFFE, -2], -7, ["word", "l", "word", "word"])
+    assert [texts[i] for i in slots[2][2:5]] == ["", "", ""]
+    assert slots[2][:2] == [0, 0]
+
+
+def _hostile(rng: np.random.Generator) -> Records:
+    """Records full of offsets and lengths that lead anywhere; the last one ends with the buffer."""
+    raw = []
+    for _ in range(5):
+        words = [
+            int(rng.choice([rng.integers(0, 1 << 32), rng.integers(0, 40) << 16 | rng.integers(0, 40)]))
+            for _ in range(9)
+        ]
+        raw.append(struct.pack("<9I", *words)[: int(rng.integers(0, 37))])
+    data, at, size = _records(raw)
+    return data[: int(at[-1]) + len(raw[-1])].copy(), at, size
+
+
+def test_hostile_records_are_never_left() -> None:
+    rng = np.random.default_rng(4)
+    rows = np.arange(5)
+    for _ in range(150):
+        records = _hostile(rng)
+        texts, own = Texts(), Texts()
+        begins, lengths = np.zeros(5, np.int64), np.zeros(5, np.int64)
+        out = np.zeros(5 * 15, np.uint8)
+        plan = np.array([[int(rng.integers(-2, 40)), w, 5 * p] for w, p in ((1, 0), (2, 1), (4, 3), (8, 7))], np.int64)
+        scratch = np.zeros((2, columns.BLOCK), np.int64)
+        how, offset = int(rng.integers(3, 8)), int(rng.integers(-2, 40))
+        with checked_loops() as (space, loops):
+            a = space.array
+            given = tuple(map(a, records))
+            loops["gather_columns"](*given, a(rows), a(plan), bool(rng.integers(2)), a(out), *map(a, scratch))
+            loops["gather_spans"](*given, a(rows), how, offset, 8, False, a(begins), a(lengths))
+            loops["copy_spans"](given[0], a(begins), a(lengths), a(np.zeros(int(lengths.sum()), np.uint8)))
+            numbers = a(np.zeros(5, np.int32))
+            done = loops["gather_text"](
+                *given,
+                a(rows),
+                how,
+                offset,
+                8,
+                False,
+                0,
+                numbers,
+                a(texts.table),
+                a(texts.pool),
+                a(texts.ends),
+                a(texts.state),
+            )
+            assert done == 5
+            checked = _projected(loops["project"], a, records, texts)
+        plain = _projected(columns.project, lambda x: x, records, own)
+        assert (checked[0], checked[1], [s[:2] for s in checked[2]]) == (plain[0], plain[1], [s[:2] for s in plain[2]])
+        for head, mine, theirs in zip(checked[1], checked[2], plain[2], strict=True):
+            if head[0] == 17:
+                assert [texts[i] for i in mine[2:5]] == [own[i] for i in theirs[2:5]]
+
+
+def test_the_interner_stays_in_its_tables_when_they_are_full() -> None:
+    texts = Texts()
+    small = (
+        np.zeros(16, np.int32),
+        np.zeros(24, np.uint8),
+        np.zeros(6, np.int64),
+        np.zeros(interner.STATE_SIZE, np.int64),
+    )
+    with checked_loops() as (space, loops):
+        tables = [space.array(t) for t in small]
+        found = []
+        for i in range(40):
+            word = np.frombuffer(b"w%d" % (i % 30) + b"\0", np.uint8).copy()
+            text = space.array(word)
+            found.append(
+                loops["text_number"](
+                    text.base, len(word), tables[0].base, 16, tables[1].base, 24, tables[2].base, 6, tables[3].base
+                )
+            )
+    assert found[:6] == [0, 1, 2, 3, 4, 5]
+    assert set(found[6:30]) == {-1}
+    assert found[30:36] == [0, 1, 2, 3, 4, 5]
+    assert len(texts) == 0
