@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from heapq import heapify, heappop, heapreplace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,7 +122,16 @@ class Batcher:
         if room > len(self._scratch[0]):
             self._scratch = records.empty_columns(room + (room >> 2))
         spans = list(self.pool.map(lambda w: self._index(w[0], w[1], w[2], until), work))
-        return self._merge([w[0].index for w in work], spans)
+        batch = self._merge([w[0].index for w in work], spans)
+        batch.cut_streams = tuple(s.index for s in self.streams if s.runs and not s.skip and self._follows_a_gap(s))
+        return batch
+
+    def _follows_a_gap(self, s: PageStream) -> bool:
+        """Whether events are missing before a stream's next page: its header says so."""
+        at = s.runs[0].start + 8
+        order: Literal["big", "little"] = "big" if self.layout.big else "little"
+        commit = int.from_bytes(self._arena.data[at : at + s.head.long_size].tobytes(), order)
+        return bool(commit & records.MISSED_EVENTS)
 
     def _index(self, s: PageStream, starts: NDArray[np.int64], begin: int, until: int) -> Span:
         """A stream's rows into the scratch columns from ``begin``: where those of this batch lie. Used-up pages go."""

@@ -139,17 +139,28 @@ def reset(m: Any, ts: int, whole: int) -> None:
         m[task_at(m, t) + T_MUTE] = 0
 
 
-@inner("void(i8[::1])")
-def lose(m: Any) -> None:
-    """Events of a CPU are missing. Any task may have run there in between: all are forgotten, but for other CPUs' idle
-    tasks and, where task switches are recorded, those that another CPU has not switched out."""
-    m[K_LOSSES] += 1
-    for t in range(m[K_TASKS]):
-        task = task_at(m, t)
-        on = m[task + T_CPU]
-        stays = m[task + T_PID] == 0 or (m[K_SWITCHES] > 0 and m[m[RUNNING] + (on & (CPUS - 1))] == t + 1)
-        if on == m[R_CPU] or not stays:
-            forget(m, t)
+@inner("void(i8[::1], i8)")
+def lose(m: Any, begins: int) -> None:
+    """A gap in a CPU's events begins or ends here. Nobody is known to run on it; every task must show that it was not
+    there (``catch_up``)."""
+    a = cpu_at(m, m[R_CPU])
+    m[K_GAPS] += begins - m[a + 1]
+    m[a + 1] = begins
+    m[a] = 0
+    m[K_EPOCH] += 1
+    m[K_LOSSES] += 1 - begins
+
+
+@inner("void(i8[::1], i8, i8)")
+def catch_up(m: Any, t: int, cpu: int) -> None:
+    """A task shows up after a gap began or ended somewhere. Unless it has run on this CPU all the while (where task
+    switches are recorded), it may have been on the CPU whose events are missing: what it holds is not known."""
+    task = task_at(m, t)
+    if m[task + T_EPOCH] == m[K_EPOCH]:
+        return
+    m[task + T_EPOCH] = m[K_EPOCH]
+    if m[K_SWITCHES] == 0 or m[cpu_at(m, cpu)] != t + 1:
+        forget(m, t)
 
 
 @inner("void(i8[::1], i8, i8, i8)")

@@ -90,6 +90,7 @@ class EventBatch:
     stream: NDArray[np.int32]  # index into ``streams``
     first_seq: int  # sequence number of the first row; rows count on from it
     layout: RecordLayout
+    cut_streams: tuple[int, ...] = ()  # streams of which events are missing right behind their last row here
 
     def __len__(self) -> int:
         return len(self.ts_ns)

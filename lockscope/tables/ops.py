@@ -41,6 +41,7 @@ class Op(IntEnum):
     RENAME = 27
     MARKER = 28
     FREE = 29
+    GAP = 30  # from here on events of this CPU are missing, up to its next LOSS
     # SRCU
     SRCU_LOCK = 32
     SRCU_LOCK_ENTRY = 33
@@ -122,6 +123,7 @@ SLOTS: dict[Op, tuple[str, ...]] = {
     Op.RENAME: ("pid", "comm"),
     Op.MARKER: ("text",),
     Op.FREE: ("ptr",),
+    Op.GAP: (),
     Op.SRCU_LOCK: ("ssp", "idx"),
     Op.SRCU_LOCK_ENTRY: ("ssp",),
     Op.SRCU_UNLOCK: ("ssp", "idx"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -187,7 +188,7 @@ class Projector:
             if reached < len(batch):
                 t.grow()
         stream = batch.stream[row]
-        return TapeBatch(
+        tape = TapeBatch(
             batch.ts_ns[row],
             cpu_of[stream],
             head[:, 1],
@@ -199,3 +200,48 @@ class Projector:
             stream,
             batch.kind[row],
         )
+        gaps = _gaps(batch)
+        return _with_gaps(tape, batch, gaps, cpu_of) if gaps else tape
+
+
+def _gaps(batch: EventBatch) -> list[tuple[int, int]]:
+    """(row behind which events of a stream are missing, stream); row -1: from the batch's beginning.
+
+    A loss is known at the first event behind it. What other CPUs did in between is no evidence of what tasks hold that
+    came from the lossy CPU, so the gap's beginning gets a row of its own, behind the stream's last event before it.
+    """
+    losses = np.flatnonzero(batch.kind == LOSS)
+    streams = {int(batch.stream[row]) for row in losses} | set(batch.cut_streams)
+    found = []
+    for s in streams:
+        rows = np.flatnonzero(batch.stream == s)
+        before = np.searchsorted(rows, losses[batch.stream[losses] == s]) - 1
+        found += [(int(rows[i]) if i >= 0 else -1, s) for i in before]
+        if s in batch.cut_streams:
+            found.append((int(rows[-1]) if len(rows) else -1, s))
+    return sorted(found)
+
+
+def _with_gaps(tape: TapeBatch, batch: EventBatch, gaps: list[tuple[int, int]], cpu_of: NDArray[np.int32]) -> TapeBatch:
+    """The tape with a GAP row where each gap begins."""
+    rows = np.array([row for row, _ in gaps], np.int64)
+    streams = np.array([s for _, s in gaps], np.int32)
+    at = np.searchsorted(tape.seq, rows + batch.first_seq, side="right")
+    ts = batch.ts_ns[np.maximum(rows, 0)] if len(batch) else np.zeros(len(rows), np.int64)
+    zeros = np.zeros(len(rows), np.int64)
+
+    def put(column: NDArray[Any], values: NDArray[Any]) -> NDArray[Any]:
+        return np.insert(column, at, values, axis=0)
+
+    return TapeBatch(
+        put(tape.ts_ns, ts),
+        put(tape.cpu, cpu_of[streams]),
+        put(tape.pid, zeros),
+        put(tape.flags, zeros),
+        put(tape.preempt, zeros),
+        put(tape.op, np.full(len(rows), Op.GAP)),
+        put(tape.slots, np.zeros((len(rows), WIDTH), np.int64)),
+        put(tape.seq, np.maximum(rows, 0) + batch.first_seq),
+        put(tape.stream, streams),
+        put(tape.kind, np.zeros(len(rows), np.int32)),
+    )
