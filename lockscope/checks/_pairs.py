@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
@@ -12,16 +12,17 @@ from lockscope.reconstruct.chains import Chain, Entry
 from lockscope.reconstruct.evidence import Evidence
 from lockscope.reconstruct.graph import chain_at
 from lockscope.reconstruct.graph_rows import CLS, TRYLOCK, Ints
-from lockscope.rules.book import Rule, Scope
+from lockscope.rules.book import Rule, Rulebook, Scope
 
 Broken = Callable[[str, str], Rule | None]
 
 
-def _rows(teller: Teller, broken: Broken) -> Iterator[tuple[int, Rule]]:
+def _rows(teller: Teller, held: frozenset[str], broken: Broken) -> Iterator[tuple[int, Rule]]:
     """Held rows that break a rule, each with the rule. A trylock cannot wait, so it breaks none."""
     rows, names = teller.graph.rows, [c.name for c in teller.evidence.classes]
     waits = rows.entry[rows.last, TRYLOCK] == 0
-    inside = np.flatnonzero(rows.held & rows.same & waits[rows.chain])
+    ruled = np.array([Rulebook.canonical(name) in held for name in names] or [False], np.bool_)
+    inside = np.flatnonzero(rows.held & rows.same & waits[rows.chain] & ruled[rows.entry[:, CLS]])
     pair: Ints = rows.entry[inside, CLS] * max(len(names), 1) + rows.entry[rows.next[inside], CLS]
     distinct, which = np.unique(pair, return_inverse=True)
     found = [broken(names[p // len(names)], names[p % len(names)]) for p in distinct.tolist()]
@@ -86,12 +87,14 @@ def _story(teller: Teller, chain: Chain, held: Entry, rule: Rule) -> Iterator[st
 
 
 def judge_pairs(
-    evidence: Evidence, check: tuple[str, str], broken: Broken, words: tuple[str, str]
+    evidence: Evidence, check: tuple[str, str], held: Iterable[str], broken: Broken, words: tuple[str, str]
 ) -> Iterator[Finding]:
     """Findings for all pairs that break a rule.
 
-    ``check``: code and name. ``words``: a title, and a sentence with ``{held}`` and ``{taken}`` in it.
+    ``check``: code and name. ``held``: the locks inside which rules forbid any. ``words``: a title, and a sentence with
+    ``{held}`` and ``{taken}`` in it.
     """
     teller = Teller(evidence)
-    found = (_finding(teller, check, row, rule, words) for row, rule in _rows(teller, broken))
+    ruled = frozenset(Rulebook.canonical(name) for name in held)
+    found = (_finding(teller, check, row, rule, words) for row, rule in _rows(teller, ruled, broken))
     yield from merged(f for f in found if f is not None)

@@ -60,12 +60,13 @@ from collections.abc import Iterator
 
 from lockscope.checks._base import check
 from lockscope.checks._grounds import LockGrounds
-from lockscope.checks._story import Teller, lock_word, merged, ring_scenario, times
+from lockscope.checks._story import Teller, lock_word, merged, ring_scenario
 from lockscope.findings import Finding, Severity
 from lockscope.reconstruct.evidence import Evidence
 from lockscope.reconstruct.graph import chain_at
 from lockscope.reconstruct.graph_cycles import Ring, rings
 from lockscope.reconstruct.graph_trust import Trust, trust
+from lockscope.units import count
 
 _CODE, _NAME = "LS101", "circular-lock-dependency"
 
@@ -110,7 +111,7 @@ def _finding(teller: Teller, ring: Ring) -> Finding:
         story=tuple(_story(teller, ring, belief)),
         flow=" ".join(kinds),
         window=evidence.window(chain.window),
-        details={"also": [[evidence.label(c) for c in _names(teller, other)] for other in ring.also[:20]]},
+        details={"also": ring.also},
     )
 
 
@@ -143,7 +144,6 @@ def _story(teller: Teller, ring: Ring, belief: Trust) -> Iterator[str]:
     if belief.guard >= 0:
         yield f"no two sides can be under way at once: all are under {evidence.label(belief.guard)}"
     if ring.also:
-        yield f"the same edges close {times(len(ring.also))} more rings, the next one:"
-        yield "  " + " --> ".join(evidence.label(c) for c in _names(teller, ring.also[0]))
+        yield f"{count(ring.also)} more dependencies lie on longer rings only through one of these"
     yield ""
     yield from teller.held_lines(chain.held, chain.pid, chain.window)

@@ -51,4 +51,6 @@ _WORDS = ("locks taken against the documented order", "{taken} is taken inside {
 @check("LS102", "documented-order", Severity.ERROR, LockGrounds())
 def judge(evidence: Evidence) -> Iterator[Finding]:
     """One finding for every rule and pair of classes."""
-    yield from judge_pairs(evidence, ("LS102", "documented-order"), evidence.rules.order_broken, _WORDS)
+    rules = evidence.rules
+    inner = (rule.inner for rule in rules.orders)
+    yield from judge_pairs(evidence, ("LS102", "documented-order"), inner, rules.order_broken, _WORDS)

@@ -56,7 +56,9 @@ _WORDS = (
 def judge(evidence: Evidence) -> Iterator[Finding]:
     """One finding for every leaf and class taken inside; what also breaks an order is LS102's."""
 
-    def broken(held: str, taken: str) -> LeafRule | None:
-        return None if evidence.rules.order_broken(held, taken) else evidence.rules.leaf_broken(held, taken)
+    rules = evidence.rules
 
-    yield from judge_pairs(evidence, ("LS103", "leaf-lock"), broken, _WORDS)
+    def broken(held: str, taken: str) -> LeafRule | None:
+        return None if rules.order_broken(held, taken) else rules.leaf_broken(held, taken)
+
+    yield from judge_pairs(evidence, ("LS103", "leaf-lock"), (rule.lock for rule in rules.leaves), broken, _WORDS)

@@ -1,7 +1,7 @@
-"""Breadth-first searches over the states of a dependency graph, for graphs that are one big tangle.
+"""Searches over the states of a dependency graph, for graphs that are one big tangle.
 
 States and edges come as compressed rows: the edges out of state ``s`` are ``target[start[s] : start[s + 1]]``.
-``lockscope.reconstruct.graph_cycles`` says what a state is and why a shortest path over states is a shortest cycle.
+``lockscope.reconstruct.graph_states`` says what a state is and why a path over states is one that can deadlock.
 """
 
 from __future__ import annotations
@@ -12,6 +12,51 @@ import numpy as np
 from numba import njit
 
 UNREACHED = 1 << 30
+
+
+@njit(nogil=True, cache=True)
+def components(start: Any, target: Any) -> Any:
+    """int64[states]: the strongly connected component of every state (Tarjan 1972, with its own stack).
+
+    Components are numbered from 0; a state with no edge is one of its own.
+    """
+    states = len(start) - 1
+    order = np.zeros(states, np.int64)
+    low = np.zeros(states, np.int64)
+    number = np.full(states, -1, np.int64)
+    waiting = np.empty(states, np.int64)
+    path = np.empty(states, np.int64)
+    edge = start[:-1].copy()
+    seen, named, depth, top = 0, 0, 0, 0
+    for root in range(states):
+        if order[root] != 0:
+            continue
+        path[0], depth = root, 1
+        while depth > 0:
+            here = path[depth - 1]
+            if order[here] == 0:
+                seen += 1
+                order[here] = low[here] = seen
+                waiting[top] = here
+                top += 1
+            if edge[here] < start[here + 1]:
+                there = target[edge[here]]
+                edge[here] += 1
+                if order[there] == 0:
+                    path[depth] = there
+                    depth += 1
+                elif number[there] < 0:
+                    low[here] = min(low[here], order[there])
+                continue
+            depth -= 1
+            if depth > 0:
+                low[path[depth - 1]] = min(low[path[depth - 1]], low[here])
+            if low[here] == order[here]:
+                while number[here] < 0:
+                    top -= 1
+                    number[waiting[top]] = named
+                named += 1
+    return number
 
 
 @njit(nogil=True, cache=True)
@@ -56,10 +101,10 @@ def cycle_lengths(
 def shortest_path(
     start: Any,  # int64[states + 1]
     target: Any,  # int64[state edges]
-    roots: Any,  # int64[:]; states to start from, the earlier win ties
-    goal: Any,  # bool[states]; states to arrive at
+    root: int,  # the state to start from
+    goals: Any,  # int64[:]; states to arrive at
 ) -> Any:
-    """Positions in ``target`` of the edges of a shortest path from a root to a goal; empty if there is none.
+    """Positions in ``target`` of the edges of a shortest path from the root to a goal; empty if there is none.
 
     A root that is a goal is left first: the path has at least one edge.
     """
@@ -68,12 +113,11 @@ def shortest_path(
     came_from = np.full(states, -1, np.int64)
     queue = np.empty(states, np.int64)
     seen = np.zeros(states, np.bool_)
-    head, tail = 0, 0
-    for root in roots:
-        if not seen[root]:
-            seen[root] = True
-            queue[tail] = root
-            tail += 1
+    goal = np.zeros(states, np.bool_)
+    goal[goals] = True
+    seen[root] = True
+    queue[0] = root
+    head, tail = 0, 1
     while head < tail:
         here = queue[head]
         head += 1

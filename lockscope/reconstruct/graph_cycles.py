@@ -1,7 +1,8 @@
-"""Circular dependencies: for each edge that lies on a ring, a shortest one; never all of them.
+"""Circular dependencies: for each edge that closes rings, a shortest one; never all of them.
 
 Many rings usually mean one wrong edge: taking two locks the wrong way round once closes a ring with every correct path
-between them. So rings are sorted by the edge they share; each such *suspect* is one defect, told by its shortest ring.
+between them. So a short ring is looked at first; the edge of it without which least is circular is its *suspect*, the
+defect; it is taken out of the graph, and the next ring is looked at, until there is none.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lockscope.kernels.graph import UNREACHED, cycle_lengths, shortest_path
-from lockscope.reconstruct.graph import EXCLUSIVE, Graph
-from lockscope.reconstruct.graph_rows import TS, Ints
-from lockscope.reconstruct.graph_states import States, components, peel, states_of
+from lockscope.kernels.graph import UNREACHED, components, cycle_lengths, shortest_path
+from lockscope.reconstruct.graph import EXCLUSIVE, WAITS, Graph
+from lockscope.reconstruct.graph_rows import TS, Bools, Ints
+from lockscope.reconstruct.graph_states import States, peel, states_of
 
-LIMIT = 2000  # rings looked at; a trace with more is one tangle, and these tell it
+LIMIT = 100  # suspects told of one trace: more are one tangle, and these show it
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,95 +25,114 @@ class Ring:
     """A circular dependency.
 
     ``edges`` in order, beginning with one that breaks a documented order, else where the least name is held, so that
-    the same ring reads the same in every trace. ``also``: other rings that share an edge with it.
+    the same ring reads the same in every trace. ``also``: about how many more dependencies lie on rings only because of
+    one of these edges.
     """
 
     edges: tuple[int, ...]
-    also: tuple[tuple[int, ...], ...] = ()
-
-
-def _ways_in(states: States, graph: Graph, component: Ints) -> tuple[Ints, Ints, Ints]:
-    """Edges inside a component, sorted by the state they lead to, with the two states each may be closed at."""
-    inside = component[states.source] == component[states.target]
-    into = states.target[inside]
-    edge, at = np.unique(states.edge[inside], return_index=True)
-    into = into[at]
-    plain = 2 * graph.tail[edge]
-    tails = np.stack((plain, plain + ((graph.kind[edge] & EXCLUSIVE) != 0)), axis=1)
-    order = np.lexsort((edge, into))
-    return edge[order], into[order], tails[order]
-
-
-def _rings(graph: Graph) -> list[tuple[int, ...]]:
-    """Distinct shortest rings, one for every edge on any, shortest first."""
-    states = states_of(graph)
-    states = states.without(peel(states))
-    if not len(states.edge):
-        return []
-    component = components(states)
-    edge, into, tails = _ways_in(states, graph, component)
-    length = cycle_lengths(states.start, states.target, component, into, tails)
-    found: list[tuple[int, ...]] = []
-    covered: set[int] = set()
-    order = np.lexsort((edge, graph.rank[graph.head[edge]], graph.rank[graph.tail[edge]], length))
-    goal = np.zeros(len(states.start) - 1, np.bool_)
-    for i in order.tolist():
-        if length[i] == UNREACHED or len(found) == LIMIT:
-            break
-        if int(edge[i]) in covered:
-            continue
-        goal[tails[i]] = True
-        path = shortest_path(states.start, states.target, np.array([into[i]]), goal)
-        goal[tails[i]] = False
-        ring = (int(edge[i]), *(int(e) for e in states.edge[path]))
-        covered.update(ring)
-        # A walk that meets a node twice has a shorter ring in it, which its own edges report.
-        if len({int(graph.tail[e]) for e in ring}) == len(ring):
-            found.append(ring)
-    return found
-
-
-def _pair(graph: Graph, edge: int) -> tuple[int, int]:
-    return int(graph.tail[edge]), int(graph.head[edge])
-
-
-def _seen(graph: Graph, edge: int) -> int:
-    return int(graph.rows.entry[graph.rows.next[graph.first(edge)], TS])
-
-
-def _suspect(graph: Graph, left: list[tuple[int, ...]], against: dict[int, bool]) -> tuple[int, int]:
-    """The pair of nodes that explains most, see ``rings``."""
-    on: dict[tuple[int, int], list[int]] = {}
-    for ring in left:
-        for edge in ring:
-            on.setdefault(_pair(graph, edge), []).append(edge)
-
-    def weight(pair: tuple[int, int]) -> tuple[bool, int, int, int]:
-        edges = on[pair]
-        rarity = -min(int(graph.count[e]) for e in set(edges))
-        return any(against[e] for e in edges), len(edges), rarity, max(_seen(graph, e) for e in set(edges))
-
-    return max(on, key=weight)
+    also: int = 0
 
 
 def rings(graph: Graph, forbidden: Callable[[int], bool] | None = None) -> list[Ring]:
     """All circular dependencies, one for each suspect edge, in the order in which they closed.
 
-    A suspect is an edge that breaks a documented order (``forbidden``) before one that does not, then one that many
-    rings share, then the rarer, then the one seen last, which is the one lockdep would stop at.
+    Of edges that explain a ring equally well the suspect is one that breaks a documented order (``forbidden``), then
+    the rarer, then the one seen last, which is the one lockdep would stop at.
     """
-    left = _rings(graph)
-    against = {edge: forbidden is not None and forbidden(edge) for ring in left for edge in ring}
-    found: list[Ring] = []
-    while left:
-        suspect = _suspect(graph, left, against)
-        mine = [r for r in left if any(_pair(graph, e) == suspect for e in r)]
-        left = [r for r in left if all(_pair(graph, e) != suspect for e in r)]
-        turned = [_turned(graph, ring, against) for ring in mine]
-        found.append(Ring(turned[0], tuple(turned[1:])))
+    states = states_of(graph)
+    states = states.without(peel(states))
+    if not len(states.edge):
+        return []
+    found = _Tangle(graph, states, forbidden or _nothing).unravel()
     return sorted(found, key=lambda ring: max(_seen(graph, e) for e in ring.edges))
 
 
-def _turned(graph: Graph, ring: tuple[int, ...], against: dict[int, bool]) -> tuple[int, ...]:
-    at = min(range(len(ring)), key=lambda i: (not against[ring[i]], int(graph.rank[graph.tail[ring[i]]])))
-    return ring[at:] + ring[:at]
+def _nothing(edge: int) -> bool:  # noqa: ARG001 (the shape of ``forbidden``)
+    return False
+
+
+def _seen(graph: Graph, edge: int) -> int:
+    rows = graph.rows
+    return int(rows.entry[rows.last[rows.chain[graph.first(edge)]], TS])
+
+
+def _circular(states: States) -> tuple[States, Ints]:
+    """The state edges that lie on rings, and the component of every state."""
+    component: Ints = components(states.start, states.target)
+    return states.without(component[states.source] == component[states.target]), component
+
+
+class _Tangle:
+    """The circular part of a graph, while suspects are taken out of it."""
+
+    def __init__(self, graph: Graph, states: States, forbidden: Callable[[int], bool]) -> None:
+        self.graph, self.forbidden = graph, forbidden
+        self.pair: Ints = graph.tail * graph.nodes + graph.head
+        self._keep(states)
+
+    def unravel(self) -> list[Ring]:
+        """The rings; by and large the shorter ones first, since lengths are those before anything was taken out."""
+        found: list[Ring] = []
+        for edge in self._by_length().tolist():
+            if len(found) == LIMIT:
+                break
+            ring = self._ring(edge)
+            if ring:
+                found.append(self._tell(ring))
+        return found
+
+    def _tails(self, edge: Ints) -> Ints:
+        plain = 2 * self.graph.tail[edge]
+        return np.stack((plain, plain + ((self.graph.kind[edge] & EXCLUSIVE) != 0)), axis=-1)
+
+    def _into(self, edge: Ints) -> Ints:
+        states: Ints = 2 * self.graph.head[edge] + ((self.graph.kind[edge] & WAITS) == 0)
+        return states
+
+    def _by_length(self) -> Ints:
+        """The edges that are on rings, those on the shortest first."""
+        graph, states = self.graph, self.states
+        edge = np.unique(states.edge)
+        edge = edge[np.argsort(self._into(edge), kind="stable")]
+        length = cycle_lengths(states.start, states.target, self.component, self._into(edge), self._tails(edge))
+        order = np.lexsort((edge, graph.rank[graph.head[edge]], graph.rank[graph.tail[edge]], length))
+        sorted_edges: Ints = edge[order[length[order] != UNREACHED]]
+        return sorted_edges
+
+    def _ring(self, edge: int) -> tuple[int, ...]:
+        """A shortest ring through an edge in what is left, beginning with it; empty if there is none any more."""
+        if not self.left[edge]:
+            return ()
+        at = np.array([edge])
+        path = shortest_path(self.states.start, self.states.target, int(self._into(at)[0]), self._tails(at)[0])
+        ring = (edge, *(int(e) for e in self.states.edge[path]))
+        # A walk that meets a node twice has a shorter ring in it, which its own edges report.
+        simple = len({int(self.graph.tail[e]) for e in ring}) == len(ring)
+        return ring if len(path) and simple else ()
+
+    def _tell(self, ring: tuple[int, ...]) -> Ring:
+        """The ring's suspect is taken out; told is the shortest ring through it."""
+        graph = self.graph
+        mine = self.component[self.states.source] == self.component[2 * graph.tail[ring[0]]]
+        tangle = self.states.without(mine)
+        rest = {e: len(_circular(tangle.without(self._other_pairs(tangle, e)))[0].edge) for e in ring}
+        suspect = min(ring, key=lambda e: (rest[e], not self.forbidden(e), int(graph.count[e]), -_seen(graph, e)))
+        told = self._ring(suspect) or ring
+        opened = len(tangle.edge) - rest[suspect] - len(told)
+        self._keep(self.states.without(self._other_pairs(self.states, suspect)))
+        return Ring(self._turned(told), max(opened, 0))
+
+    def _other_pairs(self, states: States, edge: int) -> Bools:
+        others: Bools = self.pair[states.edge] != self.pair[edge]
+        return others
+
+    def _keep(self, states: States) -> None:
+        self.states, self.component = _circular(states)
+        self.left = np.zeros(len(self.graph), np.bool_)
+        self.left[self.states.edge] = True
+
+    def _turned(self, ring: tuple[int, ...]) -> tuple[int, ...]:
+        graph = self.graph
+        wrong = [self.forbidden(e) for e in ring]
+        at = min(range(len(ring)), key=lambda i: (not wrong[i], int(graph.rank[graph.tail[ring[i]]])))
+        return ring[at:] + ring[:at]

@@ -22,6 +22,7 @@ Bools = NDArray[np.bool_]
 
 CLS, LOCK, READ, TRYLOCK, CHECK, CONTEXT, NEST, IP, TS, SEQ, FLAGS = range(len(Entry._fields))
 
+_SMALL = 1 << 24
 IRQS_OFF, IRQS_UNKNOWN, IN_HARDIRQ, IN_SOFTIRQ, IN_NMI, BH_OFF = 0x01, 0x02, 0x08, 0x10, 0x40, 0x80
 
 
@@ -82,15 +83,23 @@ def instance_known(evidence: Evidence) -> Bools:
 
 
 def _nodes(evidence: Evidence, entry: Ints, window: Ints) -> tuple[Ints, Ints, Ints, Ints]:
-    lock = entry[:, LOCK].copy()
-    if len(lock):
-        lock[instance_known(evidence)[entry[:, CLS]]] = 0
-    places, place = np.unique(lock, return_inverse=True)
+    known = instance_known(evidence)
+    lock = np.zeros(len(entry), np.int64) if known.all() else np.where(known[entry[:, CLS]], 0, entry[:, LOCK])
+    places, place = _distinct(lock) if lock.any() else (np.zeros(1, np.int64), lock)
     classes = max(len(evidence.classes), 1)
-    key = ((window + 1) * classes + entry[:, CLS]) * max(len(places), 1) + place
-    nodes, node = np.unique(key, return_inverse=True)
-    rest, at = np.divmod(nodes, max(len(places), 1))
-    return node.astype(np.int64), rest % classes, places[at] if len(places) else at, rest // classes - 1
+    nodes, node = _distinct(((window + 1) * classes + entry[:, CLS]) * len(places) + place)
+    rest, at = np.divmod(nodes, len(places))
+    return node, rest % classes, places[at], rest // classes - 1
+
+
+def _distinct(values: Ints) -> tuple[Ints, Ints]:
+    """The distinct values, sorted, and the place of each value among them; by counting where they are small."""
+    if len(values) and values.min() >= 0 and values.max() < _SMALL:
+        seen = np.zeros(int(values.max()) + 1, np.bool_)
+        seen[values] = True
+        return np.flatnonzero(seen), (np.cumsum(seen) - 1)[values]
+    distinct, place = np.unique(values, return_inverse=True)
+    return distinct, place.astype(np.int64)
 
 
 def _top_merges(entry: Ints, last: Ints, start: Ints) -> Bools:

@@ -24,7 +24,6 @@ from lockscope.reconstruct.graph_rows import (
     IRQS_UNKNOWN,
     READ,
     TRYLOCK,
-    TS,
     Bools,
     Ints,
     Rows,
@@ -184,13 +183,15 @@ def _table(rows: Rows, bit: Ints, row: Ints, by: Ints) -> tuple[Ints, Ints, Ints
     """Masks, and the rows of the first mark of each bit of each node."""
     nodes, width = len(rows.node_class), WAITING_READ + len(STATES)
     place = rows.node[row] * width + bit
-    order = np.lexsort((rows.entry[by, TS], place))
-    unique, first = np.unique(place[order], return_index=True)
-    where, who = np.full(nodes * width, -1, np.int64), np.full(nodes * width, -1, np.int64)
-    where[unique], who[unique] = row[order][first], by[order][first]
+    # Chains, and so their rows, are in the order in which they were first seen.
+    who = np.full(nodes * width, len(rows.chain), np.int64)
+    np.minimum.at(who, place, by)
+    where = np.full(nodes * width, -1, np.int64)
+    earliest = by == who[place]
+    where[place[earliest]] = row[earliest]
     marked = where.reshape(nodes, width)
     mask = ((marked >= 0) * (1 << np.arange(width, dtype=np.int64))).sum(axis=1)
-    return mask, marked, who.reshape(nodes, width)
+    return mask, marked, np.where(marked >= 0, who.reshape(nodes, width), -1)
 
 
 def inconsistent(mask: Ints, state: int) -> Bools:
