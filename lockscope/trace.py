@@ -311,13 +311,14 @@ def _named(table: pa.Table, comms: dict[int, str], buffers: pa.Array) -> pa.Tabl
     buffer = pa.chunked_array([pa.DictionaryArray.from_arrays(c.cast(pa.int32()), buffers) for c in stream.chunks])
     pids = table.column("pid")
     known = np.array(sorted({0, *comms}), np.int64)
-    words = pa.array(["<...>"] + [comms.get(int(p), "<idle>") for p in known], pa.string())
+    names_of = pa.array(["<...>"] + [comms.get(int(p), "<idle>") for p in known], pa.string()).dictionary_encode()
+    numbers_of = names_of.indices.to_numpy()
 
     def comm(chunk: pa.Array) -> pa.DictionaryArray:
         values = chunk.to_numpy(zero_copy_only=False)
         place = np.minimum(np.searchsorted(known, values), len(known) - 1)
-        numbers = np.where(known[place] == values, place + 1, 0).astype(np.int32)
-        return pa.DictionaryArray.from_arrays(pa.array(numbers), words)
+        numbers = numbers_of[np.where(known[place] == values, place + 1, 0)]
+        return pa.DictionaryArray.from_arrays(pa.array(numbers), names_of.dictionary)
 
     names = list(table.column_names)
     table = table.set_column(names.index("stream"), "buffer", buffer)

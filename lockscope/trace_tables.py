@@ -89,7 +89,9 @@ def read(reader: Reader, name: str) -> Material:
     """Read a trace for one table."""
     rows = Rows(_OF_TAPE[name]) if name in _OF_TAPE else None
     rules, _ = choose(reader.info.kernel)
-    options = GatherOptions(holds=name == "holds", tape=rows.take if rows else None)
+    ops = frozenset(rows.ops) if rows else frozenset()
+    facts = ("vms",) if name == "spte_changes" else ()
+    options = GatherOptions(facts, holds=name == "holds", tape=rows.take if rows else None, ops=ops)
     return Material(gather(reader, rules, options), rows)
 
 
@@ -99,7 +101,10 @@ def build(name: str, material: Material) -> pa.Table:
 
 
 def _text(numbers: NDArray[np.int64], words: pa.Array) -> pa.DictionaryArray:
-    return pa.DictionaryArray.from_arrays(pa.array(numbers.astype(np.int32)), words)
+    """Dictionary-encoded text; equal words become one, since pandas' categories must differ."""
+    once = words.dictionary_encode()
+    codes = once.indices.to_numpy()[numbers]
+    return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32)), once.dictionary)
 
 
 def _op_names(rows: Rows) -> pa.DictionaryArray:

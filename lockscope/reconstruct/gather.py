@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from queue import Queue
 from threading import Thread
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lockscope.kvm import versions
-from lockscope.reconstruct.chains import LockClass
 from lockscope.reconstruct.comms import Comms
 from lockscope.reconstruct.evidence import Evidence
 from lockscope.reconstruct.kvm_facts import FactSet
+from lockscope.reconstruct.lock_names import named
 from lockscope.reconstruct.markers import Markers
 from lockscope.reconstruct.switches import SwitchChain
 from lockscope.reconstruct.walk import WALKED_OPS, LockWalk, WalkOptions
@@ -32,7 +32,11 @@ _ALWAYS = WALKED_OPS | {Op.RENAME, Op.FORK}
 
 @dataclass(frozen=True, slots=True)
 class GatherOptions:
-    """What to read and how. ``facts``: names of facts to make. ``keep``: which events count (None: all)."""
+    """What to read and how.
+
+    ``facts``: names of facts to make. ``keep``: which events count (None: all). ``ops``: rows that ``tape`` wants to see
+    beside those that locks and facts need.
+    """
 
     facts: tuple[str, ...] = ()
     window_start: str | None = None
@@ -41,6 +45,7 @@ class GatherOptions:
     keep: Callable[[EventFormat], bool] | None = None
     holds: bool = False
     tape: Callable[[TapeBatch], None] | None = None  # sees every batch after the walk
+    ops: frozenset[Op] = frozenset()
 
 
 @dataclass(slots=True)
@@ -71,7 +76,7 @@ class _Reading:
     def run(self, progress: Progress | None) -> Gathered:
         projector = Projector(None)
         self.facts = FactSet(self.options.facts, self.info, self.rules, projector.texts)
-        projector.ops = _ALWAYS | self.facts.ops
+        projector.ops = _ALWAYS | self.facts.ops | self.options.ops
         walk: LockWalk | None = None
         comms, switches = Comms(self.info.comms), SwitchChain()
         projector.texts.shared = True
@@ -166,7 +171,7 @@ class _Reading:
         evidence = Evidence(
             info=self.info,
             rules=self.rules,
-            classes=_named(walk.classes(), self.info),
+            classes=named(walk.classes(), walk.chains(), self.info.symbols()),
             chains=walk.chains(),
             oddities=walk.oddities(),
             recorded=recorded,
@@ -185,18 +190,6 @@ class _Reading:
         if vms is not None and hasattr(vms, "vm_of"):
             evidence.vm_of = vms.vm_of
         return evidence
-
-
-def _named(classes: list[LockClass], info: Any) -> list[LockClass]:
-    """Locks known by address alone, of a kernel without lockdep: a static one has the name of its symbol."""
-    symbols = info.symbols()
-    named = []
-    for c in classes:
-        symbol = symbols.exact(c.key & (1 << 64) - 1) if c.name.startswith("lock 0x") else None
-        named.append(
-            c if symbol is None else LockClass(c.index, symbol.split(" ")[0], c.key, 0, False, 0, 0, c.kind, 0)
-        )
-    return named
 
 
 def prefetched(batches: Iterable[T], depth: int = 1) -> Iterator[T]:

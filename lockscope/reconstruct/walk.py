@@ -16,6 +16,7 @@ from lockscope.kernels import walk_memory as kernel
 from lockscope.kernels import walk_notes as notes
 from lockscope.kvm.locks import kind_of, role_of
 from lockscope.reconstruct.chains import Chains, Entry, LockClass, Oddity
+from lockscope.reconstruct.lock_names import UNNAMED, kind_of_function
 from lockscope.tables.ops import Op
 from lockscope.tables.tape import TapeBatch
 from lockscope.tables.texts import Texts
@@ -86,7 +87,8 @@ class WalkOptions:
     ``detailed``: it has lockscope:lockdep_acquire. ``fake_softirq``, ``recursive_reads``: the contract's assumptions.
     ``rt``: PREEMPT_RT, where spinlocks sleep. ``flags_say_irqs``: IRQS_OFF in the flags is true (not on 4.14 to 5.9,
     nor in text without flags). ``no_validate``: address of __lockdep_no_validate__, 0. ``srcu_checked``: lockdep checks
-    SRCU (6.4 and later). ``contexts``: the flags tell interrupts from tasks. ``holds``: make rows of the holds table. ``judged``: judge from the start (no windows).
+    SRCU (6.4 and later). ``contexts``: the flags tell interrupts from tasks. ``holds``: make rows of the holds table.
+    ``judged``: judge from the start (no windows).
     """
 
     detailed: bool = False
@@ -329,7 +331,7 @@ def _signed(value: int) -> int:
 
 
 _RECURSIVE = ("rcu", "srcu", "seqcount", "map")
-_SLEEPS = ("mutex", "rwsem", "percpu_rwsem")
+_SLEEPS = {"mutex": kernel.LOGS_ACQUIRED, "rwsem": kernel.LOGS_ACQUIRED, "percpu_rwsem": 1}
 _NO_NAMES = ("", "(fault)", "(null)")  # what a probe prints of a name that it could not read
 _SPINS = ("spinlock", "raw_spinlock", "rwlock")
 
@@ -342,7 +344,7 @@ def _name_row(name: str, srcu_checked: bool) -> tuple[int, int, int, int, int, i
     check = int(not (name.startswith("rcu_") or (kind == "srcu" and not srcu_checked)))
     run_queue = int(name in ("&rq->__lock", "&rq->lock"))  # renamed in 5.13
     nameless = int(name in _NO_NAMES)
-    return int(role), read, check, int(kind in _SPINS), run_queue, int(kind in _SLEEPS), nameless
+    return int(role), read, check, int(kind in _SPINS), run_queue, _SLEEPS.get(kind, 0), nameless
 
 
 def _function_row(name: str, numbers: dict[str, int]) -> tuple[int, int]:
@@ -362,11 +364,11 @@ def _function_row(name: str, numbers: dict[str, int]) -> tuple[int, int]:
 
 def _lock_class(index: int, row: list[int], words: list[str]) -> LockClass:
     name, key, subclass, keyed, inner, outer, lock_type = row[:7]
-    if keyed == 2:  # a lock known by its address alone
-        text = f"lock {key & (1 << 64) - 1:#x}"
-        return LockClass(index, text, key, 0, False, 0, 0, "", 0)
+    if keyed == kernel.BY_ADDRESS:  # its lock type is the number of the function that took it
+        text = f"{UNNAMED}{key & (1 << 64) - 1:x}"
+        return LockClass(index, text, key, 0, False, 0, 0, kind_of_function(words[lock_type]), 0)
     text = words[name] or "(null)"
-    waited = row[kernel.C_WAIT] > 0
+    waited = row[kernel.C_GOT] > 0
     return LockClass(index, text, key, subclass, bool(keyed), inner, outer, kind_of(text), lock_type, waited)
 
 

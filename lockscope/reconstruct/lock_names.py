@@ -1,0 +1,53 @@
+"""Names for locks of a kernel without lockdep, which a probe knows by their address alone.
+
+A static lock has its symbol. Any other is told by what kind of lock its function takes and by the function that first
+asked for it: ``mutex of kvm_vm_ioctl``. Two locks may be named alike; they stay two classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from lockscope.reconstruct.chains import Chains, LockClass
+from lockscope.tables.symbols import Symbols
+
+UNNAMED = "lock 0x"  # how the walk calls a lock that it knows by address
+_KINDS = (
+    ("mutex", "mutex"),
+    ("rt_mutex", "rtmutex"),
+    ("down_", "rwsem"),
+    ("raw_read", "rwlock"),
+    ("raw_write", "rwlock"),
+    ("raw_spin", "spinlock"),
+)
+
+
+def kind_of_function(function: str) -> str:
+    """What kind of lock a lock function takes: ``mutex_lock_killable_entry`` -> "mutex"; "" where that is not known."""
+    return next((kind for prefix, kind in _KINDS if function.startswith(prefix)), "")
+
+
+def named(classes: list[LockClass], chains: Chains, symbols: Symbols) -> list[LockClass]:
+    """The classes, with names for those that have only an address."""
+    if not any(c.name.startswith(UNNAMED) for c in classes):
+        return classes
+    callers = _first_callers(chains)
+    return [_named(c, callers, symbols) if c.name.startswith(UNNAMED) else c for c in classes]
+
+
+def _named(c: LockClass, callers: dict[int, int], symbols: Symbols) -> LockClass:
+    static = symbols.exact(c.key)
+    if static is not None:
+        return replace(c, name=static.split(" ")[0])
+    caller = symbols.name(callers[c.index]) if callers.get(c.index) else None
+    what = c.kind or "lock"
+    return replace(c, name=f"{what} of {caller.split('+')[0]}" if caller else f"{what} without a name")
+
+
+def _first_callers(chains: Chains) -> dict[int, int]:
+    """Class to the caller that first asked for a lock of it."""
+    callers: dict[int, int] = {}
+    for cls, ip in zip(chains.entries[:, 0].tolist(), chains.entries[:, 7].tolist(), strict=True):
+        if ip:
+            callers.setdefault(cls, ip)
+    return callers
