@@ -308,7 +308,10 @@ def _one_dictionary(parts: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
 def _named(table: pa.Table, comms: dict[int, str], buffers: pa.Array) -> pa.Table:
     """Replace the stream number by the buffer's name and add each pid's comm, both dictionary-encoded."""
     stream = table.column("stream")
-    buffer = pa.chunked_array([pa.DictionaryArray.from_arrays(c.cast(pa.int32()), buffers) for c in stream.chunks])
+    once = buffers.dictionary_encode()
+    buffer = pa.chunked_array(
+        [pa.DictionaryArray.from_arrays(once.indices.take(c), once.dictionary) for c in stream.chunks]
+    )
     pids = table.column("pid")
     known = np.array(sorted({0, *comms}), np.int64)
     names_of = pa.array(["<...>"] + [comms.get(int(p), "<idle>") for p in known], pa.string()).dictionary_encode()

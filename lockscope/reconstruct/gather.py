@@ -34,8 +34,8 @@ _ALWAYS = WALKED_OPS | {Op.RENAME, Op.FORK}
 class GatherOptions:
     """What to read and how.
 
-    ``facts``: names of facts to make. ``keep``: which events count (None: all). ``ops``: rows that ``tape`` wants to see
-    beside those that locks and facts need.
+    ``facts``: names of facts to make. ``keep``: which events count (None: all). ``ops``: rows that ``tape`` wants to
+    see beside those that locks and facts need.
     """
 
     facts: tuple[str, ...] = ()
