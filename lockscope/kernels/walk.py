@@ -228,17 +228,23 @@ def index_of(m: Any, t: int, lock: int) -> Any:
     return i
 
 
-@inner("void(i8[::1], i8, i8)")
-def gave_up(m: Any, t: int, i: int) -> None:
-    """A release without lock_acquired, of a class that has it, is an attempt that failed. On a lock that the task
-    already held that was no recursion: an interruptible or ww_mutex acquisition came back with an error."""
+@inner("b1(i8[::1], i8, i8)")
+def gave_up(m: Any, t: int, i: int) -> Any:
+    """Whether a release is that of an attempt that failed (interruptible, killable, ww_mutex): a lock that sleeps, of
+    which lock_acquired was not seen though the trace has it. If the task already held it, that was no recursion."""
     e = entry_at(m, t, i)
-    if m[e + ACQUIRED] != 0 or m[e + TRYLOCK] != 0 or m[class_at(m, m[e + CLS]) + C_WAIT] == 0:
-        return
+    c = class_at(m, m[e + CLS])
+    if m[e + ACQUIRED] != 0 or m[e + TRYLOCK] != 0 or m[K_GOT] == 0:
+        return False
+    if m[c + C_GOT] == 0 and name_says(m, m[c + C_NAME], N_SLEEPS) != LOGS_ACQUIRED:
+        return False
+    if not sleeps(m, m[e + CLS]):
+        return False
     for j in range(i):
         if m[entry_at(m, t, j) + LOCK] == m[e + LOCK]:
             emit_odd(m, t, GAVE_UP, m[e + CLS], m[e + LOCK], 0, j, j + 1)
-            return
+            break
+    return True
 
 
 @inner("void(i8[::1], i8, i8, i8)")
@@ -249,8 +255,7 @@ def release(m: Any, t: int, lock: int, name: int) -> None:
         m[task_at(m, t) + T_WOUND_NEST] = 0  # the context ends
     if i >= 0:
         seen_enabled(m, t, i, m[R_FLAGS])
-        gave_up(m, t, i)
-        close(m, t, i, 1)
+        close(m, t, i, NEVER_HELD if gave_up(m, t, i) else KNOWN)
         # What lay above is judged anew without it, as lockdep does (reacquire_held_locks).
         for j in range(i, m[task_at(m, t) + T_DEPTH]):
             if not m[entry_at(m, t, j) + MARKS] & PENDING:
@@ -278,6 +283,8 @@ def waited(m: Any, e: int) -> None:
     wait = m[R_TS] - m[e + TS]
     m[e + ACQUIRED] = m[R_TS]
     c = class_at(m, m[e + CLS])
+    m[c + C_GOT] += 1
+    m[K_GOT] += 1
     m[c + C_WAIT] += wait
     m[c + C_WAIT_MAX] = max(m[c + C_WAIT_MAX], wait)
 
@@ -312,6 +319,7 @@ def switch(m: Any, t: int, prev_state: int) -> None:
 @inner("void(i8[::1], i8, i8, i8)")
 def to_user(m: Any, t: int, what: int, number: int) -> None:
     """Return to user space or the task's end: it must hold nothing, and from here on its held set is whole."""
+    drop_run_queues(m, t, np.int64(0))
     task = task_at(m, t)
     left = 0
     for i in range(m[task + T_DEPTH]):

@@ -45,11 +45,14 @@ T_DEPTH, T_CPU, T_WHOLE, T_FN, T_PID, T_MUTE, T_WOUND, T_WOUND_NEST, T_QUEUES, T
     C_HOLD,
     C_HOLD_MAX,
     C_HOLDS,
-) = range(16)
-C_WIDTH = 16
+    C_GOT,  # lock_acquired
+) = range(17)
+C_WIDTH = 17
 BY_NAME, BY_KEY, BY_ADDRESS = range(3)  # C_KEYED
 # What is known of a name: role, read rule, check, spins, is a run queue's lock, sleeps, is no name at all.
 N_ROLE, N_READ, N_CHECK, N_SPINS, N_RQ, N_SLEEPS, N_NONE, N_WIDTH = range(8)
+LOGS_ACQUIRED = 2  # N_SLEEPS: and has lock_acquired events
+CUT, KNOWN, NEVER_HELD = range(3)  # how a hold ends
 READ_PLAIN, READ_RECURSIVE, READ_RWLOCK = 0, 1, 2  # what "read" in lock:lock_acquire means for a kind of lock
 CHAIN_WIDTH, ODD_WIDTH, HOLD_WIDTH, FN_WIDTH = 8, 14, 13, 4
 (RELEASE_NOT_HELD, HELD_AT_USER, HELD_AT_EXIT, SWITCHED_ATOMIC, INIT_HELD, FREED_HELD, IRQS_ON_HELD, WW_ORDER,
@@ -73,7 +76,8 @@ RECENT, CPUS = 1 << 16, 1 << 16
     K_SEEN,
     K_EPOCH,
     K_GAPS,
-) = range(14)
+    K_GOT,
+) = range(15)
 (
     O_DETAILED,
     O_WINDOW,

@@ -16,7 +16,7 @@ def sleeps(m: Any, cls: int) -> Any:
     c = class_at(m, cls)
     if m[c + C_KEYED] == BY_KEY and m[c + C_INNER] != 0:
         return np.int64(m[c + C_INNER] == 4)
-    return name_says(m, m[c + C_NAME], N_SLEEPS)
+    return np.int64(name_says(m, m[c + C_NAME], N_SLEEPS) != 0)
 
 
 @inner("void(i8[::1], i8, i8, i8)")
@@ -83,10 +83,10 @@ def emit_odd(m: Any, t: int, what: int, cls: int, lock: int, detail: int, low: i
 
 @inner("void(i8[::1], i8, i8, i8)")
 def close(m: Any, t: int, i: int, known: int) -> None:
-    """Take entry ``i`` off a task's stack: its hold ends here, or was cut (``known`` 0)."""
+    """Take entry ``i`` off a task's stack: its hold ends here, was cut, or never was one."""
     e, task = entry_at(m, t, i), task_at(m, t)
     ts = m[R_TS]
-    if m[O_HOLDS]:
+    if m[O_HOLDS] and known != NEVER_HELD:
         row = m[HOLDS] + m[K_HOLDS] * HOLD_WIDTH
         m[K_HOLDS] += 1
         mode = m[e + READ] | m[e + TRYLOCK] << 2 | m[e + CONTEXT] << 3 | (32 if m[e + MARKS] & CONTENDED else 0)
@@ -100,7 +100,7 @@ def close(m: Any, t: int, i: int, known: int) -> None:
         m[row + 5], m[row + 6], m[row + 7], m[row + 9] = m[e + TS], m[e + ACQUIRED], ts, mode
         m[row + 8] = m[e + MARKS] >> ASKED_DEPTH
         m[row + 10], m[row + 11], m[row + 12] = m[e + IP], m[e + SEQ], 1 | known << 1
-    if known:
+    if known == KNOWN:
         c = class_at(m, m[e + CLS])
         lasted = ts - max(m[e + ACQUIRED], m[e + TS])
         m[c + C_HOLDS] += 1
