@@ -1,4 +1,4 @@
-"""Events were lost, and some verdicts are weaker for it.
+"""LS901 event-loss: events were lost, and some verdicts are weaker for it.
 
 What it finds
 -------------

@@ -1,4 +1,4 @@
-"""The trace's clock does not order events across CPUs.
+"""LS902 clock: the trace's clock does not order events across CPUs.
 
 What it finds
 -------------
@@ -12,9 +12,9 @@ and held locks are judged in full; whatever rests on the order of two CPUs' even
 
 What it looks like
 ------------------
-trace.dat says so in its clock option; text does not name its clock. Quiet: any trace recorded with ``trace-cmd record
--C
-mono`` (or global, boot, tai, x86-tsc), and any of one CPU.
+It fires on every trace.dat of two CPUs that ``trace-cmd record`` writes without ``-C``: its clock option says local.
+Quiet: the same with ``trace-cmd record -C mono`` (or global, boot, tai, x86-tsc), and any of one CPU. Text does not
+name its clock, and is quiet too:
 
 ```quiet
             qemu-100     [000] .....     1.000001: lock_acquire: 0xffff888100000100 &kvm->lock

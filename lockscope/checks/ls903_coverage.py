@@ -1,4 +1,4 @@
-"""A check could not run, or only in part: the events it needs were not recorded.
+"""LS903 coverage: a check could not run, or only in part: the events it needs were not recorded.
 
 What it finds
 -------------
@@ -11,14 +11,20 @@ that did not see its evidence is never clean, and this notice says which they ar
 
 What it looks like
 ------------------
-A trace with nothing but wake-ups can't be judged by any lock check:
+``lockscope analyze --select LS101,LS903`` of a trace with nothing but wake-ups, which no lock check can judge:
 
 ```firing
   qemu-100 [000] d..2.  1.000001: sched_wakeup: comm=qemu pid=101 prio=120 target_cpu=000
 ```
 
-There is no trace from which every check can be judged in full and this notice is missing but one that holds all events
-of the probe pack and lost none; ``lockscope analyze --select`` a single check that could run, and it is quiet.
+The same of one that has what LS101 needs:
+
+```quiet
+     qemu-100     [000] .....     1.000001: lock_acquire: 0xffff888100000100 &kvm->lock
+     qemu-100     [000] .....     1.000002: lock_release: 0xffff888100000100 &kvm->lock
+```
+
+With every check selected it is only quiet on a trace that holds all events of the probe pack and lost none.
 
 What it cannot see
 ------------------

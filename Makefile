@@ -1,0 +1,62 @@
+# Everything a person or a machine runs here. A fresh clone needs Python 3.11 or later, make and a package index.
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 python3.11 python,$(shell \
+	$(p) -c 'import sys; sys.version_info >= (3, 11) and print("$(p)")' 2>/dev/null)))
+DEMO := sample_traces/kvm_slots_lock_then_kvm_lock.dat
+PYTEST := $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test test-all lint types format bench fuzz clean
+
+help: ## say what there is to run
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+
+demo: $(VENV)/.run ## install lockscope here and judge a real trace of a kernel with a planted bug
+	@echo "$$ lockscope analyze $(DEMO)"
+	@$(BIN)/lockscope analyze $(DEMO); status=$$?; \
+		printf '\nexit status %s: 0 nothing found, 1 findings, 2 no verdict\n' $$status; test $$status -le 1
+
+test: lint types ## all that a change must pass: lint, format, strict types, tests
+	$(PYTEST)
+
+test-all: $(VENV)/.dev ## every test; needs trace-cmd, reads the traces in LOCKSCOPE_TRACES (default: sample_traces)
+	$(PYTEST) -m "all or not all"
+
+lint: $(VENV)/.dev ## ruff's rules and its format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet . || { echo "not formatted: run make format"; exit 1; }
+
+types: $(VENV)/.dev ## mypy --strict
+	$(BIN)/mypy
+
+format: $(VENV)/.dev ## let ruff format the code and mend what it can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.dev ## the benchmarks, side by side with the tools that are installed
+	$(BIN)/python -m benchmarks
+
+fuzz: $(VENV)/.dev ## the fuzz and property tests alone
+	$(PYTEST) -m "all or not all" -k "fuzz or properties"
+
+venv: $(VENV)/.dev ## what the other targets need, in .venv
+
+clean: ## take away what was built, cached and installed
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find lockscope tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
+
+# The stamps say what is installed: .run the package, .dev also the tools for working on it. pip takes its index and
+# certificates from its own configuration.
+$(VENV)/.run: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "no Python 3.11 or later found: name one with make PYTHON=..."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing lockscope into $(VENV) (a minute or two the first time)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run
+	@echo "installing the tools for working on lockscope"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
