@@ -18,17 +18,22 @@ What it looks like
 ------------------
 
 ```firing
-     vcpu-101     [001] .....     1.000001: kvm_exit: reason EPT_VIOLATION rip 0x4081b0 info 182 0
-     vcpu-101     [001] .....     1.000002: fast_page_fault: vcpu 0 gva 180000 error_code U sptep 0xffff88810565bc00 old 0x6500001104fb8870 new 610000110fb8873 spurious 0 fixed 0
      qemu-100     [000] ...1.     1.000003: lock_acquire: 0xffffc90000001018 &(kvm)->mmu_lock
-     qemu-100     [000] ...1.     1.000004: kvm_tdp_mmu_spte_changed: as id 0 gfn 180 level 1 old_spte 610000104fb8877 new_spte 630000104fb8870
+     qemu-100     [000] ...1.     1.000004: kvm_tdp_mmu_spte_changed: as id 0 gfn 180 level 1 old_spte 8610000104fb8877 new_spte 86d0000104fb8870
      qemu-100     [000] ...1.     1.000005: lock_release: 0xffffc90000001018 &(kvm)->mmu_lock
+```
+
+```firing
+     vcpu-101     [001] .....     1.000001: kvm_exit: reason EPT_VIOLATION rip 0x4081b0 info 181 0
+     vcpu-101     [001] .....     1.000002: fast_page_fault: vcpu 0 gva 180000 error_code U sptep 0xffff88810565bc00 old 0x8750000104fb8870 new 8610000104fb8877 spurious 0 fixed 1
 ```
 
 ```quiet
      qemu-100     [000] ...1.     1.000003: lock_acquire: 0xffffc90000001018 &(kvm)->mmu_lock
-     qemu-100     [000] ...1.     1.000004: kvm_tdp_mmu_spte_changed: as id 0 gfn 180 level 1 old_spte 610000104fb8877 new_spte 750000104fb8870
+     qemu-100     [000] ...1.     1.000004: kvm_tdp_mmu_spte_changed: as id 0 gfn 180 level 1 old_spte 8610000104fb8877 new_spte 8750000104fb8870
      qemu-100     [000] ...1.     1.000005: lock_release: 0xffffc90000001018 &(kvm)->mmu_lock
+     vcpu-101     [001] .....     1.000006: kvm_exit: reason EPT_VIOLATION rip 0x4081b0 info 181 0
+     vcpu-101     [001] .....     1.000007: fast_page_fault: vcpu 0 gva 180000 error_code U sptep 0xffff88810565bc00 old 0x8750000104fb8870 new 8610000104fb8875 spurious 0 fixed 1
 ```
 
 What it cannot see

@@ -13,9 +13,14 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from lockscope.kernels.kvm_tables import number
+from lockscope.kernels.kvm_tables import (
+    C_CPU, C_FLAGS, C_HOW, C_OP, C_OWN, C_PID, C_ROW, C_SEQ, C_TS, C_VM, IN_INTERRUPT, helper, number,
+)  # fmt: skip
 
-# What a row is to this loop (``how``).
+# Columns of a change: what it lost, where, from what to what.
+C_LOSSES, C_LEVEL, C_GFN, C_OLD, C_NEW, C_SPTEP, C_AS = range(C_OWN, C_OWN + 7)
+C_WIDTH = C_OWN + 7
+# What a row is to this loop.
 (DEBT, FLUSH, FLUSH_RANGE, FREE_ROOTS, UNLOCK, ENTER, EXIT, GUEST, GUEST_EXIT, HVA, SRCU_UNLOCK, RING, DYING,
  END) = range(14)  # fmt: skip
 # Columns of a task: system call and ioctl request (-1 unknown), notifier (1 + what) and its srcu depth, dirty ring reset
@@ -44,13 +49,13 @@ IOCTL, EXIT_CALL, EXIT_GROUP = 16, 60, 231  # system call numbers of x86-64
 O_UNKNOWN_ZAPS, O_UNKNOWN_WRITES, O_GUESTS = range(3)
 
 
-@njit(nogil=True, cache=True, inline="never")
+@helper("i8(i8)")
 def _code_of(losses: Any) -> Any:
     return 301 if losses & (LOST_W | LOST_M) else 302
 
 
-@njit(nogil=True, cache=True, inline="never")
-def flow_of(losses: Any, level: Any, task: Any, slots_held: Any, mode: Any, options: Any) -> Any:
+@helper("i8(i8, i8, i8[::1], i8, i8, i8[::1])")
+def flow_of(losses: Any, level: Any, task: Any, slots_lock: Any, mode: Any, options: Any) -> Any:
     """The flow a loss belongs to, -1 where no flush is owed or nobody can tell (domain rules: see flush_debts)."""
     arg = task[T_ARG] & 0xFFFFFFFF
     in_ioctl = task[T_CALL] == IOCTL
@@ -63,27 +68,27 @@ def flow_of(losses: Any, level: Any, task: Any, slots_held: Any, mode: Any, opti
             return -1  # under mmu_lock read-held: invalidated roots, or flushed before the event
         if task[T_HVA] == 1 or task[T_HVA] == 4:
             return NOTIFIER
-        if slots_held:
+        if slots_lock != 0:
             return SLOTS_ZAP
         return ZAP if options[O_UNKNOWN_ZAPS] else -1
     if in_ioctl and arg == RESET_RINGS:
         return RING_RESET
     if losses & LOST_M:
-        if slots_held or logging:
+        if slots_lock != 0 or logging:
             return HUGE_WRITE_PROTECT if level > 1 else WRITE_TRACK
         return WRITE_TRACK if mode == 2 else -1
-    if slots_held or logging:
+    if slots_lock != 0 or logging:
         return DIRTY_LOG
     return WRITE_PROTECT if mode == 2 and options[O_UNKNOWN_WRITES] else -1
 
 
-@njit(nogil=True, cache=True, inline="never")
+@helper("void(i8[::1], i8[::1], i8)")
 def _drop(active: Any, active_count: Any, k: Any) -> None:
     active_count[0] -= 1
     active[k] = active[active_count[0]]
 
 
-@njit(nogil=True, cache=True, inline="never")
+@helper("void(i8[::1], i8, i8, i8[:, ::1], i8[::1])")
 def _close(g: Any, state: Any, index: Any, debts: Any, debt_count: Any) -> None:
     """End a group's story; debts that were paid in time and lie at the end are forgotten at once."""
     g[G_STATE] = state
@@ -94,47 +99,42 @@ def _close(g: Any, state: Any, index: Any, debts: Any, debt_count: Any) -> None:
         debt_count[0] = n
 
 
-@njit(nogil=True, cache=True, inline="never")
+@helper("void(i8[::1], i8, i8, i8, i8)")
 def _end(g: Any, ts: Any, cpu: Any, pid: Any, op: Any) -> None:
     """The operation that owes is over."""
     g[G_STATE] = ENDED
     g[G_END_TS], g[G_END_CPU], g[G_END_PID], g[G_END_OP] = ts, cpu, pid, op
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, no_cfunc_wrapper=True)
 def follow(
-    rows: Any, how: Any, losses: Any, levels: Any, gfns: Any, old: Any, new: Any, sptep: Any, address_space: Any,
-    op: Any, ts: Any, seq: Any, cpu: Any, pid: Any, flags: Any, slots: Any, held: Any, vm: Any,
-    dead: Any, dying: Any,  # int64[vms + 1]: destroyed when; 1 once kvm_arch_flush_shadow_all was seen
-    options: Any,
-    task_keys: Any, task_numbers: Any, task_count: Any, tasks: Any,
-    groups: Any, group_count: Any, debts: Any, debt_count: Any, active: Any, active_count: Any,
-    seen: Any,  # int64[4]: losses, debts, flushes, debts nobody judged
+    cols: Any, slots: Any, held: Any, dead: Any, dying: Any, options: Any, task_table: Any, tasks: Any,
+    groups: Any, group_count: Any, debts: Any, debt_count: Any, active: Any, active_count: Any, seen: Any,
 ) -> None:  # fmt: skip
-    """Walk the rows. ``losses`` and the columns behind it are by place in ``rows``."""
+    """Walk the rows. ``dead``, ``dying``: by VM number, when it was destroyed, and whether kvm_arch_flush_shadow_all was
+    seen. ``active``: groups that are not settled. ``seen`` counts losses, debts, flushes, losses that nobody judges."""
     k: Any = np.int64(0)
-    for r in range(len(rows)):
-        i = rows[r]
-        kind = how[r]
-        if flags[i] & 0x58 and kind != FLUSH and kind != GUEST_EXIT:
+    for r in range(cols.shape[1]):
+        i = cols[C_ROW, r]
+        kind = cols[C_HOW, r]
+        if cols[C_FLAGS, r] & IN_INTERRUPT and kind != FLUSH and kind != GUEST_EXIT:
             continue  # an interrupt on top of the task
-        p = pid[i]
-        t = number(task_keys, task_numbers, task_count, p)
+        p = cols[C_PID, r]
+        t = number(task_table, p)
         task = tasks[t]
-        v = vm[i]
+        v = cols[C_VM, r]
         if kind == DEBT:
             seen[0] += 1
-            if v == 0 or dying[v] != 0 or (dead[v] != 0 and dead[v] <= ts[i]):
+            if v == 0 or dying[v] != 0 or (dead[v] != 0 and dead[v] <= cols[C_TS, r]):
                 seen[3] += 1
                 continue
-            slots_held = held[i, SLOTS_LOCK] != 0
-            flow = flow_of(losses[r], levels[r], task, slots_held, held[i, MODE], options)
+            flow = flow_of(cols[C_LOSSES, r], cols[C_LEVEL, r], task, held[i, SLOTS_LOCK], held[i, MODE], options)
             if flow < 0:
                 seen[3] += 1
                 continue
             if flow == DIRTY_LOG and task[T_RING] != 0:
                 flow = np.int64(RING_RESET)
-            code = _code_of(losses[r])
+            code = _code_of(cols[C_LOSSES, r])
             n = task[T_GROUP] - 1
             fits = n >= 0 and groups[n, G_STATE] == OPEN and groups[n, G_FLOW] == flow and groups[n, G_VM] == v
             if not (fits and groups[n, G_PID] == p and groups[n, G_MMU] == held[i, MMU_LOCK]):
@@ -151,7 +151,7 @@ def follow(
                 for c in range(G_WIDTH):
                     g[c] = 0
                 g[G_CODE], g[G_FLOW], g[G_VM], g[G_PID] = code, flow, v, p
-                g[G_TS], g[G_SEQ], g[G_CPU], g[G_FLAGS] = ts[i], seq[i], cpu[i], flags[i]
+                g[G_TS], g[G_SEQ], g[G_CPU], g[G_FLAGS] = cols[C_TS, r], cols[C_SEQ, r], cols[C_CPU, r], cols[C_FLAGS, r]
                 g[G_MMU], g[G_SLOTS], g[G_MODE] = held[i, MMU_LOCK], held[i, SLOTS_LOCK], held[i, MODE]
                 g[G_ARG], g[G_CALL], g[G_FIRST] = task[T_ARG], task[T_CALL], debt_count[0]
                 active[active_count[0]] = n
@@ -159,13 +159,13 @@ def follow(
             task[T_GROUP] = n + 1
             g = groups[n]
             g[G_N] += 1
-            g[G_LAST_TS] = ts[i]
-            g[G_LOSSES] |= losses[r]
-            g[G_LEVELS] |= np.int64(1) << levels[r]
+            g[G_LAST_TS] = cols[C_TS, r]
+            g[G_LOSSES] |= cols[C_LOSSES, r]
+            g[G_LEVELS] |= np.int64(1) << cols[C_LEVEL, r]
             d = debts[debt_count[0]]
             debt_count[0] += 1
-            d[D_GROUP], d[D_GFN], d[D_LEVEL], d[D_AS], d[D_OLD], d[D_NEW] = n, gfns[r], levels[r], address_space[r], old[r], new[r]
-            d[D_TS], d[D_CPU], d[D_SPTEP], d[D_COVERED] = ts[i], cpu[i], sptep[r], 0
+            d[D_GROUP], d[D_GFN], d[D_LEVEL], d[D_AS], d[D_OLD], d[D_NEW] = n, cols[C_GFN, r], cols[C_LEVEL, r], cols[C_AS, r], cols[C_OLD, r], cols[C_NEW, r]
+            d[D_TS], d[D_CPU], d[D_SPTEP], d[D_COVERED] = cols[C_TS, r], cols[C_CPU, r], cols[C_SPTEP, r], 0
             seen[1] += 1
         elif kind == FLUSH or kind == FREE_ROOTS:
             seen[2] += 1
@@ -179,10 +179,10 @@ def follow(
                 own = g[G_PID] == p
                 state = g[G_STATE]
                 if state == UNPAID:
-                    g[G_PAID_TS], g[G_PAID_PID], g[G_PAID_CPU] = ts[i], p, cpu[i]
+                    g[G_PAID_TS], g[G_PAID_PID], g[G_PAID_CPU] = cols[C_TS, r], p, cols[C_CPU, r]
                     _drop(active, active_count, k)
                 elif own or state == ENDED:
-                    g[G_PAID_TS], g[G_PAID_PID], g[G_PAID_CPU] = ts[i], p, cpu[i]
+                    g[G_PAID_TS], g[G_PAID_PID], g[G_PAID_CPU] = cols[C_TS, r], p, cols[C_CPU, r]
                     outcome = PAID if state == OPEN else LATE
                     if not own:
                         outcome = FOREIGN
@@ -191,7 +191,7 @@ def follow(
                     _close(g, outcome, index, debts, debt_count)
                     _drop(active, active_count, k)
                 else:
-                    g[G_FOREIGN_N], g[G_FOREIGN_TS], g[G_FOREIGN_PID] = g[G_N], ts[i], p
+                    g[G_FOREIGN_N], g[G_FOREIGN_TS], g[G_FOREIGN_PID] = g[G_N], cols[C_TS, r], p
                     k += 1
             task[T_SHORT] = 0
         elif kind == FLUSH_RANGE:
@@ -212,7 +212,7 @@ def follow(
                         g[G_COVERED] += 1
                 if g[G_COVERED] == g[G_N]:
                     _close(g, PAID if g[G_STATE] == OPEN else LATE, index, debts, debt_count)
-                    g[G_PAID_TS], g[G_PAID_PID], g[G_PAID_CPU] = ts[i], p, cpu[i]
+                    g[G_PAID_TS], g[G_PAID_PID], g[G_PAID_CPU] = cols[C_TS, r], p, cols[C_CPU, r]
                     _drop(active, active_count, k)
                 else:
                     if g[G_FLOW] >= NOTIFIER:
@@ -227,7 +227,7 @@ def follow(
                 ):
                     if g[G_SLOTS] == lock and task[T_RING] != 0 and g[G_FLOW] < NOTIFIER:
                         continue
-                    g[G_STATE], g[G_SOFT_TS] = OVERDUE, ts[i]
+                    g[G_STATE], g[G_SOFT_TS] = OVERDUE, cols[C_TS, r]
             task[T_SHORT] = 0
         elif kind == ENTER or kind == EXIT or kind == GUEST or kind == HVA or kind == END or kind == SRCU_UNLOCK:
             if kind == SRCU_UNLOCK and (task[T_HVA] == 0 or held[i, SRCU_DEPTH] > task[T_DEPTH]):
@@ -246,7 +246,7 @@ def follow(
                             g[G_PAID_TS], g[G_PAID_PID] = g[G_FOREIGN_TS], g[G_FOREIGN_PID]
                             _drop(active, active_count, k)
                             continue
-                        _end(g, ts[i], cpu[i], p, op[i])
+                        _end(g, cols[C_TS, r], cols[C_CPU, r], p, cols[C_OP, r])
                     k += 1
             if kind == ENTER:
                 task[T_CALL], task[T_ARG], task[T_HVA], task[T_RING] = slots[i, 0], slots[i, 2], 0, 0
@@ -278,4 +278,4 @@ def follow(
                 g = groups[active[k]]
                 if g[G_STATE] == ENDED and g[G_VM] == v:
                     g[G_STATE] = UNPAID
-                    g[G_USE_TS], g[G_USE_CPU], g[G_USE_PID] = ts[i], cpu[i], p
+                    g[G_USE_TS], g[G_USE_CPU], g[G_USE_PID] = cols[C_TS, r], cols[C_CPU, r], p

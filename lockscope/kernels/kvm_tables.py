@@ -1,6 +1,10 @@
-"""The hash table that the compiled loops about KVM share: keys to numbers 0, 1, 2 ... in order of first sight.
+"""What the compiled loops about KVM share: the columns of the rows they walk, and a hash table.
 
-The loops never grow a table: callers make room for as many new keys as there are rows (``reconstruct.kvm_state``).
+A loop takes int64 arrays only, few of them, and its helpers have one signature each: numba compiles a function anew for
+every combination of types and literals, and the wrappers that Python would call cost more than the function.
+
+The hash table is one array: the number of keys, a zero, then pairs of key and number + 1 (0 = empty). Numbers are 0, 1,
+2 ... in order of first sight. Loops never grow a table: their callers make room (``reconstruct.kvm_state``).
 """
 
 from __future__ import annotations
@@ -10,38 +14,55 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-GOLD = np.int64(-7046029254386353131)
+# Columns of the rows (``cols[column, row]``): the row's place in the batch, what it is to the loop, then the tape's own.
+C_ROW, C_HOW, C_TS, C_SEQ, C_CPU, C_PID, C_FLAGS, C_OP, C_VM, C_OWN = range(10)
+IN_INTERRUPT = 0x58  # common_flags: hardirq, softirq, NMI
 
 
-@njit(nogil=True, cache=True, inline="never")
+def helper(signature: str) -> Any:
+    """A function that only the loops call."""
+    return njit(signature, nogil=True, cache=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+
+
+@njit("i8(i8, i8)", nogil=True, cache=True, no_cfunc_wrapper=True)
 def mix(h: Any, v: Any) -> Any:
     """Fold a value into a hash."""
-    h = (h ^ v) * GOLD
-    return h ^ (h >> 29)
+    folded = (h ^ v) * np.int64(-7046029254386353131)
+    return folded ^ (folded >> 29)
 
 
-@njit(nogil=True, cache=True, inline="never")
-def place(keys: Any, numbers: Any, key: Any) -> Any:
-    """The slot of a key, or the empty slot where it belongs. ``numbers`` holds number + 1, 0 = empty."""
-    mask = len(numbers) - 1
+@njit("i8(i8[::1], i8)", nogil=True, cache=True, no_cfunc_wrapper=True)
+def place(table: Any, key: Any) -> Any:
+    """Where a key's pair lies, or the empty pair where it belongs."""
+    mask = (len(table) >> 1) - 2  # pairs are a power of two, behind the first
     slot = mix(key, 77) & mask
-    while numbers[slot] != 0 and keys[slot] != key:
+    while table[2 * slot + 3] != 0 and table[2 * slot + 2] != key:
         slot = (slot + 1) & mask
-    return slot
+    return 2 * slot + 2
 
 
-@njit(nogil=True, cache=True, inline="never")
-def known(keys: Any, numbers: Any, key: Any) -> Any:
+@helper("i8(i8[::1], i8)")
+def known(table: Any, key: Any) -> Any:
     """The number of a key, -1 if it was never seen."""
-    return np.int64(numbers[place(keys, numbers, key)]) - 1
+    return table[place(table, key) + 1] - 1
 
 
-@njit(nogil=True, cache=True, inline="never")
-def number(keys: Any, numbers: Any, count: Any, key: Any) -> Any:
-    """The number of a key; a new one gets ``count[0]``, which then counts on."""
-    slot = place(keys, numbers, key)
-    if numbers[slot] == 0:
-        keys[slot] = key
-        count[0] += 1
-        numbers[slot] = count[0]
-    return np.int64(numbers[slot]) - 1
+@njit("i8(i8[::1], i8)", nogil=True, cache=True, no_cfunc_wrapper=True)
+def number(table: Any, key: Any) -> Any:
+    """The number of a key; a new one gets the next."""
+    at = place(table, key)
+    if table[at + 1] == 0:
+        table[at] = key
+        table[0] += 1
+        table[at + 1] = table[0]
+    return table[at + 1] - 1
+
+
+@njit("void(i8[::1], i8[::1])", nogil=True, cache=True, no_cfunc_wrapper=True)
+def rehash(old: Any, new: Any) -> None:
+    """Put every key of one table into another, empty one, with its number."""
+    new[0] = old[0]
+    for at in range(2, len(old), 2):
+        if old[at + 1] != 0:
+            to = place(new, old[at])
+            new[to], new[to + 1] = old[at], old[at + 1]

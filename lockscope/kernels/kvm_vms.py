@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from lockscope.kernels.kvm_tables import known, mix, number
+from lockscope.kernels.kvm_tables import C_HOW, C_OWN, C_PID, C_ROW, C_TS, helper, known, mix, number
 
 # Columns of a VM.
 V_KEY, V_KVM, V_BORN, V_DIED, V_KILLER, V_GONE, V_FIRST, V_ROWS = range(8)
@@ -16,11 +16,15 @@ BY_LOCK, BY_ARGUMENT, BIRTH, DEATH, USER = range(5)
 VCPU_MUTEX = 6
 
 
-@njit(nogil=True, cache=True, inline="never")
-def _of_key(key: Any, born: Any, ts: Any, pid: Any, keys: Any, numbers: Any, count: Any, current: Any, vms: Any,
-            made: Any) -> Any:  # fmt: skip
+C_ARGUMENT = C_OWN  # slot with a pointer to struct kvm, -1
+# Options, then by role the distance from that lock to mmu_lock, then whether it is known.
+O_KVM, O_KVM_KNOWN, O_DISTANCES, O_KNOWN = 0, 1, 2, 20
+
+
+@helper("i8(i8, i8, i8, i8, i8[::1], i8[::1], i8[:, ::1], i8[::1])")
+def _of_key(key: Any, born: Any, ts: Any, pid: Any, keys: Any, current: Any, vms: Any, made: Any) -> Any:
     """The VM now living at a key; after its death another one, once a different task or a later syscall uses it."""
-    n = number(keys, numbers, count, key)
+    n = number(keys, key)
     vm = current[n] - 1
     if vm >= 0 and not born:
         dead = vms[vm, V_DIED] != 0
@@ -37,54 +41,54 @@ def _of_key(key: Any, born: Any, ts: Any, pid: Any, keys: Any, numbers: Any, cou
     return vm
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, no_cfunc_wrapper=True)
 def attribute(
-    rows: Any, how: Any, argument: Any, ts: Any, pid: Any, slots: Any, held: Any,
-    prefer: Any,  # int64[:]: roles, best first
-    offsets: Any,  # int64[roles]: address of mmu_lock minus that of the role's lock
-    learned: Any,  # bool[roles]
-    kvm_offset: Any, kvm_learned: Any,  # address of mmu_lock minus kvm
-    keys: Any, numbers: Any, count: Any, current: Any, vms: Any, made: Any,
-    task_keys: Any, task_numbers: Any, task_count: Any, task_vm: Any,
-    out: Any,
-) -> None:  # fmt: skip
-    """Fill ``out[row]`` with the VM's number + 1 (0: unknown)."""
-    for r in range(len(rows)):
-        i = rows[r]
-        p = pid[i]
-        kind = how[r]
-        task = number(task_keys, task_numbers, task_count, mix(p, 1))
+    cols: Any, slots: Any, held: Any, prefer: Any, options: Any,
+    keys: Any, current: Any, vms: Any, made: Any, tasks: Any, task_vm: Any, out: Any, begin: Any,
+) -> Any:  # fmt: skip
+    """Fill ``out[row]`` with the VM's number + 1 (0: unknown), from row ``begin`` on; return where it ran out of room.
+
+    ``prefer``: roles, the surest sign of a VM first.
+    """
+    for r in range(begin, cols.shape[1]):
+        full = keys[0] + 1 >= len(current) or 4 * keys[0] + 8 > len(keys) or made[0] + 1 >= len(vms)
+        if full or tasks[0] + 2 >= len(task_vm) or 4 * tasks[0] + 12 > len(tasks):
+            return r
+        i = cols[C_ROW, r]
+        p, ts = cols[C_PID, r], cols[C_TS, r]
+        kind = cols[C_HOW, r]
+        task = number(tasks, mix(p, 1))
         if kind == USER:
-            if task_vm[task] > 0 and vms[task_vm[task] - 1, V_KILLER] == p and vms[task_vm[task] - 1, V_DIED] != 0:
-                vms[task_vm[task] - 1, V_GONE] = 1
+            last = task_vm[task] - 1
+            if last >= 0 and vms[last, V_KILLER] == p and vms[last, V_DIED] != 0:
+                vms[last, V_GONE] = 1
             continue
         if kind == BIRTH:
-            _of_key(slots[i, 0], 1, ts[i], p, keys, numbers, count, current, vms, made)
+            _of_key(slots[i, 0], 1, ts, p, keys, current, vms, made)
             continue
         key = np.int64(0)
         kvm = np.int64(0)
-        if argument[r] >= 0:
-            kvm = slots[i, argument[r]]
-            if kvm_learned:
-                key = kvm + kvm_offset
+        if cols[C_ARGUMENT, r] >= 0:
+            kvm = slots[i, cols[C_ARGUMENT, r]]
+            if options[O_KVM_KNOWN]:
+                key = kvm + options[O_KVM]
         if key == 0:
             for k in range(len(prefer)):
                 role = prefer[k]
-                if held[i, role] != 0 and learned[role]:
-                    key = held[i, role] + offsets[role]
+                if held[i, role] != 0 and options[O_KNOWN + role]:
+                    key = held[i, role] + options[O_DISTANCES + role]
                     break
         mutex = held[i, VCPU_MUTEX]
+        vm = np.int64(-1)
         if key != 0:
-            vm = _of_key(key, 0, ts[i], p, keys, numbers, count, current, vms, made)
+            vm = _of_key(key, 0, ts, p, keys, current, vms, made)
             task_vm[task] = vm + 1
             if mutex != 0:
-                task_vm[number(task_keys, task_numbers, task_count, mix(mutex, 2))] = vm + 1
+                task_vm[number(tasks, mix(mutex, 2))] = vm + 1
         else:
-            vm = np.int64(-1)
-            if mutex != 0:
-                at = known(task_keys, task_numbers, mix(mutex, 2))
-                if at >= 0:
-                    vm = task_vm[at] - 1
+            at = known(tasks, mix(mutex, 2)) if mutex != 0 else np.int64(-1)
+            if at >= 0:
+                vm = task_vm[at] - 1
             if vm < 0:
                 vm = task_vm[task] - 1
             if vm < 0 and made[0] == 1:
@@ -93,6 +97,7 @@ def attribute(
             if kvm != 0:
                 vms[vm, V_KVM] = kvm
             if kind == DEATH:
-                vms[vm, V_DIED], vms[vm, V_KILLER] = ts[i], p
+                vms[vm, V_DIED], vms[vm, V_KILLER] = ts, p
             vms[vm, V_ROWS] += 1
         out[i] = vm + 1
+    return cols.shape[1]

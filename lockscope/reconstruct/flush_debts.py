@@ -28,8 +28,8 @@ from lockscope.kernels import kvm_flush as kernel
 from lockscope.kvm import spte
 from lockscope.kvm.spte_layouts import LARGE, WRITABLE, Layout
 from lockscope.reconstruct.kvm_facts import Making
-from lockscope.reconstruct.kvm_state import Rows, Table
-from lockscope.tables.ops import SLOTS, Op
+from lockscope.reconstruct.kvm_state import OpIndex, Rows, Table, columns_of
+from lockscope.tables.ops import Op
 from lockscope.tables.tape import TapeBatch
 from lockscope.units import address
 
@@ -37,6 +37,7 @@ _PLAIN = {Op.FLUSH: kernel.FLUSH, Op.FLUSH_SLOT: kernel.FLUSH, Op.FLUSH_RANGE: k
           Op.SYS_EXIT: kernel.EXIT, Op.KVM_ENTRY: kernel.GUEST, Op.KVM_EXIT: kernel.GUEST_EXIT, Op.HVA: kernel.HVA,
           Op.SRCU_UNLOCK: kernel.SRCU_UNLOCK, Op.FLUSH_ALL: kernel.DYING, Op.DESTROY_VM: kernel.DYING,
           Op.TASK_EXIT: kernel.END}  # fmt: skip
+_PLAIN_OPS = frozenset(_PLAIN)
 # KVM_REQ_TLB_FLUSH is number 0; 0x400 (KVM_REQUEST_NO_ACTION) only kicks (include/linux/kvm_host.h, KVM_REQUEST_MASK 0xff)
 _FLUSH_BITS = 0x4FF
 _FREE_ROOTS = (0x327, 0x301)  # KVM_REQ_MMU_FREE_OBSOLETE_ROOTS; before 5.18 KVM_REQ_MMU_RELOAD
@@ -154,42 +155,47 @@ class FlushFact:
         held, vm = batch.held, batch.vm
         if held is None or vm is None or not len(held):
             return
-        how = self._how[batch.op]
-        self._guests |= bool(np.any((how == kernel.GUEST) | (how == kernel.GUEST_EXIT)))
-        changes, losses, columns = self._changes(batch)
-        how[changes] = kernel.DEBT
-        requests = batch.of(Op.REQUEST)
-        req = batch.slot(Op.REQUEST, "req", requests)
-        how[requests[(req & _FLUSH_BITS) == 0]] = kernel.FLUSH
-        how[requests[np.isin(req, _FREE_ROOTS)]] = kernel.FREE_ROOTS
-        rings = batch.of(Op.DIRTY_RING)
-        how[rings[batch.slot(Op.DIRTY_RING, "what", rings) == 1]] = kernel.RING
+        index = self._vms.index
+        self._guests |= bool(len(index.of(Op.KVM_ENTRY)) + len(index.of(Op.KVM_EXIT)))
+        changes, losses, columns = self._changes(index)
+        requests, req = index.of(Op.REQUEST), index.slot(Op.REQUEST, "req")
+        flushes, frees = requests[(req & _FLUSH_BITS) == 0], requests[np.isin(req, _FREE_ROOTS)]
+        rings = index.of(Op.DIRTY_RING)[index.slot(Op.DIRTY_RING, "what") == 1]
         if len(changes):
             taken = held[changes][:, [kernel.MMU_LOCK, kernel.SLOTS_LOCK]]
             self._locks = np.unique(np.concatenate((self._locks, taken[taken != 0])))
-        unlocks = batch.of(Op.RELEASE, Op.FN_UNLOCK)
-        how[unlocks[np.isin(batch.slots[unlocks, 0], self._locks)]] = kernel.UNLOCK
-        rows = np.flatnonzero(how >= 0)
+        if len(self._locks):
+            unlocks = np.concatenate((index.of(Op.RELEASE), index.of(Op.FN_UNLOCK)))
+            unlocks = unlocks[np.isin(batch.slots[unlocks, 0], self._locks)]
+        else:
+            unlocks = np.zeros(0, np.int64)
+        parts = ((index.any_of(_PLAIN_OPS), -1), (changes, kernel.DEBT), (flushes, kernel.FLUSH), (frees, kernel.FREE_ROOTS),
+                 (rings, kernel.RING), (unlocks, kernel.UNLOCK))  # fmt: skip
+        rows = np.concatenate([part for part, _ in parts])
+        how = np.concatenate([np.full(len(part), kind, np.int64) for part, kind in parts])
+        order = np.argsort(rows, kind="stable")
+        rows, how = rows[order], how[order]
+        plain = how < 0
+        how[plain] = self._how[batch.op[rows[plain]]]
         if len(rows):
             self._follow(batch, rows, how, changes, losses, columns)
 
     def _follow(self, batch: TapeBatch, rows: NDArray[np.int64], how: NDArray[np.int64], changes: NDArray[np.int64],
                 losses: NDArray[np.int64], columns: NDArray[np.int64]) -> None:  # fmt: skip
-        for table in (self._tasks, self._groups, self._debts, self._active):
-            table.make_room(len(rows))
+        self._tasks.make_room(len(np.unique(batch.pid[rows])))
+        for table in (self._groups, self._debts, self._active):
+            table.make_room(len(changes))
         dead = self._vms.deaths()
         if len(dead) > len(self._dying):
             self._dying = np.concatenate((self._dying, np.zeros(len(dead), np.int64)))
-        spread = np.zeros((7, len(rows)), np.int64)
+        cols = columns_of(batch, rows, how, 7)
         at = np.searchsorted(rows, changes)
-        spread[0, at] = losses
-        spread[1:, at] = columns
+        cols[kernel.C_LOSSES, at] = losses
+        cols[kernel.C_LEVEL :, at] = columns
         kernel.follow(
-            rows, how[rows], spread[0], spread[1], spread[2], spread[3], spread[4], spread[5], spread[6],
-            batch.op, batch.ts_ns, batch.seq, batch.cpu, batch.pid, batch.flags, batch.slots, batch.held, batch.vm,
-            dead, self._dying, self._options(), *self._tasks.table, self._tasks.rows,
+            cols, batch.slots, batch.held, dead, self._dying, self._options(), self._tasks.table, self._tasks.rows,
             self._groups.rows, self._groups.count, self._debts.rows, self._debts.count,
-            self._active.rows[:, 0], self._active.count, self._seen,
+            self._active.rows.reshape(-1), self._active.count, self._seen,
         )  # fmt: skip
         self._compact()
 
@@ -198,14 +204,13 @@ class FlushFact:
         later = self._kernel is not None and self._kernel >= (6, 13)
         return np.array([known >= (6, 7), self._kernel is not None and not later, 0], np.int64)
 
-    def _changes(self, batch: TapeBatch) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    def _changes(self, index: OpIndex) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """Rows that lose something, what, and level, gfn, old, new, sptep, as_id of each (as columns)."""
         lay = self._layout.found.layout
-        self._learn_places(batch)
-        tdp = batch.of(Op.SPTE_TDP)
-        gfn, old, new, level, as_id = (batch.slot(Op.SPTE_TDP, name, tdp) for name in ("gfn", "old", "new", "level", "as_id"))
-        legacy = batch.of(Op.SPTE_UPDATE_ENTRY)
-        sptep, was, now = (batch.slot(Op.SPTE_UPDATE_ENTRY, name, legacy) for name in ("sptep", "old", "new"))
+        self._learn_places(index)
+        tdp, legacy = index.of(Op.SPTE_TDP), index.of(Op.SPTE_UPDATE_ENTRY)
+        gfn, old, new, level, as_id = (index.slot(Op.SPTE_TDP, name) for name in ("gfn", "old", "new", "level", "as_id"))
+        sptep, was, now = (index.slot(Op.SPTE_UPDATE_ENTRY, name) for name in ("sptep", "old", "new"))
         place, its_level = self._place(sptep)
         its_level = np.where(its_level > 0, its_level, np.where((was.view(np.uint64) & np.uint64(LARGE)) != 0, 2, 1))
         none = np.zeros(len(tdp), np.int64)
@@ -221,13 +226,12 @@ class FlushFact:
         order = some[np.argsort(rows[some], kind="stable")]
         return rows[order], lost[order], columns[:, order]
 
-    def _learn_places(self, batch: TapeBatch) -> None:
+    def _learn_places(self, index: OpIndex) -> None:
         """Which gfn an SPTE maps, from kvm_mmu_set_spte; it prints the physical address, probes the virtual one, and
         these differ by a multiple of 1 GiB (page_offset_base)."""
-        rows = batch.of(Op.SPTE_SET)
-        if not len(rows) or not len(batch.of(Op.SPTE_UPDATE_ENTRY)) or len(self._places) > _MOST_PLACES:
+        new = np.stack([index.slot(Op.SPTE_SET, name) for name in ("sptep", "gfn", "level")], axis=1)
+        if not len(new) or len(self._places) > _MOST_PLACES:
             return
-        new = np.stack([batch.slot(Op.SPTE_SET, name, rows) for name in ("sptep", "gfn", "level")], axis=1)
         new[:, 0] &= (1 << 30) - 1
         every = np.concatenate((self._places, new))[::-1]
         _, first = np.unique(every[:, 0], return_index=True)

@@ -2,14 +2,53 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from lockscope.kernels.kvm_tables import place
+from lockscope.kernels.kvm_tables import (
+    C_CPU, C_FLAGS, C_HOW, C_OP, C_OWN, C_PID, C_ROW, C_SEQ, C_TS, C_VM, rehash,
+)  # fmt: skip
+from lockscope.tables.ops import SLOTS, Op
+from lockscope.tables.tape import TapeBatch
 
 _MOST = 1 << 23  # keys; what a hostile or endless trace brings beyond that is forgotten, and said so
+
+
+class OpIndex:
+    """The rows of a batch by operation, found once for all facts that ask."""
+
+    def __init__(self, batch: TapeBatch) -> None:
+        self._batch = batch
+        ops = batch.op.astype(np.uint8)
+        self._order = np.argsort(ops, kind="stable")  # of bytes: a radix sort
+        self._bounds = np.concatenate(([0], np.cumsum(np.bincount(ops, minlength=256))))
+
+    def of(self, op: Op) -> NDArray[np.int64]:
+        """The rows of an operation, in order."""
+        return self._order[self._bounds[op] : self._bounds[op + 1]]
+
+    def any_of(self, ops: frozenset[Op]) -> NDArray[np.int64]:
+        """The rows of several operations, in order."""
+        return np.sort(np.concatenate([self.of(op) for op in ops]))
+
+    def slot(self, op: Op, name: str) -> NDArray[np.int64]:
+        """A slot of all rows of an operation."""
+        found: NDArray[np.int64] = self._batch.slots[self.of(op), SLOTS[op].index(name)]
+        return found
+
+
+def columns_of(
+    batch: TapeBatch, rows: NDArray[np.int64], how: NDArray[np.int64], own: int = 0
+) -> NDArray[np.int64]:
+    """The rows as a loop takes them (``kernels.kvm_tables``), with room for ``own`` more columns."""
+    cols = np.zeros((C_OWN + own, len(rows)), np.int64)
+    cols[C_ROW], cols[C_HOW] = rows, how
+    given = ((C_TS, batch.ts_ns), (C_SEQ, batch.seq), (C_CPU, batch.cpu), (C_PID, batch.pid), (C_FLAGS, batch.flags),
+             (C_OP, batch.op), (C_VM, batch.vm))  # fmt: skip
+    for column, values in given:
+        if values is not None:
+            cols[column] = values[rows]
+    return cols
 
 
 class Table:
@@ -21,35 +60,26 @@ class Table:
         self._empty(room)
 
     def _empty(self, room: int) -> None:
-        self.keys: NDArray[np.int64] = np.zeros(4 * room, np.int64)
-        self.numbers: NDArray[np.int32] = np.zeros(4 * room, np.int32)
-        self.count: NDArray[np.int64] = np.zeros(1, np.int64)
+        self.table: NDArray[np.int64] = np.zeros(2 + 8 * room, np.int64)
         self.rows: NDArray[np.int64] = np.zeros((room, self.width), np.int64)
 
+    def __len__(self) -> int:
+        return int(self.table[0])
+
     def make_room(self, more: int) -> None:
-        """Let ``more`` new keys fit."""
-        used = int(self.count[0])
-        if used > _MOST:
-            self.forgotten += used
+        """Let ``more`` new keys fit. Beyond a limit that only a hostile or endless trace reaches, all is forgotten."""
+        if len(self) > _MOST:
+            self.forgotten += len(self)
             self._empty(1 << max(8, int(more).bit_length()))
-            used = 0
-        need = used + more + 1
+        need = len(self) + more + 2
         if need > len(self.rows):
             grown = np.zeros((1 << int(need).bit_length(), self.width), np.int64)
-            grown[:used] = self.rows[:used]
+            grown[: len(self)] = self.rows[: len(self)]
             self.rows = grown
-        if 2 * need > len(self.numbers):
-            size = 1 << int(4 * need).bit_length()
-            keys, numbers = np.zeros(size, np.int64), np.zeros(size, np.int32)
-            for slot in np.flatnonzero(self.numbers).tolist():
-                at = place(keys, numbers, int(self.keys[slot]))
-                keys[at], numbers[at] = self.keys[slot], self.numbers[slot]
-            self.keys, self.numbers = keys, numbers
-
-    @property
-    def table(self) -> tuple[Any, Any, Any]:
-        """What the loops take: keys, numbers, count."""
-        return self.keys, self.numbers, self.count
+        if 4 * need > len(self.table):
+            table = np.zeros(2 + (1 << int(4 * need).bit_length()), np.int64)
+            rehash(self.table, table)
+            self.table = table
 
 
 class Rows:

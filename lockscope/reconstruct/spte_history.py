@@ -20,17 +20,21 @@ from lockscope.kvm import spte
 from lockscope.kvm.spte_layouts import LARGE, WRITABLE, Layout
 from lockscope.kvm.versions import parse
 from lockscope.reconstruct.kvm_facts import Making
-from lockscope.reconstruct.kvm_state import Rows, Table
-from lockscope.tables.ops import SLOTS, Op
+from lockscope.reconstruct.kvm_state import OpIndex, Table, columns_of
+from lockscope.tables.ops import Op
 from lockscope.tables.tape import TapeBatch
 
 _HOW = {Op.SPTE_TDP: kernel.TDP, Op.SPTE_SET: kernel.SET, Op.FAST_PF: kernel.FAST, Op.SPTE_UPDATE_ENTRY: kernel.UPDATE_ENTRY,
         Op.SPTE_UPDATE: kernel.UPDATE, Op.SPTE_MMIO: kernel.MMIO, Op.MMU_PAGE: kernel.PAGE, Op.ZAP_ALL_FAST: kernel.ZAP_ALL,
         Op.PAGE_FAULT: kernel.FAULT, Op.MARK_DIRTY: kernel.DIRTY, Op.SYS_ENTER: kernel.QUIET, Op.SYS_EXIT: kernel.QUIET,
         Op.KVM_ENTRY: kernel.GUEST, Op.KVM_EXIT: kernel.GUEST_EXIT}  # fmt: skip
+_FOLLOWED = frozenset(_HOW)
+_VALUES: dict[Op, tuple[str | None, str]] = {
+    Op.SPTE_TDP: ("old", "new"), Op.FAST_PF: ("old", "new"), Op.SPTE_UPDATE_ENTRY: ("old", "new"),
+    Op.SPTE_SET: (None, "spte"), Op.SPTE_UPDATE: (None, "new"),
+}  # fmt: skip
 _WHAT = ("no-lock", "wrong-mode", "set-under-read", "not-writable", "large-logged", "indirect", "aba", "lost-bit",
          "lost-in-update", "bad-save", "bad-restore", "w-on-read")  # fmt: skip
-_MOST_FOUND = 1 << 17
 _GIB = (1 << 30) - 1
 
 
@@ -81,7 +85,7 @@ class SpteHistory:
     layout: Layout | None = None
     doubted_vms: set[int] = field(default_factory=set)
     mmu_lock_seen: bool = False
-    untold: int = 0
+    untold: dict[str, int] = field(default_factory=dict)  # by kind, events beyond those kept
 
     def of(self, *what: str) -> list[SpteEvent]:
         """The events of these kinds."""
@@ -96,19 +100,19 @@ class HistoryFact:
     needs: ClassVar[tuple[str, ...]] = ("spte_layout", "vms")
 
     def __init__(self, making: Making) -> None:
-        self._layout, self._rules = making.facts["spte_layout"], making.rules
+        self._layout, self._vm_fact, self._rules = making.facts["spte_layout"], making.facts["vms"], making.rules
         self._kernel = parse(making.info.kernel)
         self._slack = 5_000 if making.info.clock == "local" else 0  # ns by which two CPUs' local clocks may differ
         self._tasks, self._sptes, self._pages, self._places = Table(5), Table(18), Table(2), Table(11)
         self._vms = np.zeros((64, 5), np.int64)
-        self._found = Rows(kernel.WIDTH)
+        self._found: NDArray[np.int64] = np.zeros((kernel.MOST * kernel.KINDS, kernel.WIDTH), np.int64)
+        self._count: NDArray[np.int64] = np.zeros(kernel.FIRST_KIND + kernel.KINDS, np.int64)
         self._memory = np.zeros(1, np.int64)
         self._seen = np.zeros(4, np.int64)
         self._bases: Counter[int] = Counter()
         self._fixed_votes: Counter[int] = Counter()
         self._physical: NDArray[np.int64] = np.zeros(0, np.int64)
         self._mmu_lock = False
-        self._untold = 0
         self._how = np.full(256, -1, np.int64)
         for op, kind in _HOW.items():
             self._how[op] = kind
@@ -118,33 +122,31 @@ class HistoryFact:
         held, vm = batch.held, batch.vm
         if held is None or vm is None or not len(held):
             return
-        how = self._how[batch.op]
-        calls = batch.of(Op.SYS_ENTER)
-        memory = np.isin(batch.slot(Op.SYS_ENTER, "arg1", calls) & 0xFFFFFFFF, (SET_MEMORY, SET_MEMORY2))
-        how[calls[memory]] = kernel.CALL
-        rows = np.flatnonzero(how >= 0)
+        index = self._vm_fact.index
+        rows = index.any_of(_FOLLOWED)
         if not len(rows):
             return
-        self._learn_base(batch)
-        old, new, fixed = self._values(batch, rows)
+        how = self._how[batch.op[rows]]
+        calls = index.of(Op.SYS_ENTER)[np.isin(index.slot(Op.SYS_ENTER, "arg1") & 0xFFFFFFFF, (SET_MEMORY, SET_MEMORY2))]
+        how[np.searchsorted(rows, calls)] = kernel.CALL
+        self._learn_base(index)
         lay = self._layout.found.layout
-        level = np.where(batch.op[rows] == Op.SPTE_TDP, batch.slots[rows, SLOTS[Op.SPTE_TDP].index("level")], 1)
+        cols = columns_of(batch, rows, how, 5)
+        self._fill(cols[kernel.C_OLD :], index, rows, lay)
         self._mmu_lock |= bool(np.any(held[rows, kernel.MMU_LOCK] != 0))
-        for table in (self._tasks, self._sptes, self._pages, self._places):
-            table.make_room(len(rows))
-        self._found.make_room(4 * len(rows))
+        named = sum(len(index.of(op)) for op in (Op.SPTE_SET, Op.FAST_PF, Op.SPTE_UPDATE_ENTRY, Op.SPTE_UPDATE, Op.SPTE_MMIO))
+        self._tasks.make_room(len(np.unique(batch.pid[rows])))
+        self._sptes.make_room(named)
+        self._pages.make_room(named)
+        self._places.make_room(len(index.of(Op.SPTE_TDP)) + len(index.of(Op.FAST_PF)))
         most = int(vm.max()) + 1
         if most > len(self._vms):
             self._vms = np.concatenate((self._vms, np.zeros((most, 5), np.int64)))
         kernel.follow(
-            rows, how[rows], old, new, says(old, lay, level), says(new, lay, level), fixed,
-            batch.op, batch.ts_ns, batch.seq, batch.cpu, batch.pid, batch.flags, batch.slots, held, vm,
-            self._options(lay), self._vms, *self._tasks.table, self._tasks.rows, *self._sptes.table, self._sptes.rows,
-            *self._pages.table, self._pages.rows, *self._places.table, self._places.rows,
-            self._found.rows, self._found.count, self._memory, self._seen,
+            cols, batch.slots, held, self._options(lay), self._vms, self._tasks.table, self._tasks.rows,
+            self._sptes.table, self._sptes.rows, self._pages.table, self._pages.rows, self._places.table,
+            self._places.rows, self._found, self._count, self._memory, self._seen,
         )  # fmt: skip
-        self._untold += max(0, int(self._found.count[0]) - _MOST_FOUND)
-        self._found.count[0] = min(int(self._found.count[0]), _MOST_FOUND)
 
     def _options(self, lay: Layout) -> NDArray[np.int64]:
         kernel_is = self._kernel
@@ -155,21 +157,24 @@ class HistoryFact:
         base = self._bases.most_common(1)[0][0] if self._bases else 0
         return np.array([lay.saved, no_large, lockless, base, flushes, 10_000_000, self._slack], np.int64)
 
-    def _values(self, batch: TapeBatch, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
-        old, new, fixed = np.zeros((3, len(rows)), np.int64)
-        for op, was, now in ((Op.SPTE_TDP, "old", "new"), (Op.FAST_PF, "old", "new"), (Op.SPTE_UPDATE_ENTRY, "old", "new"),
-                             (Op.SPTE_SET, None, "spte"), (Op.SPTE_UPDATE, None, "new")):  # fmt: skip
-            at = np.flatnonzero(batch.op[rows] == op)
+    def _fill(self, values: NDArray[np.int64], index: OpIndex, rows: NDArray[np.int64], lay: Layout) -> None:
+        """Old and new value, what each says, and whether a fast page fault did it."""
+        for op, (was, now) in _VALUES.items():
+            at = np.searchsorted(rows, index.of(op))
+            if not len(at):
+                continue
+            level = index.slot(op, "level") if op is Op.SPTE_TDP else np.ones(len(at), np.int64)
             if was is not None:
-                old[at] = batch.slot(op, was, rows[at])
-            new[at] = batch.slot(op, now, rows[at])
-        at = np.flatnonzero(batch.op[rows] == Op.FAST_PF)
-        faults = rows[at]
-        gained = ((new[at] & WRITABLE) != 0) & ((old[at] & WRITABLE) == 0)
-        ret, is_bool = (batch.slot(Op.FAST_PF, name, faults) for name in ("ret", "ret_is_bool"))
-        self._fixed_votes.update(ret[gained & (is_bool == 0)].tolist())
-        fixed[at] = np.where(is_bool != 0, (ret != 0) & (new[at] != old[at]), ret == self._ret_fixed())
-        return old, new, fixed
+                values[0, at] = index.slot(op, was)
+                values[2, at] = says(values[0, at], lay, level)
+            values[1, at] = index.slot(op, now)
+            values[3, at] = says(values[1, at], lay, level)
+        at = np.searchsorted(rows, index.of(Op.FAST_PF))
+        gained = (values[3, at] & kernel.W != 0) & (values[2, at] & kernel.W == 0)
+        ret, is_bool = index.slot(Op.FAST_PF, "ret"), index.slot(Op.FAST_PF, "ret_is_bool")
+        self._fixed_votes.update(ret[gained & (is_bool == 0)][:4096].tolist())
+        changed = values[0, at] != values[1, at]
+        values[4, at] = np.where(is_bool != 0, (ret != 0) & changed, ret == self._ret_fixed())
 
     def _ret_fixed(self) -> int:
         """The number of RET_PF_FIXED, which grew with the enum: by the events that gained W, else by version."""
@@ -182,20 +187,20 @@ class HistoryFact:
             return 5
         return 4 if self._kernel.at_least(5, 14) else 3
 
-    def _learn_base(self, batch: TapeBatch) -> None:
+    def _learn_base(self, index: OpIndex) -> None:
         if self._bases.total() > 4096:
             return
-        virtual = [batch.slot(op, "sptep", batch.of(op)) for op in (Op.FAST_PF, Op.SPTE_MMIO, Op.SPTE_UPDATE_ENTRY)]
+        virtual = [index.slot(op, "sptep")[: 1 << 13] for op in (Op.FAST_PF, Op.SPTE_MMIO, Op.SPTE_UPDATE_ENTRY)]
         seen = np.unique(np.concatenate(virtual))
-        named = batch.slot(Op.SPTE_SET, "sptep", batch.of(Op.SPTE_SET))
-        self._physical = np.unique(np.concatenate((self._physical, named)))[: 1 << 20]
+        if len(self._physical) < 1 << 20:
+            self._physical = np.unique(np.concatenate((self._physical, index.slot(Op.SPTE_SET, "sptep"))))
         _, at, its = np.intersect1d(seen & _GIB, self._physical & _GIB, return_indices=True)
         self._bases.update((seen[at] - self._physical[its]).tolist())
 
     def finish(self) -> SpteHistory:
         """What does not fit."""
         legacy = np.flatnonzero((self._vms[:, kernel.V_TDP] == 0) & (self._vms[:, kernel.V_PAGES] > 0))
-        rows = self._found.used
+        rows = self._found[: int(self._count[0])]
         # The TDP MMU sets SPTEs with mmu_lock read-held: only a VM that is known to have none of it can do wrong there.
         keep = (rows[:, kernel.F_WHAT] != kernel.SET_UNDER_READ) | np.isin(rows[:, kernel.F_VM], legacy)
         if not self._mmu_lock:  # not one acquisition was recorded, or none could be named
@@ -205,7 +210,8 @@ class HistoryFact:
         transitions, judged, fast_faults, fixed = self._seen.tolist()
         return SpteHistory(
             events, transitions, judged, fast_faults, fixed, base[0][0] if base else None, self._layout.found.layout,
-            set(np.flatnonzero(self._vms[:, kernel.V_DOUBT]).tolist()), self._mmu_lock, self._untold,
+            set(np.flatnonzero(self._vms[:, kernel.V_DOUBT]).tolist()), self._mmu_lock,
+            {_WHAT[kind]: int(n) - kernel.MOST for kind, n in enumerate(self._count[kernel.FIRST_KIND :]) if n > kernel.MOST},
         )  # fmt: skip
 
 

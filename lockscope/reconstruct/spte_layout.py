@@ -22,10 +22,11 @@ class LayoutFact:
 
     name: ClassVar[str] = "spte_layout"
     ops: ClassVar[frozenset[Op]] = frozenset({*_VALUES, Op.KVM_EXIT})
-    needs: ClassVar[tuple[str, ...]] = ()
+    needs: ClassVar[tuple[str, ...]] = ("vms",)
 
     def __init__(self, making: Making) -> None:
         self._kernel = making.info.kernel
+        self._vms = making.facts["vms"]
         self._sample: NDArray[np.uint64] = np.zeros(0, np.uint64)
         self._isa: int | None = None
         self.found: Found = find_layout(self._kernel, self._sample, None)
@@ -34,13 +35,14 @@ class LayoutFact:
         """Look at the batch's SPTEs, until there are enough."""
         if len(self._sample) >= _ENOUGH:
             return
-        exits = batch.of(Op.KVM_EXIT)[:1]
+        index = self._vms.index
+        exits = index.of(Op.KVM_EXIT)[:1]
         if len(exits) and self._isa is None:
             isa = int(batch.slot(Op.KVM_EXIT, "isa", exits)[0])
             self._isa = isa if isa in (1, 2) else None
         values = [self._sample]
         for op, slots in _VALUES.items():
-            rows = batch.of(op)[:_ENOUGH]
+            rows = index.of(op)[:_ENOUGH]
             values += [batch.slots[rows, SLOTS[op].index(name)].view(np.uint64) for name in slots]
         sample = np.unique(np.concatenate(values))
         if len(sample) > len(self._sample) or self._isa is not None:

@@ -18,15 +18,20 @@ from lockscope.kernels import kvm_srcu as kernel
 from lockscope.kernels.kvm_tables import number
 from lockscope.kvm.locks import Role, kind_of, role_of
 from lockscope.reconstruct.kvm_facts import Making
-from lockscope.reconstruct.kvm_state import Rows, Table
-from lockscope.tables.ops import SLOTS, Op
+from lockscope.reconstruct.kvm_state import OpIndex, Table, columns_of
+from lockscope.tables.ops import Op
 from lockscope.tables.tape import TapeBatch
 from lockscope.units import address
 
 _64 = (1 << 64) - 1
 _STRUCT_KVM = 1 << 16  # more than sizeof(struct kvm) of any kernel (9176 in 6.12)
-_MOST_FOUND = 1 << 17
-_ACCESSES = (Op.MEMSLOT, Op.VCPU_MEMSLOT, Op.MARK_DIRTY, Op.BUS, Op.ZAP_RANGE)
+_MOST_CPUS = 1024  # idle tasks that interrupts may enter sections on top of
+_ENOUGH = 4096
+_HOW = {Op.SRCU_LOCK_ENTRY: kernel.ENTRY, Op.SRCU_LOCK: kernel.LOCK, Op.SRCU_UNLOCK: kernel.UNLOCK, Op.SRCU_SYNC: kernel.SYNC,
+        Op.SYS_ENTER: kernel.ENTER, Op.SYS_EXIT: kernel.EXIT, Op.KVM_ENTRY: kernel.GUEST, Op.TASK_EXIT: kernel.END,
+        Op.FN_RETURN: kernel.TAKEN, Op.MEMSLOT: kernel.ACCESS, Op.VCPU_MEMSLOT: kernel.ACCESS,
+        Op.MARK_DIRTY: kernel.ACCESS, Op.BUS: kernel.ACCESS, Op.ZAP_RANGE: kernel.ACCESS}  # fmt: skip
+_FOLLOWED = frozenset(_HOW)
 _WHAT = ("wrong-index", "not-open", "open-at-guest", "open-at-end", "open-at-user", "sync-inside", "unprotected",
          "lock-inside", "never-left", "synced")  # fmt: skip
 
@@ -70,7 +75,7 @@ class SrcuSections:
     synchronisations: int = 0
     slots_lock_seen: bool = False
     srcu_seen: bool = False  # some way of telling that a task is in a kvm->srcu section
-    untold: int = 0  # events beyond the limit
+    untold: dict[str, int] = field(default_factory=dict)  # by kind, events beyond those kept
 
     def name(self, ssp: int) -> str:
         """The class name, or the address."""
@@ -90,92 +95,80 @@ class SrcuFact:
     """Follows the sections."""
 
     name: ClassVar[str] = "srcu_sections"
-    ops: ClassVar[frozenset[Op]] = frozenset(
-        {Op.SRCU_LOCK, Op.SRCU_LOCK_ENTRY, Op.SRCU_UNLOCK, Op.SRCU_SYNC, Op.SYS_ENTER, Op.SYS_EXIT, Op.KVM_ENTRY,
-         Op.TASK_EXIT, Op.ACQUIRE, Op.DETAIL, Op.FN_RETURN, *_ACCESSES}
-    )  # fmt: skip
+    ops: ClassVar[frozenset[Op]] = _FOLLOWED | {Op.ACQUIRE, Op.DETAIL}
     needs: ClassVar[tuple[str, ...]] = ("vms",)
 
     def __init__(self, making: Making) -> None:
         self._texts, self._vms = making.texts, making.facts["vms"]
         self._tasks, self._kinds = Table(kernel.T_WIDTH), Table(1)
-        self._found = Rows(kernel.WIDTH)
+        self._found: NDArray[np.int64] = np.zeros((kernel.MOST * kernel.KINDS, kernel.WIDTH), np.int64)
+        self._count: NDArray[np.int64] = np.zeros(kernel.FIRST_KIND + kernel.KINDS, np.int64)
         self._seen = np.zeros(4, np.int64)
         self._map_votes: Counter[int] = Counter()
         self._place_votes: Counter[int] = Counter()
         self._map_names: dict[int, str] = {}
-        self._srcu_names: dict[int, str] = {}
-        self._looked = 0
+        self._is_srcu: NDArray[np.bool_] = np.zeros(0, np.bool_)  # by number of the text
         self._locked: Counter[int] = Counter()
         self._kvms: set[int] = set()
         self._slots_lock = self._srcu_held = False
-        self._untold = 0
-        how = np.full(256, -1, np.int64)
-        for op, kind in ((Op.SRCU_LOCK_ENTRY, kernel.ENTRY), (Op.SRCU_LOCK, kernel.LOCK), (Op.SRCU_UNLOCK, kernel.UNLOCK),
-                         (Op.SRCU_SYNC, kernel.SYNC), (Op.SYS_ENTER, kernel.ENTER), (Op.SYS_EXIT, kernel.EXIT),
-                         (Op.KVM_ENTRY, kernel.GUEST), (Op.TASK_EXIT, kernel.END), (Op.FN_RETURN, kernel.TAKEN)):  # fmt: skip
-            how[op] = kind
-        how[list(_ACCESSES)] = kernel.ACCESS
-        self._how = how
+        self._how = np.full(256, -1, np.int64)
+        for op, kind in _HOW.items():
+            self._how[op] = kind
 
     def feed(self, batch: TapeBatch) -> None:
         """Follow the sections through a batch."""
-        rows = np.flatnonzero(self._how[batch.op] >= 0)
+        index = self._vms.index
+        rows = index.any_of(_FOLLOWED)
         if not len(rows) or batch.held is None or not len(batch.held) or batch.vm is None:
             return
-        self._learn_names(batch)
-        self._learn_places(batch, rows)
+        self._learn_names(batch, index)
+        self._learn_places(index)
         self._slots_lock |= bool(np.any(batch.held[rows, Role.SLOTS_LOCK] != 0))
         self._srcu_held |= bool(np.any(batch.held[rows, Role.SRCU] != 0))
-        self._tasks.make_room(len(rows))
-        self._found.make_room(len(rows) * 2)
+        self._tasks.make_room(4 * len(np.unique(batch.pid[rows])) + 4 * _MOST_CPUS)
         kernel.follow(
-            rows, self._how[batch.op[rows]], batch.op, batch.ts_ns, batch.seq, batch.cpu, batch.pid, batch.flags,
-            batch.slots, batch.held, batch.vm, self._vms.deaths(), self._kinds.keys, self._kinds.numbers,
-            self._kinds.rows[:, 0], *self._tasks.table, self._tasks.rows, self._found.rows, self._found.count, self._seen,
+            columns_of(batch, rows, self._how[batch.op[rows]]), batch.slots, batch.held, self._vms.deaths(),
+            self._kinds.table, self._kinds.rows.reshape(-1), self._tasks.table, self._tasks.rows, self._found, self._count,
+            self._seen,
         )  # fmt: skip
-        self._untold += max(0, int(self._found.count[0]) - _MOST_FOUND)
-        self._found.count[0] = min(int(self._found.count[0]), _MOST_FOUND)
 
-    def _learn_names(self, batch: TapeBatch) -> None:
+    def _learn_names(self, batch: TapeBatch, index: OpIndex) -> None:
         """Names of srcu maps, and how far behind its ``srcu_struct`` a map lies (lock_acquire follows at once)."""
         words = self._texts.all()
-        for i in range(self._looked, len(words)):
-            if kind_of(words[i]) == "srcu":
-                self._srcu_names[i] = words[i]
-        self._looked = len(words)
-        lockdep = (batch.op == Op.ACQUIRE) | (batch.op == Op.DETAIL)
-        if not self._srcu_names or not lockdep.any():
+        if len(self._is_srcu) < len(words):
+            new = [kind_of(word) == "srcu" for word in words[len(self._is_srcu) :]]
+            self._is_srcu = np.concatenate((self._is_srcu, np.array(new, np.bool_)))
+        if not self._is_srcu.any():
             return
-        named = np.flatnonzero(lockdep & np.isin(batch.slots[:, 1], np.array(list(self._srcu_names), np.int64)))
-        for lock, word in np.unique(batch.slots[named, :2], axis=0).tolist():
-            self._map_names[lock & _64] = self._srcu_names[word]
-        if self._map_votes.total() < 4096:
-            steps = np.sort(np.concatenate((named, np.flatnonzero(batch.op == Op.SRCU_LOCK))))
+        found = []
+        for op in (Op.ACQUIRE, Op.DETAIL):
+            rows = index.of(op)
+            name = batch.slots[rows, 1]
+            found.append(rows[(name >= 0) & self._is_srcu[np.clip(name, 0, len(self._is_srcu) - 1)]])
+        named = np.concatenate(found)
+        locks, first = np.unique(batch.slots[named, 0], return_index=True)
+        for lock, row in zip(locks.tolist(), named[first].tolist(), strict=True):
+            self._map_names[lock & _64] = words[int(batch.slots[row, 1])]
+        if self._map_votes.total() < _ENOUGH:
+            steps = np.sort(np.concatenate((named[: 4 * _ENOUGH], index.of(Op.SRCU_LOCK)[: 4 * _ENOUGH])))
             order = steps[np.argsort(batch.pid[steps], kind="stable")]
             first, then = order[:-1], order[1:]
-            pair = (
-                (batch.op[first] == Op.SRCU_LOCK)
-                & (batch.op[then] != Op.SRCU_LOCK)
-                & (batch.pid[first] == batch.pid[then])
-            )
+            pair = (batch.op[first] == Op.SRCU_LOCK) & (batch.op[then] != Op.SRCU_LOCK)
+            pair &= batch.pid[first] == batch.pid[then]
             distance = batch.slots[then[pair], 0] - batch.slots[first[pair], 0]
-            near = distance[(distance >= 0) & (distance < 1 << 10)]
-            self._map_votes.update(near.tolist()[:4096])
+            self._map_votes.update(distance[(distance >= 0) & (distance < 1 << 10)][:_ENOUGH].tolist())
 
-    def _learn_places(self, batch: TapeBatch, rows: NDArray[np.int64]) -> None:
+    def _learn_places(self, index: OpIndex) -> None:
         """Say of every ``srcu_struct`` what it is, for the loop."""
-        ops = batch.op[rows]
-        ssps = rows[(ops == Op.SRCU_LOCK) | (ops == Op.SRCU_LOCK_ENTRY) | (ops == Op.SRCU_SYNC)]
-        values, counts = np.unique(batch.slots[ssps, 0], return_counts=True)
+        used = [index.slot(op, "ssp") for op in (Op.SRCU_LOCK, Op.SRCU_LOCK_ENTRY, Op.SRCU_SYNC)]
+        values, counts = np.unique(np.concatenate(used), return_counts=True)
         self._locked.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
         del self._locked[0]
         for op in (Op.MEMSLOT, Op.MARK_DIRTY, Op.REQUEST, Op.DESTROY_VM, Op.RUN):
-            named = batch.of(op)
-            self._kvms |= set(np.unique(batch.slots[named, SLOTS[op].index("kvm")]).tolist())
+            self._kvms |= set(np.unique(index.slot(op, "kvm")).tolist())
         self._kinds.make_room(len(self._locked))
         for ssp in self._locked:
-            self._kinds.rows[number(*self._kinds.table, ssp), 0] = self._kind(ssp)
+            self._kinds.rows[number(self._kinds.table, ssp), 0] = self._kind(ssp)
 
     def _busiest_place(self) -> int | None:
         votes: Counter[int] = Counter()
@@ -203,13 +196,14 @@ class SrcuFact:
 
     def finish(self) -> SrcuSections:
         """What was met."""
-        self._found.make_room(kernel.DEPTH * (int(self._tasks.count[0]) + 1))
-        kernel.still_open(self._tasks.count, self._tasks.rows, self._found.rows, self._found.count)
-        events = [SrcuEvent(_WHAT[row[0]], *row[1:]) for row in self._found.used.tolist()]
+        kernel.still_open(self._tasks.table, self._tasks.rows, self._found, self._count)
+        events = [SrcuEvent(_WHAT[row[0]], *row[1:]) for row in self._found[: int(self._count[0])].tolist()]
+        untold = {_WHAT[kind]: int(n) - kernel.MOST for kind, n in enumerate(self._count[1:]) if n > kernel.MOST}
         names = {ssp & _64: name for ssp in self._locked if (name := self._name(ssp))}
         probed = any(role_of(name) is Role.SRCU for name in names.values())
-        return SrcuSections(events, names, int(self._seen[0]), int(self._seen[1]), int(self._seen[3]), int(self._seen[2]),
-                            self._slots_lock, self._srcu_held or probed, self._untold)  # fmt: skip
+        sections, accesses, synchronisations, judged = self._seen.tolist()
+        return SrcuSections(events, names, sections, accesses, judged, synchronisations, self._slots_lock,
+                            self._srcu_held or probed, untold)  # fmt: skip
 
 
 FACT = SrcuFact

@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockscope.kernels import kvm_vms as kernel
+from lockscope.kernels.kvm_tables import C_OP
 from lockscope.kvm.locks import Role, role_of
 from lockscope.reconstruct.kvm_facts import Making
-from lockscope.reconstruct.kvm_state import Table
+from lockscope.reconstruct.kvm_state import OpIndex, Table, columns_of
 from lockscope.tables.ops import SLOTS, Op
 from lockscope.tables.tape import TapeBatch
 from lockscope.units import address
@@ -27,7 +28,9 @@ from lockscope.units import address
 _IN_KVM = (Role.MMU_LOCK, Role.SLOTS_LOCK, Role.SRCU, Role.LOCK, Role.SLOTS_ARCH_LOCK, Role.IRQ_LOCK, Role.IRQ_SRCU,
            Role.TSC_WRITE_LOCK, Role.TDP_PAGES)  # fmt: skip
 _ROWS = frozenset(op for op in Op if op >= Op.SRCU_LOCK)
+_ATTRIBUTED = _ROWS | {Op.INIT, Op.SYS_EXIT}
 _64 = (1 << 64) - 1
+_NEAR = 1 << 12
 _ENOUGH = 4096  # rows that agree on a distance: no more are asked
 
 
@@ -93,10 +96,14 @@ class VmFact:
 
     def __init__(self, making: Making) -> None:
         self._texts = making.texts
+        self.index: OpIndex | None = None  # of the batch being fed, for the facts behind this one
         self._votes: dict[int, Counter[int]] = {role: Counter() for role in range(18)}
         self._kvm_votes: Counter[int] = Counter()
+        self._nearest: Counter[int] = Counter()
+        self._mmu_locks: set[int] = set()
+        self._kvms: set[int] = set()
         self._keys, self._tasks = Table(1), Table(1)
-        self._vms = np.zeros((64, 8), np.int64)
+        self._vms = np.zeros((256, 8), np.int64)
         self._made = np.zeros(1, np.int64)
         self._roles = np.zeros(0, np.int64)
         self._last: dict[int, int] = {}  # stream -> time of its last row
@@ -113,31 +120,37 @@ class VmFact:
     def feed(self, batch: TapeBatch) -> None:
         """Attribute a batch's rows."""
         batch.vm = np.zeros(len(batch), np.int64)
-        self._note_gaps(batch)
+        self.index = OpIndex(batch)
+        self._note_gaps(batch, self.index)
         held = batch.held
         if held is None or not len(held):
             return
-        rows = np.flatnonzero(self._how[batch.op] >= 0)
+        rows = self.index.any_of(_ATTRIBUTED)
         rows = rows[(batch.op[rows] != Op.INIT) | self._is_mmu_lock(batch, rows)]
         if not len(rows):
             return
         self._learn(batch, held, rows)
-        offsets, learned = np.zeros(18, np.int64), np.zeros(18, np.bool_)
-        for role, distance in self.distances().items():
-            offsets[role], learned[role] = distance, True
-        self._keys.make_room(len(rows))
-        self._tasks.make_room(2 * len(rows))
-        need = int(self._made[0]) + len(rows)
-        if need > len(self._vms):
-            self._vms = np.concatenate((self._vms, np.zeros((need, 8), np.int64)))
+        cols = columns_of(batch, rows, self._how[batch.op[rows]], 1)
+        cols[kernel.C_ARGUMENT] = self._argument[cols[C_OP]]
+        reached = 0
+        while reached < len(rows):
+            self._keys.make_room(64)
+            self._tasks.make_room(256)
+            if int(self._made[0]) + 64 > len(self._vms):
+                self._vms = np.concatenate((self._vms, np.zeros_like(self._vms)))
+            reached = kernel.attribute(
+                cols, batch.slots, held, np.array(_IN_KVM, np.int64), self._options(), self._keys.table,
+                self._keys.rows.reshape(-1), self._vms, self._made, self._tasks.table, self._tasks.rows.reshape(-1),
+                batch.vm, reached,
+            )  # fmt: skip
+
+    def _options(self) -> NDArray[np.int64]:
+        options = np.zeros(kernel.O_KNOWN + 18, np.int64)
         kvm = self._kvm_distance()
-        kernel.attribute(
-            rows, self._how[batch.op[rows]], self._argument[batch.op[rows]], batch.ts_ns, batch.pid, batch.slots, held,
-            np.array(_IN_KVM, np.int64), offsets, learned, kvm or 0, kvm is not None,
-            *self._keys.table, self._keys.rows[:, 0], self._vms, self._made,
-            *self._tasks.table, self._tasks.rows[:, 0], batch.vm,
-        )  # fmt: skip
-        self._vms = self._vms[: int(self._made[0]) + 64].copy()
+        options[kernel.O_KVM], options[kernel.O_KVM_KNOWN] = kvm or 0, kvm is not None
+        for role, distance in self.distances().items():
+            options[kernel.O_DISTANCES + role], options[kernel.O_KNOWN + role] = distance, 1
+        return options
 
     def _is_mmu_lock(self, batch: TapeBatch, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         words = self._texts.all()
@@ -153,9 +166,10 @@ class VmFact:
         """Vote on distances with the rows of this batch, by locks held together."""
         if all(self._votes[role].total() >= _ENOUGH for role in _IN_KVM[1:3]) and self._kvm_votes.total() >= _ENOUGH:
             return
-        lockdep = (batch.op == Op.ACQUIRE) | (batch.op == Op.DETAIL)
-        together = held[np.flatnonzero(lockdep | (self._how[batch.op] == kernel.BY_LOCK))[: 1 << 15]]
-        together = together[np.count_nonzero(together[:, np.array(_IN_KVM)], axis=1) >= 2]
+        assert self.index is not None
+        sample = np.concatenate([self.index.of(op) for op in (Op.ACQUIRE, Op.DETAIL)] + [rows])
+        together = held[sample[:: max(1, len(sample) >> 14)]]
+        together = together[np.count_nonzero(together[:, np.array(_IN_KVM)], axis=1) >= 2][:_ENOUGH]
         for _ in range(2):  # twice: a lock never held together with mmu_lock is placed by one that is
             placed = self.distances()
             for role in _IN_KVM[1:]:
@@ -170,6 +184,12 @@ class VmFact:
             if role in placed:
                 both_held = held[named, role] != 0
                 self._vote(self._kvm_votes, held[named[both_held], role] + placed[role] - kvm[both_held])
+        if len(self._mmu_locks) + len(self._kvms) < _ENOUGH:
+            self._mmu_locks |= set(np.unique(held[rows, Role.MMU_LOCK])[:_ENOUGH].tolist()) - {0}
+            self._kvms |= set(np.unique(kvm)[:_ENOUGH].tolist())
+        if not self._kvm_votes:  # never both at once: mmu_lock is the first of the locks in struct kvm
+            near = (min((lock - k for k in self._kvms if 0 <= lock - k < _NEAR), default=-1) for lock in self._mmu_locks)
+            self._nearest = Counter(distance for distance in near if distance >= 0)
 
     @staticmethod
     def _vote(votes: Counter[int], distances: NDArray[np.int64]) -> None:
@@ -190,27 +210,29 @@ class VmFact:
     def _kvm_distance(self) -> int | None:
         if self._kvm_votes:
             return self._kvm_votes.most_common(1)[0][0]
-        # No lock of a VM was ever held while a probe named it: then the argument itself tells VMs apart.
-        return None if any(self._votes.values()) else 0
+        if self._nearest:
+            return self._nearest.most_common(1)[0][0]
+        # No lock of a VM is known: then the argument itself tells VMs apart.
+        return None if self._mmu_locks or any(self._votes.values()) else 0
 
-    def _note_gaps(self, batch: TapeBatch) -> None:
+    def _note_gaps(self, batch: TapeBatch, index: OpIndex) -> None:
         if not len(batch):
             return
-        for row in np.flatnonzero(batch.op == Op.LOSS).tolist():
+        for row in index.of(Op.LOSS).tolist():
             stream = int(batch.stream[row])
             before = np.flatnonzero(batch.stream[:row] == stream)
             start = int(batch.ts_ns[before[-1]]) if len(before) else self._last.get(stream, -(1 << 62))
             self.gaps.append(Gap(start, int(batch.ts_ns[row]), int(batch.cpu[row])))
         last = np.zeros(int(batch.stream.max()) + 1, np.int64)
         last[batch.stream] = batch.ts_ns  # the last write of an index stays
-        for stream in np.unique(batch.stream).tolist():
+        for stream in np.flatnonzero(np.bincount(batch.stream)).tolist():
             self._last[stream] = int(last[stream])
 
     def finish(self) -> Vms:
         """The VMs seen."""
         rows = self._vms[: int(self._made[0])].tolist()
         vms = [Vm(i + 1, row[0], row[1], row[2], row[3]) for i, row in enumerate(rows)]
-        return Vms(vms, self.gaps, self.distances(), self._kvm_distance() if self._kvm_votes else None)
+        return Vms(vms, self.gaps, self.distances(), self._kvm_distance() if self._mmu_locks else None)
 
 
 FACT = VmFact

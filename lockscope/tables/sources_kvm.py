@@ -84,6 +84,7 @@ _KVM = (
     Source(Op.DIRTY_RING, "*:kvm_dirty_ring_exit", {"what": 2}),
     Source(Op.TSC_OFFSET, "*:kvm_write_tsc_offset", {"previous": "previous_tsc_offset", "next": "next_tsc_offset"}),
     Source(Op.MASTER_CLOCK, "*:kvm_update_master_clock"),
+    Source(Op.MASTER_CLOCK, "*:kvm_track_tsc"),  # the same lock's matter: see checks/ls401_unprotected.py
 )
 
 SOURCES: tuple[Source, ...] = _SRCU + _SPTE + _FLUSH + _KVM
