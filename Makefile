@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 python3.11 python,$(shell \
 	$(p) -c 'import sys; sys.version_info >= (3, 11) and print("$(p)")' 2>/dev/null)))
-DEMO := sample_traces/kvm_slots_lock_then_kvm_lock.dat
+DEMO := sample_traces/bug_slots_lock_then_kvm_lock.dat
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help

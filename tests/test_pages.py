@@ -17,7 +17,7 @@ HEADINGS = ("What it finds", "Why it is a bug", "What it looks like", "What it c
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 LACKS = {("LS902", "firing")}  # nothing in ftrace text names its clock
-BESIDE = {"LS903": ("LS101",)}  # it speaks of the other checks that were selected
+BESIDE = {"LS903": ("LS102",)}  # it speaks of the other checks that were selected
 
 
 def examples(kind: str) -> list[tuple[str, int, str]]:

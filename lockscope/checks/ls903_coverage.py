@@ -11,13 +11,13 @@ that did not see its evidence is never clean, and this notice says which they ar
 
 What it looks like
 ------------------
-``lockscope analyze --select LS101,LS903`` of a trace with nothing but wake-ups, which no lock check can judge:
+``lockscope analyze --select LS102,LS903`` of a trace with nothing but wake-ups, which no lock check can judge:
 
 ```firing
   qemu-100 [000] d..2.  1.000001: sched_wakeup: comm=qemu pid=101 prio=120 target_cpu=000
 ```
 
-The same of one that has what LS101 needs:
+The same of one that has what LS102 needs:
 
 ```quiet
      qemu-100     [000] .....     1.000001: lock_acquire: 0xffff888100000100 &kvm->lock
