@@ -291,7 +291,11 @@ def waited(m: Any, e: int) -> None:
 
 @inner("void(i8[::1], i8, i8)")
 def switch(m: Any, t: int, prev_state: int) -> None:
-    """The task is switched out: run queues change hands here; any other spinning lock it holds is odd."""
+    """The task is switched out: any spinning lock it holds is odd, but for the run queue's.
+
+    That one is held until finish_lock_switch() hands it on, with what the event's other probes and the preempt
+    notifiers (kvm_sched_out) take under it; ``drop_run_queues`` ends it where its release was not recorded.
+    """
     m[K_SWITCHES] += 1
     m[cpu_at(m, m[R_CPU])] = 0
     if m[K_GAPS] > 0:
@@ -302,9 +306,7 @@ def switch(m: Any, t: int, prev_state: int) -> None:
         e = entry_at(m, t, i)
         c = class_at(m, m[e + CLS])
         name = m[c + C_NAME]
-        if name_says(m, name, N_RQ):
-            close(m, t, i, 1)
-        elif m[e + CONTEXT] == 0 and not m[e + MARKS] & PENDING:
+        if not name_says(m, name, N_RQ) and m[e + CONTEXT] == 0 and not m[e + MARKS] & PENDING:
             if m[c + C_KEYED] == BY_KEY:
                 # An RCU read section has an inner wait type too, and an outer one: switching out in it is legal.
                 if (m[c + C_INNER] == 2 or m[c + C_INNER] == 3) and m[c + C_OUTER] == 0:
