@@ -65,7 +65,7 @@ def window_of(teller: Teller, node: int) -> int:
     return int(teller.graph.rows.node_window[node])
 
 
-def tasks_apart(teller: Teller, node: int, bit: int) -> bool:
+def own_acquisition(teller: Teller, node: int, bit: int) -> bool:
     """Whether the bit was set by the lock's own acquisition, not by what was seen later under the hold."""
     mark = teller.usage.mark(node, bit)
     return mark.oddity is None and mark.row == mark.by

@@ -48,7 +48,7 @@ from lockscope.reconstruct.evidence import Evidence
 _WORDS = ("locks taken against the documented order", "{taken} is taken inside {held}; it belongs outside.")
 
 
-@check("LS102", "documented-order", Severity.ERROR, LockGrounds())
+@check("LS102", "documented-order", Severity.ERROR, LockGrounds(), facts=("vms",))
 def judge(evidence: Evidence) -> Iterator[Finding]:
     """One finding for every rule and pair of classes."""
     rules = evidence.rules

@@ -52,7 +52,7 @@ _WORDS = (
 )
 
 
-@check("LS103", "leaf-lock", Severity.ERROR, LockGrounds())
+@check("LS103", "leaf-lock", Severity.ERROR, LockGrounds(), facts=("vms",))
 def judge(evidence: Evidence) -> Iterator[Finding]:
     """One finding for every leaf and class taken inside; what also breaks an order is LS102's."""
 

@@ -56,7 +56,7 @@ from collections.abc import Iterator
 
 from lockscope.checks._base import check
 from lockscope.checks._grounds import LockGrounds
-from lockscope.checks._irq import IRQ_WORDS, lock_at, tasks_apart, usage_lines, usage_witnesses, window_of
+from lockscope.checks._irq import IRQ_WORDS, lock_at, own_acquisition, usage_lines, usage_witnesses, window_of
 from lockscope.checks._story import Teller, merged
 from lockscope.findings import Confidence, Finding, Severity
 from lockscope.reconstruct.evidence import Evidence
@@ -94,7 +94,7 @@ def _confidence(teller: Teller, found: Inversion) -> Confidence:
         at = int(rows.entry[rows.last[chain], LOCK])
         whole = whole and bool(teller.evidence.chains.whole[chain])
     same = at == lock_at(teller, found.unsafe, found.unsafe_bit)
-    direct = tasks_apart(teller, found.unsafe, found.unsafe_bit)
+    direct = own_acquisition(teller, found.unsafe, found.unsafe_bit)
     return Confidence.CERTAIN if same and whole and direct else Confidence.LIKELY
 
 

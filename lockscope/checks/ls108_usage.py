@@ -42,7 +42,7 @@ from collections.abc import Iterator
 
 from lockscope.checks._base import check
 from lockscope.checks._grounds import LockGrounds
-from lockscope.checks._irq import lock_at, tasks_apart, usage_lines, usage_witnesses, window_of
+from lockscope.checks._irq import lock_at, own_acquisition, usage_lines, usage_witnesses, window_of
 from lockscope.checks._story import Teller, merged, self_scenario
 from lockscope.findings import Confidence, Finding, Severity
 from lockscope.reconstruct.evidence import Evidence
@@ -89,7 +89,7 @@ def _conflicts(usage: Usage, node: int) -> Iterator[tuple[int, int]]:
 
 def _confidence(teller: Teller, node: int, used: int, enabled: int) -> Confidence:
     same = lock_at(teller, node, used) == lock_at(teller, node, enabled)
-    return Confidence.CERTAIN if same and tasks_apart(teller, node, enabled) else Confidence.LIKELY
+    return Confidence.CERTAIN if same and own_acquisition(teller, node, enabled) else Confidence.LIKELY
 
 
 def _finding(teller: Teller, node: int, used: int, enabled: int) -> Finding:

@@ -42,6 +42,7 @@ class Graph:
     doubtful: Ints  # held rows of the same name as next where nothing tells a subclass or nest lock from recursion
     unnested: Ints  # chains whose nest lock is not held
     rank: Ints  # int64[nodes]: place among all class labels, sorted
+    near: Bools  # whether nothing, not even an unchecked lock, ever lay between: /proc/lockdep lists only these
 
     def __len__(self) -> int:
         return len(self.tail)
@@ -81,12 +82,17 @@ def lock_graph(evidence: Evidence) -> Graph:
     return graph
 
 
-def edges(evidence: Evidence) -> Iterator[tuple[int, int, int]]:
-    """Every dependency as (held class, asked class, kinds): bit ``k`` of kinds for kind ``k``. All windows together."""
+def edges(evidence: Evidence, *, near: bool = False) -> Iterator[tuple[int, int, int]]:
+    """Every dependency as (held class, asked class, kinds): bit ``k`` of kinds for kind ``k``. All windows together.
+
+    ``near``: only those that /proc/lockdep lists (l_show, kernel/locking/lockdep_proc.c: distance 1).
+    """
     graph = lock_graph(evidence)
     of = graph.rows.node_class
+    shown = np.flatnonzero(graph.near) if near else np.arange(len(graph))
     found: dict[tuple[int, int], int] = {}
-    for tail, head, kind in zip(of[graph.tail].tolist(), of[graph.head].tolist(), graph.kind.tolist(), strict=True):
+    columns = of[graph.tail[shown]].tolist(), of[graph.head[shown]].tolist(), graph.kind[shown].tolist()
+    for tail, head, kind in zip(*columns, strict=True):
         found[tail, head] = found.get((tail, head), 0) | 1 << kind
     for (tail, head), kinds in sorted(found.items()):
         yield tail, head, kinds
@@ -154,8 +160,9 @@ def _build(evidence: Evidence) -> Graph:
     ends, kinds = np.divmod(unique, 4)
     counted = evidence.chains.count.astype(np.int64)[rows.chain[made[order]]]
     total = np.add.reduceat(counted, begin) if len(begin) else np.zeros(0, np.int64)
+    nearest = np.minimum.reduceat((nxt - made)[order], begin) if len(begin) else np.zeros(0, np.int64)
     return Graph(rows, ends // nodes, ends % nodes, kinds, total, np.append(begin, len(order)).astype(np.int64),
-                 made[order], bad, doubtful, _unnested(rows, rows.live), _ranks(evidence, rows))  # fmt: skip
+                 made[order], bad, doubtful, _unnested(rows, rows.live), _ranks(evidence, rows), nearest == 1)  # fmt: skip
 
 
 def _ranks(evidence: Evidence, rows: Rows) -> Ints:

@@ -89,9 +89,7 @@ def test_a_kernel_without_raw_lock_nesting() -> None:
     # There LD_WAIT_CONFIG equals LD_WAIT_SPIN, and LD_WAIT_SLEEP is 3 (include/linux/lockdep_types.h).
     evidence = evidence_of("t: raw:R spin:S mutex:M")
     low = {"raw_spinlock": 2, "spinlock": 2, "mutex": 3}
-    evidence.classes[:] = [
-        LockClass(c.index, c.name, c.key, 0, True, low[c.kind], 0, c.kind) for c in evidence.classes
-    ]
+    evidence.classes[:] = [LockClass(c.index, c.name, c.key, 0, True, low[c.kind], 0, c.kind) for c in evidence.classes]
     assert [f.classes for f in all_checks()["LS109"].run(evidence)[1]] == [("R", "M")]
 
 
