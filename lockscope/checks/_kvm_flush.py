@@ -82,15 +82,21 @@ def grounds(evidence: Evidence) -> Grounds:
 
 def judge(evidence: Evidence, words: Words) -> Iterator[Finding]:
     """One finding for every flow: the unpaid ones, and as info those paid late or by chance."""
+    shown = evidence.facts["flush_debts"].guests or _kvm.has(evidence, "kvm_entry", "kvm_exit")
     by_flow: dict[tuple[str, str, str | None, str | None], list[DebtGroup]] = {}
     for group in evidence.facts["flush_debts"].groups:
-        until = max(group.use_ns, group.end_ns, group.paid_ns if group.outcome != "unpaid" else 0, group.last_ns)
+        outcome = group.outcome
+        if outcome == "ended":
+            if shown or group.flow == "zap":
+                continue  # no vCPU ran any more: the VM was being taken down, or is idle
+            outcome = "unpaid"
+        until = max(group.use_ns, group.end_ns, group.paid_ns if outcome != "unpaid" else 0, group.last_ns)
         if group.code != words.code or not _kvm.stands(evidence, group.ts_ns, until):
             continue
         if not _kvm.judged_at(evidence, group.ts_ns, until):
             continue
         window = _kvm.window_at(evidence, group.ts_ns, until)
-        by_flow.setdefault((group.outcome, group.flow, group.ioctl, window), []).append(group)
+        by_flow.setdefault((outcome, group.flow, group.ioctl, window), []).append(group)
     for (outcome, flow, ioctl, window), groups in by_flow.items():
         yield _finding(evidence, words, groups, outcome, flow, ioctl, window)
 

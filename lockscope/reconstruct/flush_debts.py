@@ -63,7 +63,7 @@ class Run(NamedTuple):
 class DebtGroup:
     """Debts of one task and flow in one critical section that were not paid as they should have been.
 
-    ``outcome``: "unpaid" (no flush by anybody before a vCPU ran), "late" (by the task, after its window), "foreign" (by
+    ``outcome``: "unpaid" (no flush by anybody before a vCPU ran), "ended" (no flush, and no vCPU seen to run), "late" (by the task, after its window), "foreign" (by
     another task), "too-small" (a range flush that misses some, and a full one that hides it). ``use_ns``: when a vCPU
     first ran on; ``paid_ns``: the flush that ended it, 0 = none in the trace. ``places``: False where the gfns are not
     known (legacy MMU without kvm_mmu_set_spte) and the runs are of SPTE addresses.
@@ -278,9 +278,7 @@ class FlushFact:
         debts = self._debts.used
         for index, row in enumerate(self._groups.used.tolist()):
             state = row[kernel.G_STATE]
-            if state == kernel.ENDED and not self._guests and row[kernel.G_FLOW] != kernel.ZAP:
-                state = kernel.UNPAID  # the trace does not show vCPUs: that one ran on cannot be told, but is likely
-            if state in (kernel.UNPAID, kernel.LATE, kernel.FOREIGN, kernel.TOO_SMALL):
+            if state in (kernel.UNPAID, kernel.LATE, kernel.FOREIGN, kernel.TOO_SMALL, kernel.ENDED):
                 found.groups.append(_group(row, state, debts[debts[:, kernel.D_GROUP] == index]))
         return found
 
