@@ -37,6 +37,17 @@ def drop_run_queues(m: Any, t: int, asked: int) -> None:
             close(m, t, i, 0)
 
 
+@inner("void(i8[::1], i8, i8, i8)")
+def left_out(m: Any, task: int, lock: int, detailed: int) -> None:
+    """Count an acquisition that has no room; its other event, plain or detailed, does not count again."""
+    if m[task + T_LEFT_OUT] == mix(lock, ALONE - detailed):
+        m[task + T_LEFT_OUT] = 0
+        return
+    m[task + T_LEFT_OUT] = mix(lock, detailed)
+    m[task + T_DEEPER] += 1
+    m[K_TOO_DEEP] += 1
+
+
 @inner("i8(i8[::1], i8, i8, i8, i8, i8, i8, i8, i8, i8)")
 def push(m: Any, t: int, cls: int, lock: int, how: int, check: int, nest: int, ip: int, marks: int, role: int) -> Any:
     """A new innermost entry, ``how`` = read | trylock << 2; return its index, -1 where the stack is full."""
@@ -44,7 +55,7 @@ def push(m: Any, t: int, cls: int, lock: int, how: int, check: int, nest: int, i
     task = task_at(m, t)
     depth = m[task + T_DEPTH]
     if depth >= DEPTH - 1:
-        m[K_TOO_DEEP] += 1
+        left_out(m, task, lock, np.int64(marks & ALONE))
         return -1
     e = entry_at(m, t, depth)
     m[e + CLS], m[e + LOCK], m[e + READ], m[e + TRYLOCK], m[e + CHECK] = cls, lock, how & 3, how >> 2, check
@@ -263,9 +274,12 @@ def release(m: Any, t: int, lock: int, name: int) -> None:
         return
     if name_says(m, name, N_RQ):
         return  # the next task releases the run queue that the last one locked
+    task = task_at(m, t)
+    if m[task + T_DEEPER] > 0:
+        m[task + T_DEEPER] -= 1  # one of those that were left out
+        return
     m[K_UNPAIRED] += 1
     cls = known_class(m, lock, name) if name >= 0 else class_of(m, -2, lock, 0, BY_ADDRESS)
-    task = task_at(m, t)
     if m[O_HOLDS]:
         row = m[HOLDS] + m[K_HOLDS] * HOLD_WIDTH
         m[K_HOLDS] += 1
@@ -406,7 +420,7 @@ def room(m: Any) -> bool:
     ):
         if m[k] + spare > m[region - BASES + SIZES] or (table and 2 * (m[k] + spare) > m[table - BASES + SIZES]):
             return False
-    return not m[O_HOLDS] or m[K_HOLDS] + DEPTH * (m[K_TASKS] + 2) <= m[HOLDS - BASES + SIZES]
+    return not m[O_HOLDS] or m[K_HOLDS] + 4 * DEPTH <= m[HOLDS - BASES + SIZES]
 
 
 @njit(nogil=True, cache=True)
@@ -509,5 +523,6 @@ def walk(
             for k in range(ROLES):
                 held[i, k] = 0
         if op >= SWITCH:
+            drop_run_queues(m, t, np.int64(0))
             seen_enabled(m, t, m[task_at(m, t) + T_DEPTH] - 1, flags & ~1 if op == IRQS_ON else flags)
     return end

@@ -23,10 +23,11 @@ FN_DEPTH = 16
 ENTRY, WIDTH = 11, 17
 PENDING, CONTENDED, IRQS_SEEN_ON, BH_SEEN_ON, ALONE = 1, 2, 4, 8, 16  # MARKS
 ASKED_DEPTH = 8  # bits of MARKS from here on: locks held when it was asked for
-# A task: locks held, CPU last seen on, held set whole, probed functions entered, pid, quiet about releases after a
-# leak,
-# the ww_mutex at which its context was wounded, and that context, run queues locked.
-T_DEPTH, T_CPU, T_WHOLE, T_FN, T_PID, T_MUTE, T_WOUND, T_WOUND_NEST, T_QUEUES, T_EPOCH, T_WIDTH = range(11)
+# A task: locks held, CPU last seen on, held set whole, probed functions entered, pid, quiet about releases after a leak,
+# the ww_mutex at which its context was wounded, and that context, run queues locked, gaps seen so far, acquisitions
+# left out because the stack was full, and what the last of them was.
+(T_DEPTH, T_CPU, T_WHOLE, T_FN, T_PID, T_MUTE, T_WOUND, T_WOUND_NEST, T_QUEUES, T_EPOCH, T_DEEPER, T_LEFT_OUT,
+ T_WIDTH) = range(13)  # fmt: skip
 # A class: text number of its name, key, subclass, how it is known, wait types, lock type, then counters.
 (
     C_NAME,
@@ -92,7 +93,7 @@ RECENT, CPUS = 1 << 16, 1 << 16
     O_HELD,
     O_CONTEXTS,
 ) = range(16, 28)
-R_TS, R_SEQ, R_FLAGS, R_CPU, R_PREEMPT, R_CONTEXT = range(32, 38)
+R_TS, R_SEQ, R_FLAGS, R_CPU, R_PREEMPT, R_CONTEXT, R_START = range(32, 39)  # R_START: K_EPOCH as the window began
 BASES, SIZES, HEAD = 48, 72, 96
 REGIONS = (
     "task_keys",
@@ -274,6 +275,7 @@ def task_of(m: Any, pid: int, cpu: int) -> Any:
             m[a + i] = 0
         m[a + T_PID] = pid
         m[a + T_EPOCH] = m[K_EPOCH]
+        m[a + T_WHOLE] = m[O_WINDOW] >= 0 and m[K_EPOCH] == m[R_START]
     return t
 
 

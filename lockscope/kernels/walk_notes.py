@@ -127,12 +127,13 @@ def forget(m: Any, t: int) -> None:
     m[task + T_WHOLE] = 0
     m[task + T_FN] = 0
     m[task + T_WOUND_NEST] = 0
+    m[task + T_DEEPER] = 0
 
 
-@njit("void(i8[::1], i8, i8)", nogil=True, cache=True)
-def reset(m: Any, ts: int, whole: int) -> None:
-    """Begin or end a judged window: nobody holds anything."""
-    m[R_TS] = ts
+@njit("void(i8[::1], i8)", nogil=True, cache=True)
+def reset(m: Any, whole: int) -> None:
+    """Begin or end a judged window: nobody holds anything, nor does who comes new."""
+    m[R_START] = m[K_EPOCH]
     for t in range(m[K_TASKS]):
         forget(m, t)
         m[task_at(m, t) + T_WHOLE] = whole

@@ -17,6 +17,7 @@ from lockscope.kernels import walk_notes as notes
 from lockscope.kvm.locks import kind_of, role_of
 from lockscope.reconstruct.chains import Chains, Entry, LockClass, Oddity
 from lockscope.reconstruct.lock_names import UNNAMED, kind_of_function
+from lockscope.reconstruct.walk_regions import Memory
 from lockscope.tables.ops import Op
 from lockscope.tables.tape import TapeBatch
 from lockscope.tables.texts import Texts
@@ -31,37 +32,6 @@ _WHAT = (
     "irqs-on-held",
     "ww-order",
     "gave-up",
-)
-_START = {
-    "task_keys": 512,
-    "task_table": 512,
-    "tasks": 256,
-    "stacks": 256,
-    "functions": 256,
-    "held": 256,
-    "running": kernel.CPUS,
-    "class_keys": 4096,
-    "class_table": 4096,
-    "classes": 2048,
-    "recent": kernel.RECENT,
-    "names": 1,
-    "chain_keys": 8192,
-    "chain_table": 8192,
-    "chains": 4096,
-    "rows": 1 << 15,
-    "odd_keys": 2048,
-    "odd_table": 2048,
-    "odd": 1024,
-    "odd_rows": 1 << 13,
-    "holds": 0,
-}
-_GROWN = (  # what must grow together, by the count that fills it
-    (kernel.K_TASKS, ("task_keys", "task_table"), ("tasks", "stacks", "functions", "held")),
-    (kernel.K_CLASSES, ("class_keys", "class_table"), ("classes",)),
-    (kernel.K_CHAINS, ("chain_keys", "chain_table"), ("chains",)),
-    (kernel.K_ODD, ("odd_keys", "odd_table"), ("odd",)),
-    (kernel.K_ROWS, (), ("rows",)),
-    (kernel.K_ODD_ROWS, (), ("odd_rows",)),
 )
 HOLD_COLUMNS = (
     "cls",
@@ -105,57 +75,21 @@ class WalkOptions:
     contexts: bool = True
 
 
-class Memory:
-    """The compiled walk's one array, and its regions by name."""
-
-    def __init__(self, sizes: dict[str, int]) -> None:
-        self.sizes = dict(sizes)
-        self.m = np.zeros(kernel.HEAD, np.int64)
-        self.resize({})
-
-    def resize(self, changes: dict[str, int]) -> None:
-        """Give regions another number of rows; what they hold stays."""
-        old = {name: self.region(name).copy() for name in kernel.REGIONS} if len(self.m) > kernel.HEAD else {}
-        self.sizes |= changes
-        rows = [self.sizes[name] for name in kernel.REGIONS]
-        ends = kernel.HEAD + np.cumsum([n * w for n, w in zip(rows, kernel.WIDTHS, strict=True)])
-        grown = np.zeros(int(ends[-1]), np.int64)
-        grown[: kernel.HEAD] = self.m[: kernel.HEAD]
-        for i, end in enumerate(ends):
-            grown[kernel.BASES + i] = end - rows[i] * kernel.WIDTHS[i]
-            grown[kernel.SIZES + i] = rows[i]
-        self.m = grown
-        for name, kept in old.items():
-            self.region(name)[: len(kept)] = kept
-
-    def region(self, name: str) -> NDArray[np.int64]:
-        """A region's rows: a view."""
-        i = kernel.REGIONS.index(name)
-        base, rows = int(self.m[kernel.BASES + i]), int(self.m[kernel.SIZES + i])
-        return self.m[base : base + rows * kernel.WIDTHS[i]].reshape(rows, kernel.WIDTHS[i])
-
-    def rehash(self, keys: str, table: str) -> None:
-        """Double a hash table. Its slots are found anew; the numbers stay."""
-        old_keys, old_table = self.region(keys)[:, 0].copy(), self.region(table)[:, 0].copy()
-        self.resize({keys: 2 * len(old_keys), table: 2 * len(old_table)})
-        self.region(keys)[:], self.region(table)[:] = 0, 0
-        base_keys, base_table = (int(self.m[kernel.BASES + kernel.REGIONS.index(n)]) for n in (keys, table))
-        for slot in np.flatnonzero(old_table):
-            at = kernel.find(self.m, base_keys, base_table, 2 * len(old_table), old_keys[slot])
-            self.m[base_keys + at], self.m[base_table + at] = old_keys[slot], old_table[slot]
-
-
 class LockWalk:
     """One pass over a trace. ``feed`` every tape batch in order, then read the results."""
 
     def __init__(self, texts: Texts, options: WalkOptions) -> None:
         self.texts, self.options = texts, options
-        self.memory = Memory(_START | {"holds": (1 << 17) if options.holds else 0})
+        self.memory = Memory(holds=options.holds)
         _set_options(self.memory.m, options)
         self.kinds: NDArray[np.int64] = np.zeros((0, 2), np.int64)
         self._named = 0
         self._held: NDArray[np.int64] = np.zeros((0, kernel.ROLES), np.int64)
-        self.holds: list[NDArray[np.int64]] = []
+
+    @property
+    def holds(self) -> list[NDArray[np.int64]]:
+        """Rows of the holds table so far, by ``HOLD_COLUMNS``, in the order in which they ended."""
+        return self.memory.drained
 
     def feed(self, batch: TapeBatch, marks: Sequence[tuple[int, int]] = ()) -> None:
         """Walk a batch; sets ``batch.held``.
@@ -170,7 +104,7 @@ class LockWalk:
             begin = self._run(batch, begin, row)
             self._mark(window, int(batch.ts_ns[min(row, n - 1)]) if n else 0)
         self._run(batch, begin, n)
-        self._drain()
+        self.memory.drain()
 
     def _held_for(self, rows: int) -> NDArray[np.int64]:
         """Room for ``held``, used again for the next batch: fresh memory costs more than the walk itself."""
@@ -184,7 +118,9 @@ class LockWalk:
         m = self.memory.m
         m[kernel.O_JUDGE] = int(window >= 0)
         m[kernel.O_WINDOW] = window
-        notes.reset(m, ts, int(window >= 0))
+        m[kernel.R_TS] = ts
+        self.memory.forget_all()
+        notes.reset(m, int(window >= 0))
 
     def _run(self, batch: TapeBatch, begin: int, end: int) -> int:
         while begin < end:
@@ -204,8 +140,8 @@ class LockWalk:
                 batch.held,
             )
             if begin < end:
-                self._drain()
-                self._grow()
+                self.memory.drain()
+                self.memory.grow()
         return begin
 
     def _learn_names(self) -> None:
@@ -221,31 +157,11 @@ class LockWalk:
         returns = {w: i for i, w in enumerate(words)}
         self.kinds = np.array([_function_row(w, returns) for w in words] or [(0, -1)], np.int64)
 
-    def _grow(self) -> None:
-        memory = self.memory
-        for count, tables, regions in _GROWN:
-            used = int(memory.m[count])
-            if any(2 * (used + 4 * kernel.DEPTH) > memory.sizes[name] for name in regions):
-                memory.resize({name: 2 * memory.sizes[name] for name in regions})
-            if tables and 4 * used + 16 > memory.sizes[tables[1]]:
-                memory.rehash(*tables)
-        wanted = 2 * kernel.DEPTH * (int(memory.m[kernel.K_TASKS]) + 2)
-        if self.options.holds and memory.sizes["holds"] < wanted:
-            memory.resize({"holds": 2 * wanted})
-
-    def _drain(self) -> None:
-        n = int(self.memory.m[kernel.K_HOLDS])
-        if n:
-            self.holds.append(self.memory.region("holds")[:n].copy())
-            self.memory.m[kernel.K_HOLDS] = 0
-
     def finish(self, ts: int) -> None:
         """The trace is over: what is still held has no known end."""
         if self.options.holds:
             self.memory.m[kernel.R_TS] = ts
-            for t in range(int(self.memory.m[kernel.K_TASKS])):
-                notes.forget(self.memory.m, t)
-                self._drain()
+            self.memory.forget_all()
 
     def classes(self) -> list[LockClass]:
         """All classes seen, by number."""

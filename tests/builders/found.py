@@ -41,12 +41,9 @@ def holds(found: Gathered) -> list[Hold]:
         mode = r["mode"]
         words = (_READ[mode & 3], "try" if mode & 4 else "", "contended" if mode & 32 else "", _CONTEXT[mode >> 3 & 3])
         known = ("?", "begin", "end", "both")[r["known"]]
-        made.append(
-            Hold(
-                found.evidence.label(r["cls"]), r["lock"], r["pid"], r["asked_ns"], r["acquired_ns"], r["end_ns"],
-                r["depth"], known, " ".join(w for w in words if w),
-            )  # fmt: skip
-        )
+        how = " ".join(w for w in words if w)
+        times = r["asked_ns"], r["acquired_ns"], r["end_ns"]
+        made.append(Hold(found.evidence.label(r["cls"]), r["lock"], r["pid"], *times, r["depth"], known, how))
     return made
 
 

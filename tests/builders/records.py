@@ -176,7 +176,11 @@ class MemoryReader:
     def batches(self, wanted: Wanted | None = None, *, rows: int = 1 << 20) -> Iterator[EventBatch]:
         chosen = [r for r in self.rows if not r.name or wanted is None or wanted(self._index[r.name])]
         for begin in range(0, len(chosen), rows):
-            yield self._batch(chosen[begin : begin + rows], begin)
+            batch = self._batch(chosen[begin : begin + rows], begin)
+            later = list(reversed(chosen[begin + rows :]))
+            after = {self._stream[r.buffer, r.cpu]: r for r in later}  # the next of each stream
+            batch.cut_streams = tuple(sorted(s for s, r in after.items() if not r.name))
+            yield batch
 
     def _batch(self, rows: list[Row], first: int) -> EventBatch:
         data, at, size, kind = bytearray(), [], [], []

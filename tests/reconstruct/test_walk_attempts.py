@@ -64,7 +64,8 @@ def test_what_has_no_lock_acquired_never_fails() -> None:
     t.acquire("fs_reclaim", A).release("fs_reclaim", A)
     t.acquire("cpu_hotplug_lock", A, read=True).release("cpu_hotplug_lock", A)
     t.acquire("&base->lock", A).release("&base->lock", A)  # spins: it cannot fail, its lock_acquired was missed
-    assert names(walked(s)) == ["&kvm->lock", "&a->mutex", "&kvm->srcu", "fs_reclaim", "cpu_hotplug_lock", "&base->lock"]
+    found = names(walked(s))
+    assert found == ["&kvm->lock", "&a->mutex", "&kvm->srcu", "fs_reclaim", "cpu_hotplug_lock", "&base->lock"]
 
 
 def test_attempt_under_an_interrupt_of_its_own() -> None:

@@ -93,11 +93,17 @@ def test_wait_types_say_more_than_names() -> None:
 def test_run_queue_changes_hands_at_a_switch() -> None:
     s = Script()
     t, other = s.task("qemu", 100).sys_exit(), s.task("other", 101).sys_exit()
-    t.take("&rq->__lock", A).switch_to(other)
-    other.release("&rq->__lock", A).sys_exit()
+    with t.context(IRQS_OFF, preempt=2):
+        t.take("&rq->__lock", A).switch_to(other)
+        t.release("&rq->__lock", A)  # finish_lock_switch()
+    with other.context(IRQS_OFF, preempt=2):
+        other.acquire("&rq->__lock", A).release("&rq->__lock", A)
+    other.sys_exit()
     found = walked(s)
     assert oddities(found) == []
-    assert [(h.name, h.pid, h.known) for h in holds(found)] == [("&rq->__lock", 100, "both")]
+    assert [(h.name, h.pid, h.known) for h in holds(found)] == [
+        ("&rq->__lock", 100, "both"), ("&rq->__lock", 101, "both"),
+    ]  # fmt: skip
     assert found.walk.counter(counters.K_UNPAIRED) == 0
 
 
@@ -119,9 +125,11 @@ def test_run_queue_given_up_unseen_is_no_leak() -> None:
         t.take("&rq->__lock", A)
     t.sys_exit()
     with t.context(IRQS_OFF):
-        t.take("&rq->__lock", A)
-    t.switch_to(other)
-    assert oddities(walked(s)) == []
+        t.take("&rq->__lock", A).switch_to(other)
+    t.event("raw_syscalls:sys_enter", id=1).sys_exit()
+    found = walked(s)
+    assert oddities(found) == []
+    assert [h.known for h in holds(found)] == ["begin", "begin"]
 
 
 def test_held_map_initialised_or_freed() -> None:
