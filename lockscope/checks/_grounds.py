@@ -9,9 +9,11 @@ from lockscope.checks._base import Grounds
 from lockscope.findings import Status
 from lockscope.kvm.versions import parse
 from lockscope.reconstruct.evidence import Evidence
+from lockscope.reconstruct.graph_rows import contexts_unknown
 
 _LOCKS = "no lock events were recorded: lockscope record -- COMMAND, on a kernel with CONFIG_PROVE_LOCKING"
 _RELEASES = "releases were not recorded, so nobody knows what was held when: trace-cmd record -e lock:lock_release"
+_CONTEXTS = "nothing says what ran in an interrupt: record with the tracefs option irq-info on"
 _DEEPEST = 48  # locks a task can hold under lockdep (MAX_LOCK_DEPTH): more than that were released
 
 
@@ -39,12 +41,16 @@ class LockGrounds:
             return Grounds(Status.SKIPPED, _RELEASES)
         if self.events and not recorded(evidence, *self.events):
             return Grounds(Status.SKIPPED, self.hint)
+        if self.irqs and contexts_unknown(evidence):
+            return Grounds(Status.SKIPPED, _CONTEXTS)
         reasons = list(self._doubts(evidence))
         return Grounds(Status.PARTIAL, "; ".join(reasons)) if reasons else Grounds()
 
     def _doubts(self, evidence: Evidence) -> Iterator[str]:
         if evidence.lost != 0:
             yield "events were lost (LS901)"
+        if contexts_unknown(evidence):
+            yield "without interrupt contexts only sleeping locks are judged (tracefs option irq-info)"
         if self.balance and evidence.filtered:
             yield "the recording leaves out other tasks' events and some of its own around sched_switch (no PID filter)"
         if not evidence.detailed and not evidence.plain:

@@ -20,7 +20,7 @@ Broken = Callable[[str, str], Rule | None]
 def _rows(teller: Teller, held: frozenset[str], broken: Broken) -> Iterator[tuple[int, Rule]]:
     """Held rows that break a rule, each with the rule. A trylock cannot wait, so it breaks none."""
     rows, names = teller.graph.rows, [c.name for c in teller.evidence.classes]
-    waits = rows.entry[rows.last, TRYLOCK] == 0
+    waits = rows.live & (rows.entry[rows.last, TRYLOCK] == 0)
     ruled = np.array([Rulebook.canonical(name) in held for name in names] or [False], np.bool_)
     inside = np.flatnonzero(rows.held & rows.same & waits[rows.chain] & ruled[rows.entry[:, CLS]])
     pair: Ints = rows.entry[inside, CLS] * max(len(names), 1) + rows.entry[rows.next[inside], CLS]

@@ -157,6 +157,14 @@ def make_rows(evidence: Evidence) -> Rows:
     return Rows(entry, chain, last, context, node, same, live, node_class, node_lock, node_window, types[node_class])
 
 
+def contexts_unknown(evidence: Evidence) -> bool:
+    """Whether the trace does not say what ran in an interrupt: text without the irq-info column.
+
+    The walk then makes chains of sleeping locks only: what is held around those is the task's own.
+    """
+    return bool(evidence.info.options.get("flags_unknown", False))
+
+
 def hardirq_of(context: Ints, flags: Ints) -> Bools:
     """Which acquisitions ran in a hard interrupt."""
     inside: Bools = (context == HARDIRQ) | ((flags & IN_HARDIRQ) != 0)

@@ -134,3 +134,14 @@ def test_grounds() -> None:
     assert "lockscope record" in run.reason
     nothing.plain, nothing.recorded = True, {"lock:lock_acquire": 1000}
     assert "lock_release" in (all_checks()["LS101"].run(nothing)[0].reason or "")
+
+
+def test_text_without_contexts() -> None:
+    from lockscope.checks._base import all_checks
+
+    evidence = evidence_of("a: spin:A spin:B -B -A spin:B spin:A")
+    evidence.info.options["flags_unknown"] = True
+    run = all_checks()["LS101"].run(evidence)[0]
+    assert run.status is Status.PARTIAL
+    assert "irq-info" in (run.reason or "")
+    assert all_checks()["LS107"].run(evidence)[0].status is Status.SKIPPED
