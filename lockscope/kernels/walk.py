@@ -376,10 +376,13 @@ def function_row(m: Any, t: int, op: int, slots: Any, row: int, kinds: Any) -> N
     f = m[task + T_FN]
     base = m[FUNCTIONS] + t * FN_DEPTH * FN_WIDTH
     if op == FN_ENTRY:
-        if f < FN_DEPTH:
-            at = base + f * FN_WIDTH
-            m[at], m[at + 1], m[at + 2], m[at + 3] = slots[row, 1], slots[row, 0], m[R_TS], m[R_SEQ]
-            m[task + T_FN] = f + 1
+        if f == FN_DEPTH:  # return probes that had no instance left (nmissed): the oldest will not come back
+            f -= 1
+            for k in range(base, base + f * FN_WIDTH):
+                m[k] = m[k + FN_WIDTH]
+        at = base + f * FN_WIDTH
+        m[at], m[at + 1], m[at + 2], m[at + 3] = slots[row, 1], slots[row, 0], m[R_TS], m[R_SEQ]
+        m[task + T_FN] = f + 1
         return
     if op == FN_UNLOCK:
         release(m, t, slots[row, 0], -1)

@@ -23,7 +23,7 @@ FN_DEPTH = 16
 ENTRY, WIDTH = 11, 17
 PENDING, CONTENDED, IRQS_SEEN_ON, BH_SEEN_ON, ALONE = 1, 2, 4, 8, 16  # MARKS
 ASKED_DEPTH = 8  # bits of MARKS from here on: locks held when it was asked for
-# A task: locks held, CPU last seen on, held set whole, probed functions entered, pid, quiet about releases after a leak,
+# A task: locks held, CPU last seen on, held set whole, probed functions entered, pid, quiet about releases after leaks,
 # the ww_mutex at which its context was wounded, and that context, run queues locked, gaps seen so far, acquisitions
 # left out because the stack was full, and what the last of them was.
 (T_DEPTH, T_CPU, T_WHOLE, T_FN, T_PID, T_MUTE, T_WOUND, T_WOUND_NEST, T_QUEUES, T_EPOCH, T_DEEPER, T_LEFT_OUT,

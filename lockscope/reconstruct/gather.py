@@ -11,6 +11,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from lockscope.errors import FormatError
 from lockscope.kvm import versions
 from lockscope.reconstruct.comms import Comms
 from lockscope.reconstruct.evidence import Evidence
@@ -59,8 +60,12 @@ class Gathered:
 
 
 def gather(reader: Reader, rules: Rulebook, options: GatherOptions, progress: Progress | None = None) -> Gathered:
-    """Read the trace once."""
-    return _Reading(reader, rules, options).run(progress)
+    """Read the trace once. Raises ``FormatError`` where it holds more of something than any kernel has."""
+    try:
+        return _Reading(reader, rules, options).run(progress)
+    except MemoryError as full:
+        what = str(full) or "more than fits into memory"
+        raise FormatError(reader.info.path, "", what, "is the file damaged?") from full
 
 
 class _Reading:

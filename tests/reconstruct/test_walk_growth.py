@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from lockscope.kernels import walk_memory as counters
+from lockscope.reconstruct import walk_regions
 from lockscope.reconstruct.walk import LockWalk, WalkOptions
 from lockscope.tables.ops import WIDTH, Op
 from lockscope.tables.tape import TapeBatch
@@ -140,3 +142,20 @@ def test_the_two_events_of_one_acquisition_are_left_out_as_one() -> None:
         found = walked(s)
         assert found.walk.counter(counters.K_TOO_DEEP) == 70 - 63
         assert [o[0] for o in oddities(found)] == ["release-not-held"]
+
+
+@pytest.mark.parametrize(("what", "rows"), [
+    ("classes", [(Op.ACQUIRE, 1, 8, i) for i in range(200)]),
+    ("situations in which a lock was taken", [(Op.ACQUIRE, 1, 8, i) for i in range(200)]),
+    ("locks in these situations", [(Op.ACQUIRE, 1, i, 0) for i in range(60)]
+     + [(op, 1, 99, i) for i in range(600) for op in (Op.ACQUIRE, Op.RELEASE)]),
+    ("oddities", [(Op.SYS_EXIT, 1, 0, 0), *((Op.RELEASE, 1, 8, i) for i in range(200))]),
+])  # fmt: skip
+def test_more_than_any_kernel_has_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, what: str, rows: list[tuple[Op, int, int, int]]
+) -> None:
+    count, _ = walk_regions._MOST[what]
+    monkeypatch.setitem(walk_regions._MOST, what, (count, 30))
+    monkeypatch.setattr(walk_regions, "_START", {**walk_regions._START, "classes": 64, "chains": 256, "odd": 64})
+    with pytest.raises(MemoryError, match=f"^more than 30 {what}$"):
+        walk_of(rows, [f"&lock{i}->mutex" for i in range(600)])
