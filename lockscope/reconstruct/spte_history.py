@@ -112,7 +112,6 @@ class HistoryFact:
         self._bases: Counter[int] = Counter()
         self._fixed_votes: Counter[int] = Counter()
         self._physical: NDArray[np.int64] = np.zeros(0, np.int64)
-        self._mmu_lock = False
         self._how = np.full(256, -1, np.int64)
         for op, kind in _HOW.items():
             self._how[op] = kind
@@ -133,7 +132,6 @@ class HistoryFact:
         lay = self._layout.found.layout
         cols = columns_of(batch, rows, how, 5)
         self._fill(cols[kernel.C_OLD :], index, rows, lay)
-        self._mmu_lock |= bool(np.any(held[rows, kernel.MMU_LOCK] != 0))
         named = sum(len(index.of(op)) for op in (Op.SPTE_SET, Op.FAST_PF, Op.SPTE_UPDATE_ENTRY, Op.SPTE_UPDATE, Op.SPTE_MMIO))
         self._tasks.make_room(len(np.unique(batch.pid[rows])))
         self._sptes.make_room(named)
@@ -185,7 +183,7 @@ class HistoryFact:
             return ruled
         if self._kernel is None or self._kernel.at_least(6, 12):
             return 5
-        return 4 if self._kernel.at_least(5, 14) else 3
+        return 4 if self._kernel.at_least(5, 18) else 3
 
     def _learn_base(self, index: OpIndex) -> None:
         if self._bases.total() > 4096:
@@ -203,14 +201,14 @@ class HistoryFact:
         rows = self._found[: int(self._count[0])]
         # The TDP MMU sets SPTEs with mmu_lock read-held: only a VM that is known to have none of it can do wrong there.
         keep = (rows[:, kernel.F_WHAT] != kernel.SET_UNDER_READ) | np.isin(rows[:, kernel.F_VM], legacy)
-        if not self._mmu_lock:  # not one acquisition was recorded, or none could be named
+        if not self._vm_fact.mmu_lock_seen:  # not one acquisition was recorded, or none could be named
             keep &= rows[:, kernel.F_WHAT] != kernel.NO_LOCK
         events = [SpteEvent(_WHAT[row[0]], *row[1:]) for row in rows[keep].tolist()]
         base = self._bases.most_common(1)
         transitions, judged, fast_faults, fixed = self._seen.tolist()
         return SpteHistory(
             events, transitions, judged, fast_faults, fixed, base[0][0] if base else None, self._layout.found.layout,
-            set(np.flatnonzero(self._vms[:, kernel.V_DOUBT]).tolist()), self._mmu_lock,
+            set(np.flatnonzero(self._vms[:, kernel.V_DOUBT]).tolist()), self._vm_fact.mmu_lock_seen,
             {_WHAT[kind]: int(n) - kernel.MOST for kind, n in enumerate(self._count[kernel.FIRST_KIND :]) if n > kernel.MOST},
         )  # fmt: skip
 

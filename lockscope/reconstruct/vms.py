@@ -198,6 +198,11 @@ class VmFact:
             if abs(value) < 1 << 20:  # both lie in one struct kvm
                 votes[value] += count
 
+    @property
+    def mmu_lock_seen(self) -> bool:
+        """Whether any task was ever seen to hold an mmu_lock."""
+        return bool(self._mmu_locks)
+
     def deaths(self) -> NDArray[np.int64]:
         """By VM number, when it was destroyed; 0 for living ones and for number 0."""
         return np.concatenate((np.zeros(1, np.int64), self._vms[: int(self._made[0]), kernel.V_DIED]))

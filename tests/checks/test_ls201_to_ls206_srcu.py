@@ -1,0 +1,226 @@
+"""LS201 to LS206: SRCU read sections, by probes and by lockdep, whole and with gaps."""
+
+from __future__ import annotations
+
+import pytest
+
+from lockscope.findings import Confidence, Severity, Status, Verdict
+from tests.builders.kvm import GET_LOG, RUN, SET_MEMORY, KvmScript
+
+SRCU = ("LS2",)
+LOCKS = ("lock_acquire", "lock_acquired", "lock_release", "lockdep_acquire")
+PROBES = ("srcu_read_lock", "srcu_read_unlock")
+
+
+def test_a_host_at_work_is_clean():
+    script = KvmScript()
+    with script.qemu.ioctl(GET_LOG), script.qemu.slots_lock():
+        script.qemu.access()
+    with script.vcpu.ioctl(RUN), script.vcpu.srcu():
+        script.vcpu.access()
+    runs, found = script.judged("LS2")
+    assert found == []
+    assert {run.code: (run.status, run.verdict) for run in runs} == {
+        f"LS20{n}": (Status.RAN, Verdict.CLEAN) for n in range(1, 7)
+    }
+
+
+def test_an_access_says_who_and_in_which_ioctl():
+    script = KvmScript()
+    for _ in range(3):
+        with script.vcpu.ioctl(0x8004AE98):
+            script.vcpu.access()
+    (finding,) = script.found("LS201")
+    assert (finding.code, finding.severity, finding.confidence, finding.count) == ("LS201", Severity.ERROR, "certain", 3)
+    assert finding.classes == ("&kvm->srcu",)
+    assert "ioctl 0x8004ae98" in finding.message
+    assert "gfn_to_memslot() was called 3 times" in finding.message
+    assert f"VM 1 (kvm at {script.vm.kvm:#x})" in finding.message
+    assert finding.rule is not None
+
+
+def test_two_ways_to_the_same_function_are_two_findings():
+    script = KvmScript()
+    for cmd in (0x8004AE98, 0x8004AE98, RUN):
+        with script.vcpu.ioctl(cmd):
+            script.vcpu.access()
+    found = script.found("LS201")
+    assert sorted(f.count for f in found) == [1, 2]
+    assert len({f.fingerprint for f in found}) == 2
+
+
+def test_a_vm_being_created_is_nobody_elses():
+    script = KvmScript()
+    with script.qemu.ioctl(0xAE01):
+        script.qemu.access()
+    assert script.found("LS201") == []
+
+
+@pytest.mark.parametrize("gap", ["before", "inside", "after"])
+def test_an_access_after_a_gap_is_no_alarm(gap):
+    script = KvmScript()
+    if gap == "before":
+        script.vcpu.enter()
+        script.loss(1)
+        script.at(script.now + 5_000_000)
+    with script.vcpu.ioctl(RUN):
+        script.at(script.now + 5_000_000)
+        if gap == "inside":
+            script.loss(1)
+        script.vcpu.access()
+    script.at(script.now + 5_000_000)
+    if gap == "after":
+        script.vcpu.enter()
+        script.at(script.now + 5_000_000)
+        script.loss(1)
+    runs, found = script.judged("LS201")
+    assert [f.code for f in found] == ([] if gap == "inside" else ["LS201"])
+    assert runs[0].status is Status.PARTIAL
+
+
+def test_sections_by_lockdep_alone_protect_too():
+    script = KvmScript(without=PROBES)
+    with script.vcpu.ioctl(RUN):
+        with script.vcpu.srcu():
+            script.vcpu.access()
+        script.vcpu.access(0x181)
+    (finding,) = script.found("LS201")
+    assert finding.count == 1
+
+
+@pytest.mark.parametrize(
+    ("without", "code", "says"),
+    [
+        (("gfn_to_memslot",), "LS201", "lockscope record"),
+        ((*LOCKS, *PROBES), "LS201", "srcu_read_lock"),
+        (LOCKS, "LS201", "slots_lock"),
+        (PROBES, "LS202", "lockscope:srcu_read_lock"),
+        (PROBES, "LS203", "lockscope:srcu_read_lock"),
+        (("synchronize_srcu", "synchronize_srcu_expedited"), "LS205", "synchronize_srcu"),
+        (("sys_exit",), "LS206", "raw_syscalls"),
+        ((*LOCKS,), "LS204", "lock events"),
+    ],
+)
+def test_what_is_missing_is_said_with_how_to_record_it(without, code, says):
+    script = KvmScript(without=without)
+    (run,), found = script.judged(code)
+    assert (run.status, run.verdict, found) == (Status.SKIPPED, Verdict.UNKNOWN, [])
+    assert says in (run.reason or "")
+
+
+def test_wrong_index():
+    script = KvmScript()
+    with script.vcpu.ioctl(RUN):
+        script.vcpu.read_lock(0).read_unlock(1)
+    (finding,) = script.found("LS202")
+    assert finding.classes == ("&kvm->srcu",)
+    assert "entered with idx 0 was left with idx 1" in finding.message
+    assert [w.event for w in finding.witnesses] == ["srcu_read_lock", "srcu_read_unlock"]
+
+
+def test_a_section_that_is_never_left_is_told_as_both():
+    script = KvmScript()
+    with script.vcpu.ioctl(RUN):
+        script.vcpu.read_lock(0)
+    assert script.loud(*SRCU) == ["LS203", "LS206"]
+
+
+def test_a_section_left_in_the_next_call_was_only_open_on_exit():
+    script = KvmScript()
+    with script.vcpu.ioctl(RUN):
+        script.vcpu.read_lock(0)
+    with script.vcpu.ioctl(RUN):
+        script.vcpu.read_unlock(0)
+    assert script.loud(*SRCU) == ["LS206"]
+
+
+def test_open_on_exit_by_lockdep_alone():
+    script = KvmScript(without=PROBES)
+    with script.vcpu.ioctl(RUN):
+        script.vcpu.read_lock(0)
+    found = script.found("LS206")
+    assert [(f.code, f.classes) for f in found] == [("LS206", ("&kvm->srcu",))]
+
+
+@pytest.mark.parametrize("lost", ["unlock", "lock"])
+def test_a_lost_end_is_no_imbalance(lost):
+    script = KvmScript()
+    vcpu = script.vcpu
+    with vcpu.ioctl(RUN):
+        if lost == "unlock":
+            vcpu.read_lock(0)
+        script.loss(1)
+        if lost == "lock":
+            vcpu.read_unlock(0)
+    assert script.loud(*SRCU) == []
+
+
+def test_handed_over_sections_of_another_srcu_are_no_imbalance():
+    script = KvmScript()
+    foreign = 0xFFFF888101000000
+    for task, event in ((script.qemu, "lockscope:srcu_read_lock"), (script.vcpu, "lockscope:srcu_read_unlock")):
+        with task.ioctl(RUN):
+            task.event(event, ssp=foreign, idx=0)
+    assert script.loud("LS203") == []
+
+
+@pytest.mark.parametrize("kernel", ["6.12.1", "5.15.3", "4.14.336"])
+def test_slots_lock_inside_a_read_section(kernel):
+    script = KvmScript(kernel)
+    with script.vcpu.ioctl(RUN), script.vcpu.srcu(), script.vcpu.slots_lock():
+        pass
+    (finding,) = script.found("LS204")
+    assert finding.classes == ("&kvm->srcu", "&kvm->slots_lock")
+    assert finding.confidence in (Confidence.CERTAIN, Confidence.LIKELY)
+    assert "*** DEADLOCK ***" in finding.story
+
+
+def test_near_misses_of_lock_inside_srcu():
+    script = KvmScript()
+    vcpu, vm = script.vcpu, script.vm
+    with vcpu.ioctl(RUN):
+        with vcpu.srcu():
+            vcpu.take("&kvm->slots_arch_lock", vm.kvm + 344).release("&kvm->slots_arch_lock", vm.kvm + 344)
+            vcpu.acquire("&kvm->slots_lock", vm.slots_lock, trylock=True).release("&kvm->slots_lock", vm.slots_lock)
+        with vcpu.slots_lock(), vcpu.srcu():
+            pass
+        with vcpu.mmu_lock():
+            pass
+    assert script.found("LS204") == []
+
+
+def test_slots_arch_lock_around_a_grace_period():
+    script = KvmScript()
+    qemu, vm = script.qemu, script.vm
+    with qemu.ioctl(SET_MEMORY), qemu.slots_lock():
+        qemu.take("&kvm->slots_arch_lock", vm.kvm + 344)
+        qemu.event("lockscope:synchronize_srcu_expedited", ssp=vm.srcu)
+        qemu.release("&kvm->slots_arch_lock", vm.kvm + 344)
+    (finding,) = script.found("LS204")
+    assert finding.classes == ("&kvm->srcu", "&kvm->slots_arch_lock")
+
+
+def test_synchronize_inside():
+    script = KvmScript()
+    with script.qemu.ioctl(SET_MEMORY), script.qemu.srcu():
+        script.qemu.event("lockscope:synchronize_srcu", ssp=script.vm.srcu)
+    (finding,) = script.found("LS205")
+    assert finding.classes == ("&kvm->srcu",)
+    assert "called synchronize_srcu()" in finding.message
+
+
+def test_windows_are_judged_one_by_one():
+    script = KvmScript()
+    script.marker("begin first")
+    with script.vcpu.ioctl(RUN):
+        script.vcpu.read_lock(0).read_unlock(1)
+    script.marker("end")
+    with script.vcpu.ioctl(RUN):
+        script.vcpu.read_lock(0).read_unlock(1)
+    from lockscope.pipeline import judged, selected_checks
+    from lockscope.reconstruct.gather import GatherOptions
+
+    checks = selected_checks(("LS202",))
+    options = GatherOptions(("srcu_sections",), window_start="begin (?P<name>.*)", window_end="end")
+    _, found = judged(script.gathered(options).evidence, checks)
+    assert [(f.window, f.count) for f in found] == [("first", 1)]
