@@ -32,7 +32,9 @@ def drop_run_queues(m: Any, t: int, asked: int) -> None:
         if not name_says(m, m[class_at(m, m[e + CLS]) + C_NAME], N_RQ):
             continue
         interrupted = m[e + CONTEXT] < m[R_CONTEXT] and m[R_CONTEXT] < 3
-        again = asked != 0 and m[e + CONTEXT] == m[R_CONTEXT] and (m[e + LOCK] == asked or m[e + CPU] != m[R_CPU])
+        # Hashed pointers do not say whether it is the same: two run queues at once are rare (double_rq_lock).
+        same = m[e + LOCK] == asked or m[e + CPU] != m[R_CPU] or m[O_HASHED] != 0
+        again = asked != 0 and m[e + CONTEXT] == m[R_CONTEXT] and same
         if interrupted or again or (on and m[e + CONTEXT] == 0):
             close(m, t, i, 0)
 
