@@ -2,22 +2,69 @@
 
 numba keeps compiled code beside the sources and checks only the file in which a function stands, not the files whose
 functions it calls. When any source here is newer than a compiled file, all compiled files go.
+
+Where nothing is compiled yet (the first run after an installation) it takes some sixteen seconds of one CPU. Functions
+have their signatures written down, so that importing a module compiles it, and modules are imported side by side: the
+walk by this process, the others by two children that do nothing else. A module that is left to a child begins with
+``wait``.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
+import subprocess
+import sys
 from pathlib import Path
+
+_HERE = Path(__file__).parent
+_CHILD = "LOCKSCOPE_COMPILES"  # set in a child, so that it starts none
+_SHARES = ("kvm_vms kvm_srcu kvm_flush kvm_spte", "interner columns records")
+_PATIENCE_S = 120
+_children: list[subprocess.Popen[bytes]] = []
 
 
 def _drop_stale() -> None:
-    here = Path(__file__).parent
     with contextlib.suppress(OSError):  # an installation that cannot be written has no such files either
-        compiled = [p for p in (here / "__pycache__").iterdir() if p.suffix in (".nbi", ".nbc")]
-        newest = max(p.stat().st_mtime_ns for p in here.glob("*.py"))
+        compiled = [p for p in (_HERE / "__pycache__").iterdir() if p.suffix in (".nbi", ".nbc")]
+        newest = max(p.stat().st_mtime_ns for p in _HERE.glob("*.py"))
         if any(p.stat().st_mtime_ns < newest for p in compiled):
             for p in compiled:
                 p.unlink(missing_ok=True)
 
 
+def _share_out() -> None:
+    """Let children compile, where nothing is compiled yet and what they make would be found."""
+    if os.environ.get(_CHILD) or os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("NUMBA_DISABLE_JIT"):
+        return
+    cache = _HERE / "__pycache__"
+    if any(cache.glob("*.nbi")) or not os.access(cache if cache.is_dir() else _HERE, os.W_OK) or not sys.executable:
+        return
+    paths = os.pathsep.join([str(_HERE.parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, _CHILD: "1", "PYTHONPATH": paths}
+    for share in _SHARES:
+        code = "import " + ", ".join(f"lockscope.kernels.{name}" for name in share.split())
+        with contextlib.suppress(OSError):
+            _children.append(
+                subprocess.Popen(
+                    [sys.executable, "-c", code],
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                )
+            )
+    if _children:
+        from lockscope.kernels import walk as walk  # this process's share, before it waits for the others'
+
+
+def wait() -> None:
+    """Until the children are done: what they compiled is then loaded, not compiled again."""
+    while _children:
+        child = _children.pop()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(_PATIENCE_S)
+
+
 _drop_stale()
+_share_out()

@@ -76,7 +76,11 @@ def span(record: int, size: int, how: int, offset: int, width: int, big: bool) -
     return begin, min(length, size - begin)
 
 
-@njit(nogil=True, cache=True)
+@njit(
+    "UniTuple(i8, 2)(u1[::1], i8[::1], i4[::1], i4[::1], b1, i8[::1], i8[::1], i8[:, :, ::1], i8, i8[::1], i8[:, ::1], "
+    "i8[:, ::1], i4[::1], u1[::1], i8[::1], i8[::1], i8)",
+    nogil=True, cache=True,
+)
 def project(
     data: Any,
     at: Any,

@@ -41,7 +41,13 @@ def _of_key(key: Any, born: Any, ts: Any, pid: Any, keys: Any, current: Any, vms
     return vm
 
 
-@njit(nogil=True, cache=True, no_cfunc_wrapper=True)
+@njit(
+    "i8(i8[:, ::1], i8[:, ::1], i8[:, ::1], i8[::1], i8[::1], i8[::1], i8[::1], i8[:, ::1], i8[::1], "
+    "i8[::1], i8[::1], i8[::1], i8)",
+    nogil=True,
+    cache=True,
+    no_cfunc_wrapper=True,
+)
 def attribute(
     cols: Any, slots: Any, held: Any, prefer: Any, options: Any,
     keys: Any, current: Any, vms: Any, made: Any, tasks: Any, task_vm: Any, out: Any, begin: Any,

@@ -20,6 +20,10 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from lockscope.kernels import wait
+
+wait()
+
 INT, BOOL = types.int64, types.boolean
 NO_WRAPPERS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # they cost more to compile than the function
 

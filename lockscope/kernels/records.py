@@ -19,7 +19,10 @@ ABSOLUTE_BITS = 59  # a TIME_STAMP record carries 59 bits; the page's time gives
 MISSED_EVENTS, MISSED_STORED, COMMIT_MASK = 1 << 31, 1 << 30, (1 << 27) - 1
 
 
-@njit(nogil=True, cache=True)
+@njit(
+    "void(u1[::1], i8[::1], i8, i8, i8, b1, i8, i4[::1], i8[::1], i8[::1], i4[::1], i4[::1], i8[::1], u1[::1])",
+    nogil=True, cache=True,
+)
 def index_pages(
     data: Any,  # uint8[:]; the bytes
     starts: Any,  # int64[:]; where each page begins in ``data``
@@ -128,7 +131,10 @@ def empty_columns(rows: int) -> tuple[Any, Any, Any, Any]:
     return np.empty(rows, np.int64), np.empty(rows, np.int64), np.empty(rows, np.int32), np.empty(rows, np.int32)
 
 
-@njit(nogil=True, cache=True)
+@njit(
+    "i8(i8[::1], i8)",
+    nogil=True, cache=True,
+)
 def first_not_before(ts: Any, until: int) -> int:
     """The first row at or after ``until``; the number of rows where there is none. Times may fall."""
     n = len(ts)
@@ -159,7 +165,11 @@ def sift(heap: int, held: int, i: int, heads: int, times: int) -> None:
     put64(heap + 8 * i, s)
 
 
-@njit(nogil=True, cache=True)
+@njit(
+    "void(i8[::1], i8[::1], i4[::1], i8[::1], i8[::1], i8[::1], i4[::1], i4[::1], i8[::1], i8[::1], i4[::1], "
+    "i4[::1], i4[::1])",
+    nogil=True, cache=True,
+)
 def merge(
     heads: Any,  # int64[:]; stream s is rows heads[s]..ends[s]; heads are moved on
     ends: Any,  # int64[:]

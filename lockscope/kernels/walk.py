@@ -428,7 +428,11 @@ def room(m: Any) -> bool:
     return not m[O_HOLDS] or m[K_HOLDS] + 4 * DEPTH <= m[HOLDS - BASES + SIZES]
 
 
-@njit(nogil=True, cache=True)
+@njit(
+    "i8(i8[::1], i8[::1], i4[::1], i8[:], i8[:], i8[:], i8[:], i8[:, ::1], i8[::1], i8[:, ::1], i8, i8, i8[:, ::1])",
+    nogil=True,
+    cache=True,
+)
 def walk(
     memory: Any,
     ts: Any,
