@@ -4,7 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 python3.11 python,$(shell \
 	$(p) -c 'import sys; sys.version_info >= (3, 11) and print("$(p)")' 2>/dev/null)))
-DEMO := sample_traces/bug_slots_lock_then_kvm_lock.dat
+TRACE ?= sample_traces/dirty_log.dat
+DEMO := sample_traces/bug_clear_log_without_flush.dat
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
@@ -35,8 +36,8 @@ format: $(VENV)/.dev ## let ruff format the code and mend what it can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.dev ## the benchmarks, side by side with the tools that are installed
-	$(BIN)/python -m benchmarks
+bench: $(VENV)/.dev ## analyze and trace-cmd report side by side, on TRACE inflated to 3 million events
+	$(BIN)/python benchmarks/analyze.py $(TRACE) --events 3000000
 
 fuzz: $(VENV)/.dev ## the fuzz and property tests alone
 	$(PYTEST) -m "all or not all" -k "fuzz or properties"
