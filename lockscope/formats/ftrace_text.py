@@ -161,7 +161,8 @@ def _joined(parts: list[Columns], first_seq: int) -> EventBatch:
     if np.any(np.diff(ts) < 0):  # trace_pipe merges CPUs only as far as they have come
         order = np.argsort(ts, kind="stable")
         rows = (ts[order], rows[1][order], rows[2][order], rows[3][order], rows[4][order])
-    return EventBatch(np.frombuffer(b"".join(part.data for part in parts), np.uint8), *rows, first_seq, RecordLayout())
+    data = np.frombuffer(bytearray().join(part.data for part in parts), np.uint8)
+    return EventBatch(data, *rows, first_seq, RecordLayout())
 
 
 READER = FtraceText

@@ -197,7 +197,7 @@ class MemoryReader:
             kind.append(fmt.index)
             data += record + bytes(-len(record) % 4)
         return EventBatch(
-            np.frombuffer(bytes(data) or bytes(8), np.uint8),
+            np.frombuffer(bytearray(data) or bytearray(8), np.uint8),
             np.array([r.ts_ns for r in rows], np.int64),
             np.array(at, np.int64),
             np.array(size, np.int32),
