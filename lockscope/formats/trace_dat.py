@@ -21,7 +21,7 @@ from lockscope.formats._dat_pages import Budget, PageStream, ends_of
 from lockscope.formats._dat_time import clock_of
 from lockscope.formats.event_format import ParsedFormat
 from lockscope.tables.events import EventBatch, EventFormat, LossNote, RecordLayout, Stream, TraceInfo, Wanted
-from lockscope.tables.symbols import Symbols
+from lockscope.tables.symbols import Symbols, address_in
 
 _BYTES_A_ROW = 64  # of a KVM trace with lock events; only steers the size of batches
 _MOST_BLOCK = 1 << 20  # bytes that are read of a CPU in one go
@@ -70,6 +70,7 @@ class TraceDat:
         info = TraceInfo(self.path, kind, release, machine, host, h.clock, cpus, h.long_size, h.big, h.page_size)
         info.comms = comms(h.cmdlines)
         info.symbols = cache(lambda: Symbols.parse(h.kallsyms))
+        info.symbol_address = lambda name: address_in(h.kallsyms, name)
         info.losses.extend(lost(h.cpustats))
         info.losses.extend(LossNote("truncated", None, None, _AGAIN, b.name) for b in h.buffers if b.salvaged)
         info.options = {"trace_id": h.trace_id, "guests": h.guests, "writer": h.writer, "tsc2nsec": h.tsc2nsec,

@@ -113,7 +113,6 @@ class _Reading:
 
     def _walk_options(self) -> WalkOptions:
         names = {f.name for f in self.reader.formats}
-        symbols = self.info.symbols()
         flags = not self.info.options.get("flags_unknown", False) and not (self.kernel and self.kernel.before(5, 10))
         checked = self.kernel is None or self.kernel.at_least(6, 4)
         return WalkOptions(
@@ -122,7 +121,7 @@ class _Reading:
             recursive_reads="recursive-read-locks" in self.options.assumptions,
             rt=bool(self.kernel and self.kernel.rt),
             flags_say_irqs=flags,
-            no_validate=symbols.address("__lockdep_no_validate__") or 0,
+            no_validate=self.info.symbol_address("__lockdep_no_validate__") or 0,
             srcu_checked=checked,
             hashed=self.info.hashed_pointers,
             holds=self.options.holds,
@@ -176,7 +175,7 @@ class _Reading:
         evidence = Evidence(
             info=self.info,
             rules=self.rules,
-            classes=named(walk.classes(), walk.chains(), self.info.symbols()),
+            classes=named(walk.classes(), walk.chains(), self.info),
             chains=walk.chains(),
             oddities=walk.oddities(),
             recorded=recorded,

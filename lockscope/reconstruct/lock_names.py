@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lockscope.reconstruct.chains import Chains, LockClass
+from lockscope.tables.events import TraceInfo
 from lockscope.tables.symbols import Symbols
 
 UNNAMED = "lock 0x"  # how the walk calls a lock that it knows by address
@@ -27,11 +28,11 @@ def kind_of_function(function: str) -> str:
     return next((kind for prefix, kind in _KINDS if function.startswith(prefix)), "")
 
 
-def named(classes: list[LockClass], chains: Chains, symbols: Symbols) -> list[LockClass]:
+def named(classes: list[LockClass], chains: Chains, info: TraceInfo) -> list[LockClass]:
     """The classes, with names for those that have only an address."""
     if not any(c.name.startswith(UNNAMED) for c in classes):
         return classes
-    callers = _first_callers(chains)
+    callers, symbols = _first_callers(chains), info.symbols()
     return [_named(c, callers, symbols) if c.name.startswith(UNNAMED) else c for c in classes]
 
 

@@ -136,6 +136,7 @@ class TraceInfo:
     streams: list[Stream] = field(default_factory=list)
     comms: dict[int, str] = field(default_factory=dict)  # pid -> comm, by the recorder's cache
     symbols: Callable[[], Symbols] = Symbols.none  # parsed on first use: kallsyms is large
+    symbol_address: Callable[[str], int | None] = lambda _: None  # one symbol, without parsing them all
     losses: list[LossNote] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # for the person: unknown options, salvage, guesses
     ns_exact: bool = True  # False: text with microseconds

@@ -48,12 +48,13 @@ class Symbols:
         text = f"{plain}+{address - int(self.addresses[i]):#x}"
         return f"{text} {module}" if module else text
 
-    def address(self, name: str) -> int | None:
-        """The address of a symbol with this name, or None."""
-        wanted = name.encode()
-        return next((int(a) for a, n in zip(self.addresses, self.names, strict=True) if n == wanted), None)
-
     def exact(self, address: int) -> str | None:
         """The symbol that begins at ``address`` (a static lock), or None."""
         text = self.name(address)
         return text.replace("+0x0", "") if text and (text[-4:] == "+0x0" or "+0x0 [" in text) else None
+
+
+def address_in(kallsyms: bytes, name: str) -> int | None:
+    """The address of one symbol, found in the text of /proc/kallsyms; None where it is not there or hidden (zero)."""
+    found = re.search(rb"^([0-9a-fA-F]{1,16}) [a-zA-Z?] " + re.escape(name.encode()) + rb"\s", kallsyms, re.MULTILINE)
+    return (int(found[1], 16) or None) if found else None
