@@ -20,15 +20,30 @@ RECORD = "'lockscope record -- COMMAND' sets these up"
 _SLACK_NS = 1_000_000  # how far a gap of one CPU reaches on another's clock
 _64 = (1 << 64) - 1
 _EVENTS = {
-    Op.SPTE_TDP: "kvm_tdp_mmu_spte_changed", Op.SPTE_SET: "kvm_mmu_set_spte", Op.FAST_PF: "fast_page_fault",
-    Op.SPTE_MMIO: "mark_mmio_spte", Op.SPTE_UPDATE: "mmu_spte_update", Op.SPTE_UPDATE_ENTRY: "mmu_spte_update_entry",
-    Op.SYS_ENTER: "sys_enter", Op.SYS_EXIT: "sys_exit", Op.KVM_ENTRY: "kvm_entry", Op.KVM_EXIT: "kvm_exit",
-    Op.HVA: "kvm_unmap_hva_range", Op.SRCU_LOCK: "srcu_read_lock", Op.SRCU_UNLOCK: "srcu_read_unlock",
-    Op.SRCU_SYNC: "synchronize_srcu", Op.TASK_EXIT: "sched_process_exit", Op.MEMSLOT: "gfn_to_memslot",
-    Op.VCPU_MEMSLOT: "kvm_vcpu_gfn_to_memslot", Op.MARK_DIRTY: "mark_page_dirty_in_slot", Op.BUS: "kvm_io_bus_write",
-    Op.ZAP_RANGE: "kvm_zap_gfn_range", Op.REQUEST: "kvm_make_all_cpus_request", Op.MASTER_CLOCK: "kvm_update_master_clock",
+    Op.SPTE_TDP: "kvm_tdp_mmu_spte_changed",
+    Op.SPTE_SET: "kvm_mmu_set_spte",
+    Op.FAST_PF: "fast_page_fault",
+    Op.SPTE_MMIO: "mark_mmio_spte",
+    Op.SPTE_UPDATE: "mmu_spte_update",
+    Op.SPTE_UPDATE_ENTRY: "mmu_spte_update_entry",
+    Op.SYS_ENTER: "sys_enter",
+    Op.SYS_EXIT: "sys_exit",
+    Op.KVM_ENTRY: "kvm_entry",
+    Op.KVM_EXIT: "kvm_exit",
+    Op.HVA: "kvm_unmap_hva_range",
+    Op.SRCU_LOCK: "srcu_read_lock",
+    Op.SRCU_UNLOCK: "srcu_read_unlock",
+    Op.SRCU_SYNC: "synchronize_srcu",
+    Op.TASK_EXIT: "sched_process_exit",
+    Op.MEMSLOT: "gfn_to_memslot",
+    Op.VCPU_MEMSLOT: "kvm_vcpu_gfn_to_memslot",
+    Op.MARK_DIRTY: "mark_page_dirty_in_slot",
+    Op.BUS: "kvm_io_bus_write",
+    Op.ZAP_RANGE: "kvm_zap_gfn_range",
+    Op.REQUEST: "kvm_make_all_cpus_request",
+    Op.MASTER_CLOCK: "kvm_update_master_clock",
     Op.FN_RETURN: "mutex_lock",
-}  # fmt: skip
+}
 
 
 class Timed(Protocol):
@@ -112,7 +127,9 @@ def line(evidence: Evidence, seen: Witness) -> str:
     return f"  [{seconds(seen.ts_ns)}] CPU{seen.cpu} {evidence.comm(seen.pid)}/{seen.pid} {seen.event}: {seen.note}"
 
 
-def story(evidence: Evidence, opening: Iterable[str], witnesses: Iterable[Witness], closing: Iterable[str] = ()) -> tuple[str, ...]:
+def story(
+    evidence: Evidence, opening: Iterable[str], witnesses: Iterable[Witness], closing: Iterable[str] = ()
+) -> tuple[str, ...]:
     """A report's body: what happened, event by event, and what follows from it."""
     told = [line(evidence, seen) for seen in witnesses]
     return (*opening, "", "the sequence of events:", *told, *(("", *closing) if closing else ()))

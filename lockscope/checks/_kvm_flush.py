@@ -10,7 +10,8 @@ from lockscope.checks._base import Grounds
 from lockscope.findings import Confidence, Finding, RuleRef, Severity, Status, Witness
 from lockscope.kernels import kvm_flush as kernel
 from lockscope.reconstruct.evidence import Evidence
-from lockscope.reconstruct.flush_debts import DebtGroup, FlushDebts, Run, runs_text
+from lockscope.reconstruct.flush_debts import DebtGroup, FlushDebts
+from lockscope.reconstruct.kvm_runs import Run, runs_text
 from lockscope.reconstruct.vms import Vms
 from lockscope.units import count, duration, seconds
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from lockscope.checks import _kvm
 from lockscope.findings import Confidence, Finding, RuleRef, Severity, Witness
 from lockscope.reconstruct.evidence import Evidence
-from lockscope.reconstruct.flush_debts import runs, runs_text
+from lockscope.reconstruct.kvm_runs import runs, runs_text
 from lockscope.reconstruct.spte_history import SpteEvent, SpteHistory
 
 FACTS = ("spte_history", "spte_layout", "vms")
@@ -68,10 +68,20 @@ def findings(
     for (window, made_of), found in groups.items():
         message, witnesses, closing = tell(found)
         yield Finding(
-            code=code, name=name, severity=Severity.ERROR, confidence=confidence, title=title, message=message,
-            classes=classes, rule=rule, count=len(found), witnesses=witnesses,
-            story=_kvm.story(evidence, (title + ":", message), witnesses, (closing,)), flow="|".join(made_of), window=window,
-        )  # fmt: skip
+            code=code,
+            name=name,
+            severity=Severity.ERROR,
+            confidence=confidence,
+            title=title,
+            message=message,
+            classes=classes,
+            rule=rule,
+            count=len(found),
+            witnesses=witnesses,
+            story=_kvm.story(evidence, (title + ":", message), witnesses, (closing,)),
+            flow="|".join(made_of),
+            window=window,
+        )
 
 
 def vm_of(evidence: Evidence, event: SpteEvent) -> str:

@@ -47,7 +47,9 @@ def opened(evidence: Evidence, event: SrcuEvent) -> Witness:
 
 def at_event(evidence: Evidence, event: SrcuEvent, note: str, name: str = "") -> Witness:
     """The event at which it was met."""
-    return _kvm.witness(evidence, event.ts_ns, event.cpu, event.pid, name or _kvm.event_name(event.op), note, event.flags)
+    return _kvm.witness(
+        evidence, event.ts_ns, event.cpu, event.pid, name or _kvm.event_name(event.op), note, event.flags
+    )
 
 
 def age(event: SrcuEvent) -> str:

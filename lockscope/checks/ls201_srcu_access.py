@@ -55,18 +55,30 @@ from lockscope.reconstruct.evidence import Evidence
 from lockscope.reconstruct.srcu_sections import SrcuEvent
 from lockscope.units import count
 
-_ACCESSES = ("gfn_to_memslot", "kvm_vcpu_gfn_to_memslot", "mark_page_dirty_in_slot", "kvm_io_bus_read", "kvm_io_bus_write",
-             "kvm_zap_gfn_range", "kvm_read_guest_page", "kvm_vcpu_read_guest_page")  # fmt: skip
+_ACCESSES = (
+    "gfn_to_memslot",
+    "kvm_vcpu_gfn_to_memslot",
+    "mark_page_dirty_in_slot",
+    "kvm_io_bus_read",
+    "kvm_io_bus_write",
+    "kvm_zap_gfn_range",
+    "kvm_read_guest_page",
+    "kvm_vcpu_read_guest_page",
+)
 
 
 def grounds(evidence: Evidence) -> Grounds:
     """Accesses, read sections, slots_lock, and what shows that a task's sections are all known."""
     if not _kvm.has(evidence, *_ACCESSES):
-        return _kvm.skipped(f"no memslot or bus accesses: the probes lockscope:{_ACCESSES[0]} and others; {_kvm.RECORD}")
+        return _kvm.skipped(
+            f"no memslot or bus accesses: the probes lockscope:{_ACCESSES[0]} and others; {_kvm.RECORD}"
+        )
     found = _kvm_srcu.sections_of(evidence)
     lockdep = evidence.plain or evidence.detailed
     if not _kvm_srcu.probed(evidence) and not lockdep:
-        return _kvm.skipped(f"no read sections: the probes lockscope:srcu_read_lock and srcu_read_unlock; {_kvm.RECORD}")
+        return _kvm.skipped(
+            f"no read sections: the probes lockscope:srcu_read_lock and srcu_read_unlock; {_kvm.RECORD}"
+        )
     if not found.slots_lock_seen and not lockdep:
         return _kvm.skipped("kvm->slots_lock, which protects accesses too, could not be told from other mutexes")
     if found.accesses and not found.judged_accesses:
@@ -85,10 +97,12 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
         who = f"{evidence.comm(event.pid)}/{event.pid}"
         vm = _kvm.vms_of(evidence).label(event.vm)
         message = (
-            f"{vm}: {name}() was called {count(times)} time{'s' if times != 1 else ''} by a task ({who} the first time, {_call(event)}) "
-            "that neither was in a kvm->srcu read section nor held kvm->slots_lock."
+            f"{vm}: {name}() was called {count(times)} time{'s' if times != 1 else ''} by a task "
+            f"({who} the first time, {_call(event)}) that neither was in a kvm->srcu read section nor held "
+            "kvm->slots_lock."
         )
-        start = _kvm.witness(evidence, event.since_ns, event.cpu, event.pid, "sys_enter", "from here on all its sections are known")
+        known = "from here on all its sections are known"
+        start = _kvm.witness(evidence, event.since_ns, event.cpu, event.pid, "sys_enter", known)
         seen = _kvm_srcu.at_event(evidence, event, f"{name}() in no read section of kvm->srcu")
         return message, (start, seen), "The memslots or buses it looks at can be replaced and freed meanwhile."
 

@@ -49,8 +49,9 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
     def tell(event: SrcuEvent, times: int) -> tuple[str, tuple[Witness, ...], str]:
         name = sections.name(event.ssp)
         message = (
-            f"{name} ({_kvm.hex64(event.ssp)}): a read section entered with idx {event.idx} was left with idx {event.detail} "
-            f"by {evidence.comm(event.pid)}/{event.pid}, {_kvm_srcu.age(event)} later" + (f", {times} times." if times > 1 else ".")
+            f"{name} ({_kvm.hex64(event.ssp)}): a read section entered with idx {event.idx} was left with idx "
+            f"{event.detail} by {evidence.comm(event.pid)}/{event.pid}, {_kvm_srcu.age(event)} later"
+            + (f", {times} times." if times > 1 else ".")
         )
         left = _kvm_srcu.at_event(evidence, event, f"leaves it with idx {event.detail}", "srcu_read_unlock")
         closing = "The counters of both indices are now off by one: a grace period ends too early, or never."

@@ -71,7 +71,11 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
             message += f" ({evidence.comm(event.pid)}/{event.pid})"
             witnesses += (_kvm_srcu.at_event(evidence, event, f"a section of {name} {_HOW[event.what]}"),)
         blocked = "the next synchronize_srcu() waits for it for ever"
-        closing = "A grace period can now end under a reader." if event.what == "not-open" else f"As long as it is open, {blocked}."
+        closing = (
+            "A grace period can now end under a reader."
+            if event.what == "not-open"
+            else f"As long as it is open, {blocked}."
+        )
         return message + (f", {times} times." if times > 1 else "."), witnesses, closing
 
     yield from _kvm_srcu.findings(

@@ -3,16 +3,16 @@
 What it finds
 -------------
 Inside a read section of kvm->srcu a task takes a lock that the rulebook or this trace itself shows to be held around
-synchronize_srcu() of the same SRCU (kvm->slots_lock; since 6.2 by the documentation also kvm->lock and vcpu->mutex). And
-the other half: a lock that is taken inside read sections (kvm->slots_arch_lock) held around synchronize_srcu(). Trylocks
-do not count, nor what an interrupt on top of the task takes.
+synchronize_srcu() of the same SRCU (kvm->slots_lock; since 6.2 by the documentation also kvm->lock and vcpu->mutex).
+And the other half: a lock that is taken inside read sections (kvm->slots_arch_lock) held around synchronize_srcu().
+Trylocks do not count, nor what an interrupt on top of the task takes.
 
 Confidence: certain by a rule of the trace's kernel; likely where only the trace says so.
 
 Why it is a bug
 ---------------
-One task waits, with the lock held, until all readers are gone; a reader waits for the lock: a deadlock. lockdep knows of
-it since 6.4 only.
+One task waits, with the lock held, until all readers are gone; a reader waits for the lock: a deadlock. lockdep knows
+of it since 6.4 only.
 
 What it looks like
 ------------------
@@ -35,7 +35,8 @@ What it looks like
 
 What it cannot see
 ------------------
-A lock taken inside by way of another task (LS101 finds cycles). On kernels without lockdep only locks that could be named.
+A lock taken inside by way of another task (LS101 finds cycles). On kernels without lockdep only locks that could be
+named.
 """
 
 from __future__ import annotations
@@ -62,7 +63,9 @@ def grounds(evidence: Evidence) -> Grounds:
     if not (evidence.plain or evidence.detailed or len(evidence.chains)):
         return _kvm.skipped("no lock events: lockscope record -- COMMAND, on a kernel with CONFIG_PROVE_LOCKING")
     if not _kvm_srcu.probed(evidence) and not (evidence.plain or evidence.detailed):
-        return _kvm.skipped(f"no read sections: the probes lockscope:srcu_read_lock and srcu_read_unlock; {_kvm.RECORD}")
+        return _kvm.skipped(
+            f"no read sections: the probes lockscope:srcu_read_lock and srcu_read_unlock; {_kvm.RECORD}"
+        )
     stock = not (evidence.plain or evidence.detailed)
     named = _kvm_srcu.sections_of(evidence).slots_lock_seen
     if stock and not named:
@@ -96,13 +99,17 @@ def _canonical(role: Role) -> str:
     return next((lock.canonical for lock in KVM_LOCKS if lock.role is role), role.name.lower())
 
 
-def _broken(evidence: Evidence, srcu: str, lock: str, around: dict[str, SrcuEvent]) -> tuple[RuleRef | None, Confidence] | None:
+def _broken(
+    evidence: Evidence, srcu: str, lock: str, around: dict[str, SrcuEvent]
+) -> tuple[RuleRef | None, Confidence] | None:
     rule = evidence.rules.srcu_rule(srcu, lock, SrcuKind.NOT_INSIDE)
     if rule is not None:
         return RuleRef(rule.id, rule.source), Confidence.CERTAIN
     canonical = evidence.rules.canonical(lock)
     # What is documented as not to be held around a grace period is wrong there, not here.
-    not_around = evidence.rules.srcu_rule(srcu, lock, SrcuKind.NOT_AROUND) or evidence.rules.srcu_rule(srcu, lock, SrcuKind.INSIDE)
+    not_around = evidence.rules.srcu_rule(srcu, lock, SrcuKind.NOT_AROUND) or evidence.rules.srcu_rule(
+        srcu, lock, SrcuKind.INSIDE
+    )
     if evidence.rules.canonical(srcu) == _SRCU and canonical in around and not_around is None:
         return None, Confidence.LIKELY
     return None
@@ -130,8 +137,12 @@ def _finding(evidence: Evidence, chain: Chain, held: Entry, rule: RuleRef | None
              around: dict[str, SrcuEvent]) -> Finding:  # fmt: skip
     srcu, lock = evidence.classes[held.cls].name, evidence.classes[chain.next.cls].name
     witnesses: list[Witness] = [
-        evidence.witness(held, chain.cpu, chain.pid, note=f"enters a read section of {srcu} at {_kvm.hex64(held.lock)}"),
-        evidence.witness(chain.next, chain.cpu, chain.pid, note=f"takes {lock} at {_kvm.hex64(chain.next.lock)} inside it"),
+        evidence.witness(
+            held, chain.cpu, chain.pid, note=f"enters a read section of {srcu} at {_kvm.hex64(held.lock)}"
+        ),
+        evidence.witness(
+            chain.next, chain.cpu, chain.pid, note=f"takes {lock} at {_kvm.hex64(chain.next.lock)} inside it"
+        ),
     ]
     other = around.get(evidence.rules.canonical(lock))
     if other is not None:
@@ -175,10 +186,19 @@ def _from_probes(evidence: Evidence, sections: SrcuSections, around: dict[str, S
                     _kvm_srcu.at_event(evidence, event, f"takes {lock} inside it"),
                 )
                 yield Finding(
-                    "LS204", "lock-inside-srcu", Severity.ERROR, sure, _TITLE, _message(srcu, lock, rule), (srcu, lock), rule,
-                    witnesses=seen, flow="inside", window=_kvm.window_at(evidence, event.since_ns, event.ts_ns),
+                    "LS204",
+                    "lock-inside-srcu",
+                    Severity.ERROR,
+                    sure,
+                    _TITLE,
+                    _message(srcu, lock, rule),
+                    (srcu, lock),
+                    rule,
+                    witnesses=seen,
+                    flow="inside",
+                    window=_kvm.window_at(evidence, event.since_ns, event.ts_ns),
                     story=_kvm.story(evidence, _scenario(srcu, lock), seen, ("*** DEADLOCK ***",)),
-                )  # fmt: skip
+                )
 
 
 def _around(evidence: Evidence, sections: SrcuSections) -> Iterator[Finding]:
@@ -192,11 +212,18 @@ def _around(evidence: Evidence, sections: SrcuSections) -> Iterator[Finding]:
                 continue
             spelled = f"&{lock}"
             seen = (_kvm_srcu.at_event(evidence, event, f"waits for readers of {srcu} with {spelled} held"),)
-            message = f"synchronize_srcu() of {srcu} was called with {spelled} held, which is taken inside read sections of it."
+            message = f"synchronize_srcu() of {srcu} was called with {spelled} held, which its read sections take."
             yield Finding(
-                "LS204", "lock-inside-srcu", Severity.ERROR, Confidence.CERTAIN,
-                "synchronize_srcu() with a lock held that its readers take", message, (srcu, spelled),
-                RuleRef(rule.id, rule.source), witnesses=seen, flow="around",
+                "LS204",
+                "lock-inside-srcu",
+                Severity.ERROR,
+                Confidence.CERTAIN,
+                "synchronize_srcu() with a lock held that its readers take",
+                message,
+                (srcu, spelled),
+                RuleRef(rule.id, rule.source),
+                witnesses=seen,
+                flow="around",
                 window=_kvm.window_at(evidence, event.since_ns, event.ts_ns),
                 story=_kvm.story(evidence, _scenario(srcu, spelled), seen, ("*** DEADLOCK ***",)),
-            )  # fmt: skip
+            )

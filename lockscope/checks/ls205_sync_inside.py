@@ -57,8 +57,9 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
         name = sections.name(event.ssp)
         function = _SYNC[1] if event.detail else _SYNC[0]
         message = (
-            f"{evidence.comm(event.pid)}/{event.pid} called {function}() on {name} ({_kvm.hex64(event.ssp)}) inside a read "
-            f"section of it, entered {_kvm_srcu.age(event)} before" + (f" ({times} times)." if times > 1 else ".")
+            f"{evidence.comm(event.pid)}/{event.pid} called {function}() on {name} ({_kvm.hex64(event.ssp)}) inside "
+            f"a read section of it, entered {_kvm_srcu.age(event)} before"
+            + (f" ({times} times)." if times > 1 else ".")
         )
         waits = _kvm_srcu.at_event(evidence, event, f"waits for all readers of {name}, itself among them", function)
         return message, (_kvm_srcu.opened(evidence, event), waits), "*** DEADLOCK ***"

@@ -54,7 +54,9 @@ def grounds(evidence: Evidence) -> Grounds:
     if not _kvm.has(evidence, "sys_exit"):
         return _kvm.skipped("no returns to user space: trace-cmd record -e raw_syscalls")
     if not _kvm_srcu.probed(evidence) and not (evidence.plain or evidence.detailed):
-        return _kvm.skipped(f"no read sections: the probes lockscope:srcu_read_lock and srcu_read_unlock; {_kvm.RECORD}")
+        return _kvm.skipped(
+            f"no read sections: the probes lockscope:srcu_read_lock and srcu_read_unlock; {_kvm.RECORD}"
+        )
     return _kvm.partial_if_lost(evidence)
 
 
@@ -62,7 +64,9 @@ def grounds(evidence: Evidence) -> Grounds:
 def judge(evidence: Evidence) -> Iterator[Finding]:
     """One finding for every kind of srcu_struct."""
     if not _kvm_srcu.probed(evidence):
-        yield from merged(f for odd in evidence.oddities if odd.what == "held-at-user" for f in _by_lockdep(evidence, odd))
+        yield from merged(
+            f for odd in evidence.oddities if odd.what == "held-at-user" for f in _by_lockdep(evidence, odd)
+        )
         return
     sections = _kvm_srcu.sections_of(evidence)
 
@@ -70,7 +74,8 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
         name = sections.name(event.ssp)
         message = (
             f"{evidence.comm(event.pid)}/{event.pid} returned to user space in a read section of {name} "
-            f"({_kvm.hex64(event.ssp)}), entered {_kvm_srcu.age(event)} before" + (f" ({times} times)." if times > 1 else ".")
+            f"({_kvm.hex64(event.ssp)}), entered {_kvm_srcu.age(event)} before"
+            + (f" ({times} times)." if times > 1 else ".")
         )
         left = _kvm_srcu.at_event(evidence, event, f"returns with a section of {name} open, idx {event.idx}")
         return message, (_kvm_srcu.opened(evidence, event), left), "Every synchronize_srcu() waits until it is left."
@@ -86,13 +91,24 @@ def _by_lockdep(evidence: Evidence, odd: Oddity) -> Iterator[Finding]:
         cls = evidence.classes[entry.cls]
         if entry.context == TASK and (cls.kind or kind_of(cls.name)) == "srcu" and _stands(evidence, entry, odd):
             took = evidence.witness(entry, odd.cpu, odd.pid, note=f"enters a read section of {cls.name}")
-            left = _kvm.witness(evidence, odd.ts_ns, odd.cpu, odd.pid, "sys_exit", f"returns with a section of {cls.name} open")
+            left = _kvm.witness(
+                evidence, odd.ts_ns, odd.cpu, odd.pid, "sys_exit", f"returns with a section of {cls.name} open"
+            )
             message = f"{evidence.comm(odd.pid)}/{odd.pid} returned to user space in a read section of {cls.name}."
             yield Finding(
-                "LS206", "srcu-held-on-exit", Severity.ERROR, balance_confidence(evidence), _TITLE, message, (cls.name,),
-                count=odd.count, witnesses=(took, left), flow="user", window=evidence.window(odd.window),
+                "LS206",
+                "srcu-held-on-exit",
+                Severity.ERROR,
+                balance_confidence(evidence),
+                _TITLE,
+                message,
+                (cls.name,),
+                count=odd.count,
+                witnesses=(took, left),
+                flow="user",
+                window=evidence.window(odd.window),
                 story=_kvm.story(evidence, (message,), (took, left)),
-            )  # fmt: skip
+            )
 
 
 def _stands(evidence: Evidence, entry: Entry, odd: Oddity) -> bool:

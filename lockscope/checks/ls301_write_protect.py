@@ -67,7 +67,9 @@ _LOGGED = ("dirty logging", "dirty logging of large pages", "dirty ring reset")
 def _consequence(group: DebtGroup) -> str:
     if group.flow in _LOGGED:
         return "Writes through it are missing from the dirty log that user space has been given."
-    return "The guest can write what KVM has write-protected (a shadowed page table, a tracked page) without KVM knowing."
+    return (
+        "The guest can write what KVM has write-protected (a shadowed page table, a tracked page) without KVM knowing."
+    )
 
 
 _WORDS = _kvm_flush.Words("LS301", "unflushed-write-protect", "made read-only", "SPTEs write-protected and not flushed",

@@ -63,7 +63,9 @@ def _consequence(group: DebtGroup) -> str:
     return f"The guest can read and write memory that {who}."
 
 
-_WORDS = _kvm_flush.Words("LS302", "unflushed-zap", "zapped", "SPTEs zapped and not flushed", "translation", _consequence)
+_WORDS = _kvm_flush.Words(
+    "LS302", "unflushed-zap", "zapped", "SPTEs zapped and not flushed", "translation", _consequence
+)
 
 
 @check("LS302", "unflushed-zap", Severity.ERROR, _kvm_flush.grounds, facts=_kvm_flush.FACTS)

@@ -46,7 +46,13 @@ from lockscope.findings import Confidence, Finding, RuleRef, Severity
 from lockscope.reconstruct.evidence import Evidence
 from lockscope.reconstruct.spte_history import SpteEvent
 
-_CHANGES = ("kvm_tdp_mmu_spte_changed", "kvm_mmu_set_spte", "mmu_spte_update", "mmu_spte_update_entry", "mark_mmio_spte")
+_CHANGES = (
+    "kvm_tdp_mmu_spte_changed",
+    "kvm_mmu_set_spte",
+    "mmu_spte_update",
+    "mmu_spte_update_entry",
+    "mark_mmio_spte",
+)
 _HOW = {
     "no-lock": "by a task that does not hold mmu_lock",
     "wrong-mode": "by the legacy MMU with mmu_lock held for read",
@@ -79,10 +85,21 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
             f"{_HOW[first.what]} (first by {_kvm_spte.task(evidence, first.pid)})."
         )
         witnesses = (_kvm_spte.seen(evidence, first, _kvm_spte.change(evidence, first)),)
-        return message, witnesses, "An MMU notifier can free the page at the same time: the new SPTE then maps a freed page."
+        return (
+            message,
+            witnesses,
+            "An MMU notifier can free the page at the same time: the new SPTE then maps a freed page.",
+        )
 
     yield from _kvm_spte.findings(
-        evidence, _kvm_spte.history_of(evidence).of(*_HOW), lambda e: (_HOW[e.what], _kvm.event_name(e.op)), tell,
-        code="LS303", name="spte-without-mmu-lock", title="SPTE changed without mmu_lock",
-        confidence=Confidence.CERTAIN if evidence.lost == 0 else Confidence.LIKELY, rule=rule, classes=("&(kvm)->mmu_lock",),
-    )  # fmt: skip
+        evidence,
+        _kvm_spte.history_of(evidence).of(*_HOW),
+        lambda e: (_HOW[e.what], _kvm.event_name(e.op)),
+        tell,
+        code="LS303",
+        name="spte-without-mmu-lock",
+        title="SPTE changed without mmu_lock",
+        confidence=Confidence.CERTAIN if evidence.lost == 0 else Confidence.LIKELY,
+        rule=rule,
+        classes=("&(kvm)->mmu_lock",),
+    )

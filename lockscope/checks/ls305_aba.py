@@ -68,9 +68,9 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
         first = events[0]
         stale = f"; {_kvm.gfn_text(first.extra, first.level)} was marked dirty instead" if first.extra >= 0 else ""
         message = (
-            f"{_kvm_spte.vm_of(evidence, first)}: the fast page fault of {_kvm_spte.task(evidence, first.pid)} made writable an "
-            f"SPTE that {_kvm_spte.task(evidence, first.other_pid)} had meanwhile made to map {_kvm.gfn_text(first.gfn, first.level)}"
-            f"{stale} ({len(events)} times)."
+            f"{_kvm_spte.vm_of(evidence, first)}: the fast page fault of {_kvm_spte.task(evidence, first.pid)} made "
+            f"writable an SPTE that {_kvm_spte.task(evidence, first.other_pid)} had meanwhile made to map "
+            f"{_kvm.gfn_text(first.gfn, first.level)}{stale} ({len(events)} times)."
         )
         moved = f"the SPTE at {_kvm.hex64(first.sptep)} now maps {_kvm.gfn_text(first.gfn, first.level)}"
         witnesses = (

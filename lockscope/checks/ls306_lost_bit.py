@@ -78,7 +78,7 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
         message = (
             f"{_kvm_spte.vm_of(evidence, first)}: {_kvm_spte.task(evidence, first.pid)} changed {len(events)} SPTE"
             f"{'s' if len(events) > 1 else ''} ({_kvm_spte.places(events)}) from a value that the fast page fault of "
-            f"{_kvm_spte.task(evidence, first.other_pid)} had replaced meanwhile: the W bit it had set, and a D bit, are lost."
+            f"{_kvm_spte.task(evidence, first.other_pid)} had replaced meanwhile: the W it had set, and a D, are lost."
         )
         fast = "made it writable without mmu_lock: cmpxchg from the same old value succeeded"
         witnesses = (
@@ -88,7 +88,14 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
         return message, witnesses, "A write to the page in between is neither in the dirty log nor known to the host."
 
     yield from _kvm_spte.findings(
-        evidence, _kvm_spte.history_of(evidence).of("lost-bit", "lost-in-update"), lambda e: (e.what,), tell, code="LS306",
-        name="lost-spte-bit", title="an SPTE was changed non-atomically and lost a bit",
-        confidence=Confidence.LIKELY if any(_kvm_spte.clock_doubt(evidence)) or evidence.filtered else Confidence.CERTAIN,
-    )  # fmt: skip
+        evidence,
+        _kvm_spte.history_of(evidence).of("lost-bit", "lost-in-update"),
+        lambda e: (e.what,),
+        tell,
+        code="LS306",
+        name="lost-spte-bit",
+        title="an SPTE was changed non-atomically and lost a bit",
+        confidence=Confidence.LIKELY
+        if any(_kvm_spte.clock_doubt(evidence)) or evidence.filtered
+        else Confidence.CERTAIN,
+    )

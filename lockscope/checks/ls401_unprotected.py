@@ -54,7 +54,9 @@ def grounds(evidence: Evidence) -> Grounds:
     if not _kvm.has(evidence, "kvm_track_tsc", "kvm_update_master_clock"):
         return _kvm.skipped("none of the events that show protected fields: trace-cmd record -e kvm")
     if not any(role_of(c.name) is Role.TSC_WRITE_LOCK for c in evidence.classes):
-        return _kvm.skipped("tsc_write_lock was not recorded: lockscope record -- COMMAND, on a kernel with CONFIG_PROVE_LOCKING")
+        return _kvm.skipped(
+            "tsc_write_lock was not recorded: lockscope record -- COMMAND, on a kernel with CONFIG_PROVE_LOCKING"
+        )
     kernel = parse(evidence.info.kernel)
     if kernel is not None and kernel.before(5, 17):
         return _kvm.skipped("before 5.17 other locks protect what the events show")
@@ -73,11 +75,24 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
     first = bare[0]
     rule = next((RuleRef(r.id, r.source) for r in evidence.rules.reference if "tsc_write_lock" in r.lock), None)
     message = (
-        f"{_kvm.vms_of(evidence).label(first.vm)}: {evidence.comm(first.pid)}/{first.pid} compared or copied the last TSC "
-        f"written without {_LOCK} ({len(bare)} of {use.seen['tsc']} times)."
+        f"{_kvm.vms_of(evidence).label(first.vm)}: {evidence.comm(first.pid)}/{first.pid} compared or copied the last "
+        f"TSC written without {_LOCK} ({len(bare)} of {use.seen['tsc']} times)."
     )
-    seen = (_kvm.witness(evidence, first.ts_ns, first.cpu, first.pid, "kvm_track_tsc", f"without {_LOCK}", first.flags),)
+    seen = (
+        _kvm.witness(evidence, first.ts_ns, first.cpu, first.pid, "kvm_track_tsc", f"without {_LOCK}", first.flags),
+    )
     yield Finding(
-        "LS401", "unprotected-field", Severity.WARNING, Confidence.LIKELY, _TITLE, message, (_LOCK,), rule, len(bare), seen,
-        _kvm.story(evidence, (message,), seen), "tsc", _kvm.window_at(evidence, first.ts_ns, first.ts_ns),
-    )  # fmt: skip
+        "LS401",
+        "unprotected-field",
+        Severity.WARNING,
+        Confidence.LIKELY,
+        _TITLE,
+        message,
+        (_LOCK,),
+        rule,
+        len(bare),
+        seen,
+        _kvm.story(evidence, (message,), seen),
+        "tsc",
+        _kvm.window_at(evidence, first.ts_ns, first.ts_ns),
+    )

@@ -14,7 +14,19 @@ import numpy as np
 from numba import njit
 
 from lockscope.kernels.kvm_tables import (
-    C_CPU, C_FLAGS, C_HOW, C_OP, C_OWN, C_PID, C_ROW, C_SEQ, C_TS, C_VM, IN_INTERRUPT, helper, number,
+    C_CPU,
+    C_FLAGS,
+    C_HOW,
+    C_OP,
+    C_OWN,
+    C_PID,
+    C_ROW,
+    C_SEQ,
+    C_TS,
+    C_VM,
+    IN_INTERRUPT,
+    helper,
+    number,
 )  # fmt: skip
 
 # Columns of a change: what it lost, where, from what to what.
@@ -23,13 +35,46 @@ C_WIDTH = C_OWN + 7
 # What a row is to this loop.
 (DEBT, FLUSH, FLUSH_RANGE, FREE_ROOTS, UNLOCK, ENTER, EXIT, GUEST, GUEST_EXIT, HVA, SRCU_UNLOCK, RING, DYING,
  END) = range(14)  # fmt: skip
-# Columns of a task: system call and ioctl request (-1 unknown), notifier (1 + what) and its srcu depth, dirty ring reset
-# in this call, its group of the last debt + 1, group that a range flush did not cover + 1.
+# Columns of a task: system call and ioctl request (-1 unknown), notifier (1 + what) and its srcu depth, dirty ring
+# reset in this call, its group of the last debt + 1, group that a range flush did not cover + 1.
 T_CALL, T_ARG, T_HVA, T_DEPTH, T_RING, T_GROUP, T_SHORT = range(7)
 # Columns of a group.
-(G_CODE, G_FLOW, G_VM, G_PID, G_TS, G_SEQ, G_CPU, G_FLAGS, G_LAST_TS, G_N, G_STATE, G_MMU, G_SLOTS, G_ARG, G_CALL,
- G_LOSSES, G_LEVELS, G_FIRST, G_COVERED, G_FOREIGN_N, G_FOREIGN_TS, G_FOREIGN_PID, G_SOFT_TS, G_END_TS, G_END_CPU,
- G_END_PID, G_END_OP, G_USE_TS, G_USE_CPU, G_USE_PID, G_PAID_TS, G_PAID_PID, G_PAID_CPU, G_MODE) = range(34)  # fmt: skip
+(
+    G_CODE,
+    G_FLOW,
+    G_VM,
+    G_PID,
+    G_TS,
+    G_SEQ,
+    G_CPU,
+    G_FLAGS,
+    G_LAST_TS,
+    G_N,
+    G_STATE,
+    G_MMU,
+    G_SLOTS,
+    G_ARG,
+    G_CALL,
+    G_LOSSES,
+    G_LEVELS,
+    G_FIRST,
+    G_COVERED,
+    G_FOREIGN_N,
+    G_FOREIGN_TS,
+    G_FOREIGN_PID,
+    G_SOFT_TS,
+    G_END_TS,
+    G_END_CPU,
+    G_END_PID,
+    G_END_OP,
+    G_USE_TS,
+    G_USE_CPU,
+    G_USE_PID,
+    G_PAID_TS,
+    G_PAID_PID,
+    G_PAID_CPU,
+    G_MODE,
+) = range(34)
 G_WIDTH = 34
 # States; from LATE on the group is closed.
 OPEN, OVERDUE, ENDED, UNPAID, PAID, LATE, FOREIGN, TOO_SMALL, HARMLESS = range(9)
@@ -106,13 +151,19 @@ def _end(g: Any, ts: Any, cpu: Any, pid: Any, op: Any) -> None:
     g[G_END_TS], g[G_END_CPU], g[G_END_PID], g[G_END_OP] = ts, cpu, pid, op
 
 
-@njit(nogil=True, cache=True, no_cfunc_wrapper=True)
+@njit(
+    "void(i8[:, ::1], i8[:, ::1], i8[:, ::1], i8[::1], i8[::1], i8[::1], i8[::1], i8[:, ::1], i8[:, ::1], "
+    "i8[::1], i8[:, ::1], i8[::1], i8[::1], i8[::1], i8[::1])",
+    nogil=True,
+    cache=True,
+    no_cfunc_wrapper=True,
+)
 def follow(
     cols: Any, slots: Any, held: Any, dead: Any, dying: Any, options: Any, task_table: Any, tasks: Any,
     groups: Any, group_count: Any, debts: Any, debt_count: Any, active: Any, active_count: Any, seen: Any,
 ) -> None:  # fmt: skip
-    """Walk the rows. ``dead``, ``dying``: by VM number, when it was destroyed, and whether kvm_arch_flush_shadow_all was
-    seen. ``active``: groups that are not settled. ``seen`` counts losses, debts, flushes, losses that nobody judges."""
+    """Walk the rows. ``dead``, ``dying``: by VM number, when it was destroyed, and whether kvm_arch_flush_shadow_all
+    was seen. ``active``: groups that are not settled. ``seen`` counts losses, debts, flushes, losses nobody judges."""
     k: Any = np.int64(0)
     for r in range(cols.shape[1]):
         i = cols[C_ROW, r]
@@ -151,7 +202,12 @@ def follow(
                 for c in range(G_WIDTH):
                     g[c] = 0
                 g[G_CODE], g[G_FLOW], g[G_VM], g[G_PID] = code, flow, v, p
-                g[G_TS], g[G_SEQ], g[G_CPU], g[G_FLAGS] = cols[C_TS, r], cols[C_SEQ, r], cols[C_CPU, r], cols[C_FLAGS, r]
+                g[G_TS], g[G_SEQ], g[G_CPU], g[G_FLAGS] = (
+                    cols[C_TS, r],
+                    cols[C_SEQ, r],
+                    cols[C_CPU, r],
+                    cols[C_FLAGS, r],
+                )
                 g[G_MMU], g[G_SLOTS], g[G_MODE] = held[i, MMU_LOCK], held[i, SLOTS_LOCK], held[i, MODE]
                 g[G_ARG], g[G_CALL], g[G_FIRST] = task[T_ARG], task[T_CALL], debt_count[0]
                 active[active_count[0]] = n
@@ -164,7 +220,14 @@ def follow(
             g[G_LEVELS] |= np.int64(1) << cols[C_LEVEL, r]
             d = debts[debt_count[0]]
             debt_count[0] += 1
-            d[D_GROUP], d[D_GFN], d[D_LEVEL], d[D_AS], d[D_OLD], d[D_NEW] = n, cols[C_GFN, r], cols[C_LEVEL, r], cols[C_AS, r], cols[C_OLD, r], cols[C_NEW, r]
+            d[D_GROUP], d[D_GFN], d[D_LEVEL], d[D_AS], d[D_OLD], d[D_NEW] = (
+                n,
+                cols[C_GFN, r],
+                cols[C_LEVEL, r],
+                cols[C_AS, r],
+                cols[C_OLD, r],
+                cols[C_NEW, r],
+            )
             d[D_TS], d[D_CPU], d[D_SPTEP], d[D_COVERED] = cols[C_TS, r], cols[C_CPU, r], cols[C_SPTEP, r], 0
             seen[1] += 1
         elif kind == FLUSH or kind == FREE_ROOTS:
@@ -222,8 +285,12 @@ def follow(
             lock = slots[i, 0]
             for k in range(active_count[0]):
                 g = groups[active[k]]
-                if g[G_STATE] == OPEN and g[G_PID] == p and (
-                    (g[G_MMU] == lock and g[G_FLOW] >= NOTIFIER) or (g[G_SLOTS] == lock and g[G_FLOW] != RING_RESET)
+                if (
+                    g[G_STATE] == OPEN
+                    and g[G_PID] == p
+                    and (
+                        (g[G_MMU] == lock and g[G_FLOW] >= NOTIFIER) or (g[G_SLOTS] == lock and g[G_FLOW] != RING_RESET)
+                    )
                 ):
                     if g[G_SLOTS] == lock and task[T_RING] != 0 and g[G_FLOW] < NOTIFIER:
                         continue

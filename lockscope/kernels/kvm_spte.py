@@ -12,7 +12,20 @@ import numpy as np
 from numba import njit
 
 from lockscope.kernels.kvm_tables import (
-    C_CPU, C_FLAGS, C_HOW, C_OP, C_OWN, C_PID, C_ROW, C_SEQ, C_TS, C_VM, IN_INTERRUPT, helper, mix, number,
+    C_CPU,
+    C_FLAGS,
+    C_HOW,
+    C_OP,
+    C_OWN,
+    C_PID,
+    C_ROW,
+    C_SEQ,
+    C_TS,
+    C_VM,
+    IN_INTERRUPT,
+    helper,
+    mix,
+    number,
 )  # fmt: skip
 
 # Columns of a change: its values, what they say, and whether a fast page fault succeeded.
@@ -22,8 +35,8 @@ C_WIDTH = C_OWN + 5
 (TDP, SET, FAST, UPDATE_ENTRY, UPDATE, MMIO, PAGE, ZAP_ALL, FAULT, DIRTY, QUIET, CALL, GUEST, GUEST_EXIT) = range(14)
 # What an SPTE's value says, as bits.
 PRESENT, LEAF, W, M, H, TRACKED, LARGE = 1, 2, 4, 8, 16, 32, 64
-# Columns of a task: since when its locks are known, start of its page fault, last gfn it marked dirty, role and level of
-# the shadow page it last got.
+# Columns of a task: since when its locks are known, start of its page fault, last gfn it marked dirty, role and level
+# of the shadow page it last got.
 T_WHOLE, T_FAULT, T_DIRTY, T_ROLE, T_LEVEL = range(5)
 # Columns of an SPTE by address.
 (P_GFN, P_LEVEL, P_VM, P_VALUE, P_TS, P_WAS_GFN, P_MOVED_TS, P_MOVED_PID, P_FAST_TS, P_FAST_PID, P_IN_TS, P_IN_PID,
@@ -37,8 +50,20 @@ ANY, DIRECT, INDIRECT, INDIRECT_BY_INDEX = range(4)
 # Columns of a VM: roots made, roots in doubt, TDP events, shadow pages, last zap of an indirect page.
 V_ROOTS, V_DOUBT, V_TDP, V_PAGES, V_UNSHADOWED = range(5)
 # What was met, and its columns.
-(NO_LOCK, WRONG_MODE, SET_UNDER_READ, NOT_WRITABLE, LARGE_LOGGED, INDIRECT_FIXED, ABA, LOST_BIT, LOST_IN_UPDATE, BAD_SAVE,
- BAD_RESTORE, W_ON_READ) = range(12)  # fmt: skip
+(
+    NO_LOCK,
+    WRONG_MODE,
+    SET_UNDER_READ,
+    NOT_WRITABLE,
+    LARGE_LOGGED,
+    INDIRECT_FIXED,
+    ABA,
+    LOST_BIT,
+    LOST_IN_UPDATE,
+    BAD_SAVE,
+    BAD_RESTORE,
+    W_ON_READ,
+) = range(12)
 (F_WHAT, F_TS, F_SEQ, F_CPU, F_PID, F_FLAGS, F_OP, F_VM, F_GFN, F_LEVEL, F_OLD, F_NEW, F_SPTEP, F_SINCE, F_OTHER_TS,
  F_OTHER_CPU, F_OTHER_PID, F_EXTRA, F_DOUBT) = range(19)  # fmt: skip
 WIDTH = 19
@@ -103,7 +128,9 @@ def _lock(cols: Any, slots: Any, held: Any, r: Any, task: Any, options: Any, fou
     level = slots[i, 3] if by_place else np.int64(0)
     if held[i, MMU_LOCK] == 0:
         if task[T_WHOLE] != 0:
-            aging = kind == TDP and os & LEAF != 0 and ns & PRESENT != 0 and ((o & AGED) == (n & AGED) or ns & TRACKED != 0)
+            aging = (
+                kind == TDP and os & LEAF != 0 and ns & PRESENT != 0 and ((o & AGED) == (n & AGED) or ns & TRACKED != 0)
+            )
             if not (aging and options[O_AGING_LOCKLESS] != 0):
                 _meet(found, count, NO_LOCK, cols, r, gfn, level, 0, task[T_WHOLE], 0)
     elif held[i, MODE] == 1 and (kind == UPDATE_ENTRY or kind == UPDATE):
@@ -179,8 +206,20 @@ def _update(cols: Any, slots: Any, r: Any, gfn: Any, level: Any, options: Any, s
 
 
 @helper("void(i8[:, ::1], i8[:, ::1], i8, i8, i8, i8, i8[::1], i8[::1], i8[::1], i8[::1], i8[:, ::1], i8[::1])")
-def _may_fix(cols: Any, slots: Any, r: Any, gfn: Any, level: Any, memory_ts: Any, options: Any, s: Any, page_and_vm: Any,
-             e: Any, found: Any, count: Any) -> None:  # fmt: skip
+def _may_fix(
+    cols: Any,
+    slots: Any,
+    r: Any,
+    gfn: Any,
+    level: Any,
+    memory_ts: Any,
+    options: Any,
+    s: Any,
+    page_and_vm: Any,
+    e: Any,
+    found: Any,
+    count: Any,
+) -> None:
     """Was the fast path allowed to touch this SPTE?"""
     i, ts, os = cols[C_ROW, r], cols[C_TS, r], cols[C_OLD_SAYS, r]
     write, sptep = slots[i, 2] & 2, slots[i, 3]
@@ -212,7 +251,7 @@ def _fixed(cols: Any, slots: Any, r: Any, gfn: Any, level: Any, options: Any, ta
         _against(found, count, ABA, s[P_MOVED_TS], s[P_MOVED_CPU], s[P_MOVED_PID])
     if os & TRACKED and ns & LEAF and not ns & TRACKED and (o & PFN) == (n & PFN):
         kept = (o >> options[O_SAVED]) & 5
-        before = max(max(s[P_FAST_TS], s[P_TS]), max(e[L_TS], e[L_FAST_TS]))
+        before = max(s[P_FAST_TS], s[P_TS], e[L_TS], e[L_FAST_TS])
         what = np.int64(-1)
         if (n & 5) != kept:
             what = np.int64(BAD_RESTORE)
@@ -246,7 +285,13 @@ def _page(cols: Any, slots: Any, r: Any, vms: Any, task: Any) -> None:
         vms[v, V_UNSHADOWED] = cols[C_TS, r]
 
 
-@njit(nogil=True, cache=True, no_cfunc_wrapper=True)
+@njit(
+    "void(i8[:, ::1], i8[:, ::1], i8[:, ::1], i8[::1], i8[:, ::1], i8[::1], i8[:, ::1], i8[::1], i8[:, ::1], "
+    "i8[::1], i8[:, ::1], i8[::1], i8[:, ::1], i8[:, ::1], i8[::1], i8[::1], i8[::1])",
+    nogil=True,
+    cache=True,
+    no_cfunc_wrapper=True,
+)
 def follow(
     cols: Any, slots: Any, held: Any, options: Any, vms: Any, task_table: Any, tasks: Any, spte_table: Any, sptes: Any,
     page_table: Any, pages: Any, place_table: Any, places: Any, found: Any, count: Any, memory_ts: Any, seen: Any,

@@ -8,7 +8,19 @@ import numpy as np
 from numba import njit
 
 from lockscope.kernels.kvm_tables import (
-    C_CPU, C_FLAGS, C_HOW, C_OP, C_PID, C_ROW, C_SEQ, C_TS, C_VM, helper, known, mix, number,
+    C_CPU,
+    C_FLAGS,
+    C_HOW,
+    C_OP,
+    C_PID,
+    C_ROW,
+    C_SEQ,
+    C_TS,
+    C_VM,
+    helper,
+    known,
+    mix,
+    number,
 )  # fmt: skip
 
 DEPTH, S_WIDTH = 12, 6
@@ -34,15 +46,31 @@ KVM_CREATE_VM = 0xAE01  # include/uapi/linux/kvm.h
 
 
 @helper("void(i8[:, ::1], i8[::1], i8, i8[:, ::1], i8, i8[::1], i8, i8, i8)")
-def _meet(found: Any, count: Any, what: Any, cols: Any, r: Any, task: Any, section: Any, since: Any, detail: Any) -> None:
+def _meet(
+    found: Any, count: Any, what: Any, cols: Any, r: Any, task: Any, section: Any, since: Any, detail: Any
+) -> None:
     """Note what was met at row ``r``; ``section`` is the first column of the section it is about, or -1."""
     count[FIRST_KIND + what] += 1
     if count[FIRST_KIND + what] > MOST:
         return
     f = found[count[0]]
     count[0] += 1
-    f[WHAT], f[TS], f[SEQ], f[CPU], f[PID], f[FLAGS] = what, cols[C_TS, r], cols[C_SEQ, r], cols[C_CPU, r], cols[C_PID, r], cols[C_FLAGS, r]
-    f[VM], f[SINCE], f[CALL], f[ARG], f[DETAIL], f[OP] = cols[C_VM, r], since, task[T_CALL], task[T_ARG], detail, cols[C_OP, r]
+    f[WHAT], f[TS], f[SEQ], f[CPU], f[PID], f[FLAGS] = (
+        what,
+        cols[C_TS, r],
+        cols[C_SEQ, r],
+        cols[C_CPU, r],
+        cols[C_PID, r],
+        cols[C_FLAGS, r],
+    )
+    f[VM], f[SINCE], f[CALL], f[ARG], f[DETAIL], f[OP] = (
+        cols[C_VM, r],
+        since,
+        task[T_CALL],
+        task[T_ARG],
+        detail,
+        cols[C_OP, r],
+    )
     f[SSP], f[IDX], f[OPEN_TS], f[OPEN_CPU] = 0, -1, 0, -1
     if section >= 0:
         f[SSP], f[IDX] = task[section + S_SSP], task[section + S_IDX]
@@ -80,7 +108,13 @@ def _open_kvm(task: Any, known_srcu: Any, kinds: Any, sure: Any) -> Any:
     return -1
 
 
-@njit(nogil=True, cache=True, no_cfunc_wrapper=True)
+@njit(
+    "void(i8[:, ::1], i8[:, ::1], i8[:, ::1], i8[::1], i8[::1], i8[::1], i8[::1], i8[:, ::1], i8[:, ::1], "
+    "i8[::1], i8[::1])",
+    nogil=True,
+    cache=True,
+    no_cfunc_wrapper=True,
+)
 def follow(
     cols: Any, slots: Any, held: Any, dead: Any, known_srcu: Any, kinds: Any, task_table: Any, tasks: Any, found: Any,
     count: Any, seen: Any,
@@ -170,7 +204,11 @@ def follow(
             task[T_DEPTH], task[T_WHOLE] = 0, 0
         elif kind == ACCESS:
             seen[1] += 1
-            if context != 0 or task[T_WHOLE] == 0 or (dead[cols[C_VM, r]] != 0 and dead[cols[C_VM, r]] <= cols[C_TS, r]):
+            if (
+                context != 0
+                or task[T_WHOLE] == 0
+                or (dead[cols[C_VM, r]] != 0 and dead[cols[C_VM, r]] <= cols[C_TS, r])
+            ):
                 continue
             seen[3] += 1
             if held[i, SRCU] != 0 or held[i, SLOTS_LOCK] != 0:
@@ -190,7 +228,12 @@ def follow(
                     _meet(found, count, LOCK_INSIDE, cols, r, task, s, task[s + S_TS], fresh)
 
 
-@njit(nogil=True, cache=True, no_cfunc_wrapper=True)
+@njit(
+    "void(i8[::1], i8[:, ::1], i8[:, ::1], i8[::1])",
+    nogil=True,
+    cache=True,
+    no_cfunc_wrapper=True,
+)
 def still_open(task_table: Any, tasks: Any, found: Any, count: Any) -> None:
     """Sections told of at a return to user space that the whole trace never saw left."""
     for t in range(task_table[0]):
@@ -200,5 +243,10 @@ def still_open(task_table: Any, tasks: Any, found: Any, count: Any) -> None:
                 count[FIRST_KIND + NEVER_LEFT] += 1
                 f = found[count[0]]
                 count[0] += 1
-                f[WHAT], f[SSP], f[IDX], f[OPEN_TS] = NEVER_LEFT, tasks[t, s + S_SSP], tasks[t, s + S_IDX], tasks[t, s + S_TS]
+                f[WHAT], f[SSP], f[IDX], f[OPEN_TS] = (
+                    NEVER_LEFT,
+                    tasks[t, s + S_SSP],
+                    tasks[t, s + S_IDX],
+                    tasks[t, s + S_TS],
+                )
                 f[SEQ], f[OPEN_CPU], f[SINCE] = tasks[t, s + S_SEQ], tasks[t, s + S_CPU], tasks[t, s + S_TS]

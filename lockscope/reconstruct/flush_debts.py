@@ -1,10 +1,10 @@
 """TLB flush debts: SPTE changes that take rights from the guest, and whether a flush of the VM came by when it was due.
 
-What owes, and by when, in the words of the kernel's flows (arch/x86/kvm/mmu/mmu.c, tdp_mmu.c, x86.c, virt/kvm/kvm_main.c,
-read in 4.14, 5.10, 5.15, 6.1 and 6.12):
+What owes, and by when, in the words of the kernel's flows (arch/x86/kvm/mmu/mmu.c, tdp_mmu.c, x86.c and
+virt/kvm/kvm_main.c, read in 4.14, 5.10, 5.15, 6.1 and 6.12):
 
-* W cleared for dirty logging (enabling it, GET and CLEAR_DIRTY_LOG): a flush after ``mmu_lock``, before ``slots_lock`` is
-  released; KVM_RESET_DIRTY_RINGS: before the ioctl returns. MMU-writable cleared on a large SPTE there: likewise.
+* W cleared for dirty logging (enabling it, GET and CLEAR_DIRTY_LOG): a flush after ``mmu_lock``, before ``slots_lock``
+  is released; KVM_RESET_DIRTY_RINGS: before the ioctl returns. MMU-writable cleared on a large SPTE there: likewise.
 * MMU-writable cleared for shadow paging or write tracking; W cleared outside of dirty logging: before ``mmu_lock`` is
   released.
 * zapped under ``mmu_lock`` held for write by an MMU notifier or under ``slots_lock``: before ``mmu_lock`` is released,
@@ -19,7 +19,7 @@ A debt that no flush pays counts only if a vCPU of the VM runs after the operati
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,17 +28,27 @@ from lockscope.kernels import kvm_flush as kernel
 from lockscope.kvm import spte
 from lockscope.kvm.spte_layouts import LARGE, WRITABLE, Layout
 from lockscope.reconstruct.kvm_facts import Making
+from lockscope.reconstruct.kvm_runs import Run, runs
 from lockscope.reconstruct.kvm_state import OpIndex, Rows, Table, columns_of
 from lockscope.tables.ops import Op
 from lockscope.tables.tape import TapeBatch
-from lockscope.units import address
 
-_PLAIN = {Op.FLUSH: kernel.FLUSH, Op.FLUSH_SLOT: kernel.FLUSH, Op.FLUSH_RANGE: kernel.FLUSH_RANGE, Op.SYS_ENTER: kernel.ENTER,
-          Op.SYS_EXIT: kernel.EXIT, Op.KVM_ENTRY: kernel.GUEST, Op.KVM_EXIT: kernel.GUEST_EXIT, Op.HVA: kernel.HVA,
-          Op.SRCU_UNLOCK: kernel.SRCU_UNLOCK, Op.FLUSH_ALL: kernel.DYING, Op.DESTROY_VM: kernel.DYING,
-          Op.TASK_EXIT: kernel.END}  # fmt: skip
+_PLAIN = {
+    Op.FLUSH: kernel.FLUSH,
+    Op.FLUSH_SLOT: kernel.FLUSH,
+    Op.FLUSH_RANGE: kernel.FLUSH_RANGE,
+    Op.SYS_ENTER: kernel.ENTER,
+    Op.SYS_EXIT: kernel.EXIT,
+    Op.KVM_ENTRY: kernel.GUEST,
+    Op.KVM_EXIT: kernel.GUEST_EXIT,
+    Op.HVA: kernel.HVA,
+    Op.SRCU_UNLOCK: kernel.SRCU_UNLOCK,
+    Op.FLUSH_ALL: kernel.DYING,
+    Op.DESTROY_VM: kernel.DYING,
+    Op.TASK_EXIT: kernel.END,
+}
 _PLAIN_OPS = frozenset(_PLAIN)
-# KVM_REQ_TLB_FLUSH is number 0; 0x400 (KVM_REQUEST_NO_ACTION) only kicks (include/linux/kvm_host.h, KVM_REQUEST_MASK 0xff)
+# KVM_REQ_TLB_FLUSH is number 0 (KVM_REQUEST_MASK 0xff); 0x400, KVM_REQUEST_NO_ACTION, only kicks (linux/kvm_host.h)
 _FLUSH_BITS = 0x4FF
 _FREE_ROOTS = (0x327, 0x301)  # KVM_REQ_MMU_FREE_OBSOLETE_ROOTS; before 5.18 KVM_REQ_MMU_RELOAD
 _FLOWS = ("dirty logging", "dirty logging of large pages", "dirty ring reset", "MMU notifier", "zap under slots_lock",
@@ -47,26 +57,18 @@ _STATES = ("open", "overdue", "ended", "unpaid", "paid", "late", "foreign", "too
 _IOCTLS = {kernel.SET_MEMORY: "KVM_SET_USER_MEMORY_REGION", kernel.SET_MEMORY2: "KVM_SET_USER_MEMORY_REGION2",
            kernel.GET_LOG: "KVM_GET_DIRTY_LOG", kernel.CLEAR_LOG: "KVM_CLEAR_DIRTY_LOG",
            kernel.RESET_RINGS: "KVM_RESET_DIRTY_RINGS"}  # fmt: skip
-_64 = (1 << 64) - 1
 _MOST_GROUPS, _MOST_DEBTS, _MOST_PLACES = 1 << 14, 1 << 21, 1 << 20
-
-
-class Run(NamedTuple):
-    """Neighbouring gfns, ``first`` to ``last``, mapped at one level."""
-
-    first: int
-    last: int
-    level: int
 
 
 @dataclass(slots=True)
 class DebtGroup:
     """Debts of one task and flow in one critical section that were not paid as they should have been.
 
-    ``outcome``: "unpaid" (no flush by anybody before a vCPU ran), "ended" (no flush, and no vCPU seen to run), "late" (by the task, after its window), "foreign" (by
-    another task), "too-small" (a range flush that misses some, and a full one that hides it). ``use_ns``: when a vCPU
-    first ran on; ``paid_ns``: the flush that ended it, 0 = none in the trace. ``places``: False where the gfns are not
-    known (legacy MMU without kvm_mmu_set_spte) and the runs are of SPTE addresses.
+    ``outcome``: "unpaid" (no flush by anybody before a vCPU ran), "ended" (no flush, and no vCPU seen to run), "late"
+    (by the task, after its window), "foreign" (by another task), "too-small" (a range flush that misses some, and a
+    full one that hides it). ``use_ns``: when a vCPU first ran on; ``paid_ns``: the flush that ended it, 0 = none in the
+    trace. ``places``: False where the gfns are not known (legacy MMU without kvm_mmu_set_spte): runs are of SPTE
+    addresses.
     """
 
     code: str
@@ -110,8 +112,10 @@ class FlushDebts:
     untold: int = 0
 
 
-def losses_of(old: NDArray[np.uint64], new: NDArray[np.uint64], level: NDArray[np.int64], lay: Layout) -> NDArray[np.int64]:
-    """What the hardware could do by the old SPTE and not by the new one, as bits; 0: nothing that a flush is owed for."""
+def losses_of(
+    old: NDArray[np.uint64], new: NDArray[np.uint64], level: NDArray[np.int64], lay: Layout
+) -> NDArray[np.int64]:
+    """What the hardware could do by the old SPTE and not by the new one, as bits; 0: nothing that owes a flush."""
     leaf = spte.is_leaf(old, lay, level)
     kept = leaf & spte.is_leaf(new, lay, level)
     same = kept & (spte.pfn(old) == spte.pfn(new))
@@ -169,8 +173,14 @@ class FlushFact:
             unlocks = unlocks[np.isin(batch.slots[unlocks, 0], self._locks)]
         else:
             unlocks = np.zeros(0, np.int64)
-        parts = ((index.any_of(_PLAIN_OPS), -1), (changes, kernel.DEBT), (flushes, kernel.FLUSH), (frees, kernel.FREE_ROOTS),
-                 (rings, kernel.RING), (unlocks, kernel.UNLOCK))  # fmt: skip
+        parts = (
+            (index.any_of(_PLAIN_OPS), -1),
+            (changes, kernel.DEBT),
+            (flushes, kernel.FLUSH),
+            (frees, kernel.FREE_ROOTS),
+            (rings, kernel.RING),
+            (unlocks, kernel.UNLOCK),
+        )
         rows = np.concatenate([part for part, _ in parts])
         how = np.concatenate([np.full(len(part), kind, np.int64) for part, kind in parts])
         order = np.argsort(rows, kind="stable")
@@ -209,7 +219,9 @@ class FlushFact:
         lay = self._layout.found.layout
         self._learn_places(index)
         tdp, legacy = index.of(Op.SPTE_TDP), index.of(Op.SPTE_UPDATE_ENTRY)
-        gfn, old, new, level, as_id = (index.slot(Op.SPTE_TDP, name) for name in ("gfn", "old", "new", "level", "as_id"))
+        gfn, old, new, level, as_id = (
+            index.slot(Op.SPTE_TDP, name) for name in ("gfn", "old", "new", "level", "as_id")
+        )
         sptep, was, now = (index.slot(Op.SPTE_UPDATE_ENTRY, name) for name in ("sptep", "old", "new"))
         place, its_level = self._place(sptep)
         its_level = np.where(its_level > 0, its_level, np.where((was.view(np.uint64) & np.uint64(LARGE)) != 0, 2, 1))
@@ -290,40 +302,34 @@ def _group(g: list[int], state: int, debts: NDArray[np.int64]) -> DebtGroup:
     places = bool(np.all(debts[:, kernel.D_GFN] >= 0))
     request = g[kernel.G_ARG] & 0xFFFFFFFF
     return DebtGroup(
-        f"LS{g[kernel.G_CODE]}", _FLOWS[g[kernel.G_FLOW]], _STATES[state],
+        f"LS{g[kernel.G_CODE]}",
+        _FLOWS[g[kernel.G_FLOW]],
+        _STATES[state],
         _IOCTLS.get(request) if g[kernel.G_CALL] == kernel.IOCTL else None,
-        g[kernel.G_VM], g[kernel.G_PID], int(debts[0, kernel.D_TS]) if len(debts) else g[kernel.G_TS], g[kernel.G_SEQ],
-        int(debts[0, kernel.D_CPU]) if len(debts) else g[kernel.G_CPU], g[kernel.G_LAST_TS], len(debts), g[kernel.G_LOSSES],
-        int(debts[0, kernel.D_OLD]) if len(debts) else 0, int(debts[0, kernel.D_NEW]) if len(debts) else 0,
-        g[kernel.G_SOFT_TS], g[kernel.G_END_TS], g[kernel.G_END_CPU], g[kernel.G_END_OP],
-        g[kernel.G_USE_TS], g[kernel.G_USE_CPU], g[kernel.G_USE_PID],
-        g[kernel.G_PAID_TS], g[kernel.G_PAID_CPU], g[kernel.G_PAID_PID],
+        g[kernel.G_VM],
+        g[kernel.G_PID],
+        int(debts[0, kernel.D_TS]) if len(debts) else g[kernel.G_TS],
+        g[kernel.G_SEQ],
+        int(debts[0, kernel.D_CPU]) if len(debts) else g[kernel.G_CPU],
+        g[kernel.G_LAST_TS],
+        len(debts),
+        g[kernel.G_LOSSES],
+        int(debts[0, kernel.D_OLD]) if len(debts) else 0,
+        int(debts[0, kernel.D_NEW]) if len(debts) else 0,
+        g[kernel.G_SOFT_TS],
+        g[kernel.G_END_TS],
+        g[kernel.G_END_CPU],
+        g[kernel.G_END_OP],
+        g[kernel.G_USE_TS],
+        g[kernel.G_USE_CPU],
+        g[kernel.G_USE_PID],
+        g[kernel.G_PAID_TS],
+        g[kernel.G_PAID_CPU],
+        g[kernel.G_PAID_PID],
         int(debts[0, kernel.D_SPTEP]) if len(debts) else 0,
-        runs(debts[:, kernel.D_GFN if places else kernel.D_SPTEP], debts[:, kernel.D_LEVEL], 1 if places else 8), places,
-    )  # fmt: skip
-
-
-def runs(first: NDArray[np.int64], level: NDArray[np.int64], unit: int = 1) -> list[Run]:
-    """Neighbours joined: 512 SPTEs of one page table are one run. ``unit``: what one SPTE of level 1 spans."""
-    if not len(first):
-        return []
-    pairs = np.unique(np.stack((level, first), axis=1), axis=0)
-    span = unit * (np.left_shift(1, 9 * (pairs[:, 0] - 1)) if unit == 1 else np.ones(len(pairs), np.int64))
-    new = np.concatenate(([True], (np.diff(pairs[:, 1]) != span[:-1]) | (np.diff(pairs[:, 0]) != 0)))
-    begin = np.flatnonzero(new)
-    end = np.concatenate((begin[1:], [len(pairs)])) - 1
-    last = pairs[end, 1] + span[end] - unit
-    return [Run(*row) for row in zip(pairs[begin, 1].tolist(), last.tolist(), pairs[begin, 0].tolist(), strict=True)]
-
-
-def runs_text(found: list[Run], most: int = 3) -> str:
-    """Runs for a report: ``0x180-0x37f, 0x400 (2 MiB)``."""
-    sizes = {1: "", 2: " (2 MiB)", 3: " (1 GiB)"}
-    words = [
-        address(run.first & _64) + (f"-{address(run.last & _64)}" if run.last != run.first else "") + sizes.get(run.level, "")
-        for run in found[:most]
-    ]
-    return ", ".join(words) + (f" and {len(found) - most} more runs" if len(found) > most else "")
+        runs(debts[:, kernel.D_GFN if places else kernel.D_SPTEP], debts[:, kernel.D_LEVEL], 1 if places else 8),
+        places,
+    )
 
 
 FACT = FlushFact

@@ -56,7 +56,14 @@ class ReferenceFact:
         for row in np.asarray(bare)[: _MOST - len(self._found.bare["tsc"])].tolist():
             ts = int(batch.ts_ns[row])
             self._found.bare["tsc"].append(
-                Touch(ts, int(batch.cpu[row]), int(batch.pid[row]), int(batch.flags[row]), int(batch.vm[row]), ts - _REACH_NS)
+                Touch(
+                    ts,
+                    int(batch.cpu[row]),
+                    int(batch.pid[row]),
+                    int(batch.flags[row]),
+                    int(batch.vm[row]),
+                    ts - _REACH_NS,
+                )
             )
 
     def finish(self) -> ReferenceUse:

@@ -6,7 +6,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockscope.kernels.kvm_tables import (
-    C_CPU, C_FLAGS, C_HOW, C_OP, C_OWN, C_PID, C_ROW, C_SEQ, C_TS, C_VM, rehash,
+    C_CPU,
+    C_FLAGS,
+    C_HOW,
+    C_OP,
+    C_OWN,
+    C_PID,
+    C_ROW,
+    C_SEQ,
+    C_TS,
+    C_VM,
+    rehash,
 )  # fmt: skip
 from lockscope.tables.ops import SLOTS, Op
 from lockscope.tables.tape import TapeBatch
@@ -37,9 +47,7 @@ class OpIndex:
         return found
 
 
-def columns_of(
-    batch: TapeBatch, rows: NDArray[np.int64], how: NDArray[np.int64], own: int = 0
-) -> NDArray[np.int64]:
+def columns_of(batch: TapeBatch, rows: NDArray[np.int64], how: NDArray[np.int64], own: int = 0) -> NDArray[np.int64]:
     """The rows as a loop takes them (``kernels.kvm_tables``), with room for ``own`` more columns."""
     cols = np.zeros((C_OWN + own, len(rows)), np.int64)
     cols[C_ROW], cols[C_HOW] = rows, how

@@ -1,8 +1,8 @@
 """SPTE histories: what happened to each SPTE, and what does not fit together in it.
 
 An SPTE is followed by place (VM, address space, level, gfn) and by its own address, and the two are joined:
-``kvm_mmu_set_spte`` prints the physical address, ``fast_page_fault`` and the probes the virtual one, and these differ by
-``page_offset_base``, a multiple of 1 GiB that is learned from SPTEs that both name.
+``kvm_mmu_set_spte`` prints the physical address, ``fast_page_fault`` and the probes the virtual one, and these differ
+by ``page_offset_base``, a multiple of 1 GiB that is learned from SPTEs that both name.
 """
 
 from __future__ import annotations
@@ -24,15 +24,30 @@ from lockscope.reconstruct.kvm_state import OpIndex, Table, columns_of
 from lockscope.tables.ops import Op
 from lockscope.tables.tape import TapeBatch
 
-_HOW = {Op.SPTE_TDP: kernel.TDP, Op.SPTE_SET: kernel.SET, Op.FAST_PF: kernel.FAST, Op.SPTE_UPDATE_ENTRY: kernel.UPDATE_ENTRY,
-        Op.SPTE_UPDATE: kernel.UPDATE, Op.SPTE_MMIO: kernel.MMIO, Op.MMU_PAGE: kernel.PAGE, Op.ZAP_ALL_FAST: kernel.ZAP_ALL,
-        Op.PAGE_FAULT: kernel.FAULT, Op.MARK_DIRTY: kernel.DIRTY, Op.SYS_ENTER: kernel.QUIET, Op.SYS_EXIT: kernel.QUIET,
-        Op.KVM_ENTRY: kernel.GUEST, Op.KVM_EXIT: kernel.GUEST_EXIT}  # fmt: skip
+_HOW = {
+    Op.SPTE_TDP: kernel.TDP,
+    Op.SPTE_SET: kernel.SET,
+    Op.FAST_PF: kernel.FAST,
+    Op.SPTE_UPDATE_ENTRY: kernel.UPDATE_ENTRY,
+    Op.SPTE_UPDATE: kernel.UPDATE,
+    Op.SPTE_MMIO: kernel.MMIO,
+    Op.MMU_PAGE: kernel.PAGE,
+    Op.ZAP_ALL_FAST: kernel.ZAP_ALL,
+    Op.PAGE_FAULT: kernel.FAULT,
+    Op.MARK_DIRTY: kernel.DIRTY,
+    Op.SYS_ENTER: kernel.QUIET,
+    Op.SYS_EXIT: kernel.QUIET,
+    Op.KVM_ENTRY: kernel.GUEST,
+    Op.KVM_EXIT: kernel.GUEST_EXIT,
+}
 _FOLLOWED = frozenset(_HOW)
 _VALUES: dict[Op, tuple[str | None, str]] = {
-    Op.SPTE_TDP: ("old", "new"), Op.FAST_PF: ("old", "new"), Op.SPTE_UPDATE_ENTRY: ("old", "new"),
-    Op.SPTE_SET: (None, "spte"), Op.SPTE_UPDATE: (None, "new"),
-}  # fmt: skip
+    Op.SPTE_TDP: ("old", "new"),
+    Op.FAST_PF: ("old", "new"),
+    Op.SPTE_UPDATE_ENTRY: ("old", "new"),
+    Op.SPTE_SET: (None, "spte"),
+    Op.SPTE_UPDATE: (None, "new"),
+}
 _WHAT = ("no-lock", "wrong-mode", "set-under-read", "not-writable", "large-logged", "indirect", "aba", "lost-bit",
          "lost-in-update", "bad-save", "bad-restore", "w-on-read")  # fmt: skip
 _GIB = (1 << 30) - 1
@@ -126,13 +141,17 @@ class HistoryFact:
         if not len(rows):
             return
         how = self._how[batch.op[rows]]
-        calls = index.of(Op.SYS_ENTER)[np.isin(index.slot(Op.SYS_ENTER, "arg1") & 0xFFFFFFFF, (SET_MEMORY, SET_MEMORY2))]
+        calls = index.of(Op.SYS_ENTER)[
+            np.isin(index.slot(Op.SYS_ENTER, "arg1") & 0xFFFFFFFF, (SET_MEMORY, SET_MEMORY2))
+        ]
         how[np.searchsorted(rows, calls)] = kernel.CALL
         self._learn_base(index)
         lay = self._layout.found.layout
         cols = columns_of(batch, rows, how, 5)
         self._fill(cols[kernel.C_OLD :], index, rows, lay)
-        named = sum(len(index.of(op)) for op in (Op.SPTE_SET, Op.FAST_PF, Op.SPTE_UPDATE_ENTRY, Op.SPTE_UPDATE, Op.SPTE_MMIO))
+        named = sum(
+            len(index.of(op)) for op in (Op.SPTE_SET, Op.FAST_PF, Op.SPTE_UPDATE_ENTRY, Op.SPTE_UPDATE, Op.SPTE_MMIO)
+        )
         self._tasks.make_room(len(np.unique(batch.pid[rows])))
         self._sptes.make_room(named)
         self._pages.make_room(named)
@@ -207,10 +226,21 @@ class HistoryFact:
         base = self._bases.most_common(1)
         transitions, judged, fast_faults, fixed = self._seen.tolist()
         return SpteHistory(
-            events, transitions, judged, fast_faults, fixed, base[0][0] if base else None, self._layout.found.layout,
-            set(np.flatnonzero(self._vms[:, kernel.V_DOUBT]).tolist()), self._vm_fact.mmu_lock_seen,
-            {_WHAT[kind]: int(n) - kernel.MOST for kind, n in enumerate(self._count[kernel.FIRST_KIND :]) if n > kernel.MOST},
-        )  # fmt: skip
+            events,
+            transitions,
+            judged,
+            fast_faults,
+            fixed,
+            base[0][0] if base else None,
+            self._layout.found.layout,
+            set(np.flatnonzero(self._vms[:, kernel.V_DOUBT]).tolist()),
+            self._vm_fact.mmu_lock_seen,
+            {
+                _WHAT[kind]: int(n) - kernel.MOST
+                for kind, n in enumerate(self._count[kernel.FIRST_KIND :])
+                if n > kernel.MOST
+            },
+        )
 
 
 def says(values: NDArray[np.int64], lay: Layout, level: NDArray[np.int64]) -> NDArray[np.int64]:

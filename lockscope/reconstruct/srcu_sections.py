@@ -27,10 +27,22 @@ _64 = (1 << 64) - 1
 _STRUCT_KVM = 1 << 16  # more than sizeof(struct kvm) of any kernel (9176 in 6.12)
 _MOST_CPUS = 1024  # idle tasks that interrupts may enter sections on top of
 _ENOUGH = 4096
-_HOW = {Op.SRCU_LOCK_ENTRY: kernel.ENTRY, Op.SRCU_LOCK: kernel.LOCK, Op.SRCU_UNLOCK: kernel.UNLOCK, Op.SRCU_SYNC: kernel.SYNC,
-        Op.SYS_ENTER: kernel.ENTER, Op.SYS_EXIT: kernel.EXIT, Op.KVM_ENTRY: kernel.GUEST, Op.TASK_EXIT: kernel.END,
-        Op.FN_RETURN: kernel.TAKEN, Op.MEMSLOT: kernel.ACCESS, Op.VCPU_MEMSLOT: kernel.ACCESS,
-        Op.MARK_DIRTY: kernel.ACCESS, Op.BUS: kernel.ACCESS, Op.ZAP_RANGE: kernel.ACCESS}  # fmt: skip
+_HOW = {
+    Op.SRCU_LOCK_ENTRY: kernel.ENTRY,
+    Op.SRCU_LOCK: kernel.LOCK,
+    Op.SRCU_UNLOCK: kernel.UNLOCK,
+    Op.SRCU_SYNC: kernel.SYNC,
+    Op.SYS_ENTER: kernel.ENTER,
+    Op.SYS_EXIT: kernel.EXIT,
+    Op.KVM_ENTRY: kernel.GUEST,
+    Op.TASK_EXIT: kernel.END,
+    Op.FN_RETURN: kernel.TAKEN,
+    Op.MEMSLOT: kernel.ACCESS,
+    Op.VCPU_MEMSLOT: kernel.ACCESS,
+    Op.MARK_DIRTY: kernel.ACCESS,
+    Op.BUS: kernel.ACCESS,
+    Op.ZAP_RANGE: kernel.ACCESS,
+}
 _FOLLOWED = frozenset(_HOW)
 _WHAT = ("wrong-index", "not-open", "open-at-guest", "open-at-end", "open-at-user", "sync-inside", "unprotected",
          "lock-inside", "never-left", "synced")  # fmt: skip
@@ -127,10 +139,18 @@ class SrcuFact:
         self._srcu_held |= bool(np.any(batch.held[rows, Role.SRCU] != 0))
         self._tasks.make_room(4 * len(np.unique(batch.pid[rows])) + 4 * _MOST_CPUS)
         kernel.follow(
-            columns_of(batch, rows, self._how[batch.op[rows]]), batch.slots, batch.held, self._vms.deaths(),
-            self._kinds.table, self._kinds.rows.reshape(-1), self._tasks.table, self._tasks.rows, self._found, self._count,
+            columns_of(batch, rows, self._how[batch.op[rows]]),
+            batch.slots,
+            batch.held,
+            self._vms.deaths(),
+            self._kinds.table,
+            self._kinds.rows.reshape(-1),
+            self._tasks.table,
+            self._tasks.rows,
+            self._found,
+            self._count,
             self._seen,
-        )  # fmt: skip
+        )
 
     def _learn_names(self, batch: TapeBatch, index: OpIndex) -> None:
         """Names of srcu maps, and how far behind its ``srcu_struct`` a map lies (lock_acquire follows at once)."""

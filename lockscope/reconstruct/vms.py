@@ -188,7 +188,9 @@ class VmFact:
             self._mmu_locks |= set(np.unique(held[rows, Role.MMU_LOCK])[:_ENOUGH].tolist()) - {0}
             self._kvms |= set(np.unique(kvm)[:_ENOUGH].tolist())
         if not self._kvm_votes:  # never both at once: mmu_lock is the first of the locks in struct kvm
-            near = (min((lock - k for k in self._kvms if 0 <= lock - k < _NEAR), default=-1) for lock in self._mmu_locks)
+            near = (
+                min((lock - k for k in self._kvms if 0 <= lock - k < _NEAR), default=-1) for lock in self._mmu_locks
+            )
             self._nearest = Counter(distance for distance in near if distance >= 0)
 
     @staticmethod

@@ -31,7 +31,12 @@ def test_an_access_says_who_and_in_which_ioctl():
         with script.vcpu.ioctl(0x8004AE98):
             script.vcpu.access()
     (finding,) = script.found("LS201")
-    assert (finding.code, finding.severity, finding.confidence, finding.count) == ("LS201", Severity.ERROR, "certain", 3)
+    assert (finding.code, finding.severity, finding.confidence, finding.count) == (
+        "LS201",
+        Severity.ERROR,
+        "certain",
+        3,
+    )
     assert finding.classes == ("&kvm->srcu",)
     assert "ioctl 0x8004ae98" in finding.message
     assert "gfn_to_memslot() was called 3 times" in finding.message

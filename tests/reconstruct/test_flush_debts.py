@@ -6,11 +6,25 @@ import numpy as np
 import pytest
 
 from lockscope.kernels import kvm_flush as kernel
-from lockscope.reconstruct.flush_debts import Run, losses_of, runs, runs_text
-from tests.builders.kvm import (
-    CLEAR_LOG, FLUSH, FREE_ROOTS, GET_LOG, KICK, NONE, RESET_RINGS, RO, RW, SET_MEMORY, TRACKED, KvmScript, ro, rw,
-)  # fmt: skip
 from lockscope.kvm.spte import layout_named
+from lockscope.reconstruct.flush_debts import losses_of
+from lockscope.reconstruct.kvm_runs import Run, runs, runs_text
+from tests.builders.kvm import (
+    CLEAR_LOG,
+    FLUSH,
+    FREE_ROOTS,
+    GET_LOG,
+    KICK,
+    NONE,
+    RESET_RINGS,
+    RO,
+    RW,
+    SET_MEMORY,
+    TRACKED,
+    KvmScript,
+    ro,
+    rw,
+)  # fmt: skip
 
 GFNS = (0x180, 0x181, 0x182)
 
@@ -37,7 +51,8 @@ def clear_log(script: KvmScript, *, flush: str = "in time", ioctl: int = CLEAR_L
 
 
 @pytest.mark.parametrize(
-    ("flush", "outcome"), [("in time", None), ("late", "late"), ("foreign", "foreign"), ("never", "unpaid"), ("after", "late")]
+    ("flush", "outcome"),
+    [("in time", None), ("late", "late"), ("foreign", "foreign"), ("never", "unpaid"), ("after", "late")],
 )
 def test_dirty_log_window(flush, outcome):
     script = KvmScript()
@@ -196,7 +211,9 @@ def test_zaps_under_a_read_lock_owe_nothing():
     assert outcomes(script) == []
 
 
-@pytest.mark.parametrize(("kernel", "judged"), [("6.12.1", True), ("6.7.3", True), ("6.1.100", False), ("5.15.0", False)])
+@pytest.mark.parametrize(
+    ("kernel", "judged"), [("6.12.1", True), ("6.7.3", True), ("6.1.100", False), ("5.15.0", False)]
+)
 def test_other_zaps_are_judged_from_6_7_on(kernel, judged):
     script = KvmScript(kernel)
     with script.qemu.ioctl(0xAE01), script.qemu.mmu_lock():

@@ -258,7 +258,12 @@ def test_what_access_tracking_saves(new, what):
 
 @pytest.mark.parametrize(
     ("new", "write", "what"),
-    [(EPT_RESTORED, False, []), (EPT, True, []), (EPT, False, ["w-on-read"]), (EPT_RESTORED & ~4, False, ["bad-restore"])],
+    [
+        (EPT_RESTORED, False, []),
+        (EPT, True, []),
+        (EPT, False, ["w-on-read"]),
+        (EPT_RESTORED & ~4, False, ["bad-restore"]),
+    ],
 )
 def test_what_access_tracking_restores(new, write, what):
     script = tracked_script()

@@ -1,0 +1,123 @@
+"""LS303 to LS307 and LS401: what is told of SPTE histories, and what the recording must have."""
+
+from __future__ import annotations
+
+import pytest
+
+from lockscope.findings import Confidence, Status, Verdict
+from tests.builders.kvm import NONE, RO, RW, TRACKED, KvmScript
+
+SPTEP = 0x10565BC00
+LOCKS = ("lock_acquire", "lock_acquired", "lock_release", "lockdep_acquire")
+TSC = ("&kvm->arch.tsc_write_lock", 0xFFFFC90000002868)
+
+
+def mapped(script: KvmScript, value: int = RO) -> None:
+    script.vcpu.leave()
+    with script.vcpu.srcu(), script.vcpu.mmu_lock(read=True):
+        script.vcpu.spte(0x180, NONE, value).set_spte(0x180, value, SPTEP)
+    script.vcpu.enter()
+    script.at(script.now + 100_000)
+
+
+def lost_bit(script: KvmScript) -> None:
+    mapped(script)
+    script.vcpu.leave().fault(0x180).fast(0x180, RO, RW, SPTEP)
+    with script.qemu.mmu_lock():
+        script.qemu.spte(0x180, RO, NONE)
+
+
+def test_changes_without_mmu_lock_are_one_finding():
+    script = KvmScript()
+    with script.vcpu.ioctl(0xAE80):
+        for gfn in range(0x180, 0x1A0):
+            script.vcpu.spte(gfn, NONE, RW)
+    (finding,) = script.found("LS303")
+    assert (finding.count, finding.classes) == (32, ("&(kvm)->mmu_lock",))
+    assert "32 SPTE changes (gfn 0x180-0x19f) by a task that does not hold mmu_lock" in finding.message
+
+
+@pytest.mark.parametrize("gap", [True, False])
+def test_a_lost_acquisition_is_no_change_without_the_lock(gap):
+    script = KvmScript()
+    script.vcpu.enter().leave()
+    script.at(script.now + 5_000_000)
+    if gap:
+        script.loss(1)
+    script.vcpu.spte(0x180, NONE, RW)
+    assert script.loud("LS303") == ([] if gap else ["LS303"])
+
+
+def test_the_fast_path_on_a_shadowed_page():
+    script = KvmScript()
+    mapped(script, TRACKED)
+    script.vcpu.leave().fast(0x180, TRACKED, RW, SPTEP)
+    (finding,) = script.found("LS304")
+    assert (finding.confidence, finding.count) == (Confidence.CERTAIN, 1)
+    assert "not both host-writable and MMU-writable" in finding.message
+    assert finding.witnesses[0].event == "fast_page_fault"
+
+
+@pytest.mark.parametrize(
+    ("clock", "status", "sure"), [("global", Status.RAN, "certain"), ("local", Status.PARTIAL, "likely")]
+)
+def test_races_rest_on_the_clock(clock, status, sure):
+    script = KvmScript(clock=clock)
+    script.reader().info.cpus = 2
+    lost_bit(script)
+    from lockscope.pipeline import judged, selected_checks
+    from lockscope.reconstruct.gather import GatherOptions
+
+    checks = selected_checks(("LS306",))
+    evidence = script.gathered(GatherOptions(("spte_history", "spte_layout", "vms"))).evidence
+    evidence.info.cpus = 2
+    (run,), (finding,) = judged(evidence, checks)
+    assert (run.status, finding.confidence, run.verdict) == (status, sure, Verdict.VIOLATION)
+
+
+def test_a_race_with_a_gap_in_it_is_not_told():
+    script = KvmScript()
+    mapped(script)
+    script.vcpu.leave().fault(0x180).fast(0x180, RO, RW, SPTEP)
+    script.loss(0)
+    with script.qemu.mmu_lock():
+        script.qemu.spte(0x180, RO, NONE)
+    assert script.found("LS306") == []
+
+
+@pytest.mark.parametrize(
+    ("without", "code", "says"),
+    [
+        (LOCKS, "LS303", "mmu_lock"),
+        (("fast_page_fault",), "LS304", "kvmmmu"),
+        (("fast_page_fault",), "LS305", "kvmmmu"),
+        (("kvm_mmu_set_spte",), "LS305", "kvm_mmu_set_spte"),
+        (("kvm_tdp_mmu_spte_changed",), "LS306", "mmu_spte_update_entry"),
+        (("kvm_tdp_mmu_spte_changed", "fast_page_fault"), "LS307", "kvmmmu"),
+        (("kvm_track_tsc",), "LS401", "-e kvm"),
+        (LOCKS, "LS401", "tsc_write_lock"),
+    ],
+)
+def test_what_is_missing_is_said(without, code, says):
+    script = KvmScript(without=without)
+    lost_bit(script)
+    script.qemu.event("kvm:kvm_track_tsc", vcpu_id=0)
+    (run,), found = script.judged(code)
+    assert (run.status, found) == (Status.SKIPPED, [])
+    assert says in (run.reason or "")
+
+
+@pytest.mark.parametrize(
+    ("held", "kernel", "codes"), [(True, "6.12.1", []), (False, "6.12.1", ["LS401"]), (False, "5.15.3", [])]
+)
+def test_the_tscs_bookkeeping(held, kernel, codes):
+    script = KvmScript(kernel)
+    qemu = script.qemu
+    qemu.take(*TSC)
+    if not held:
+        qemu.release(*TSC)
+        script.at(script.now + 20_000_000)
+    qemu.event("kvm:kvm_track_tsc", vcpu_id=0)
+    if held:
+        qemu.release(*TSC)
+    assert script.loud("LS4") == codes
