@@ -161,8 +161,20 @@ def _build(evidence: Evidence) -> Graph:
     counted = evidence.chains.count.astype(np.int64)[rows.chain[made[order]]]
     total = np.add.reduceat(counted, begin) if len(begin) else np.zeros(0, np.int64)
     nearest = np.minimum.reduceat((nxt - made)[order], begin) if len(begin) else np.zeros(0, np.int64)
-    return Graph(rows, ends // nodes, ends % nodes, kinds, total, np.append(begin, len(order)).astype(np.int64),
-                 made[order], bad, doubtful, _unnested(rows, rows.live), _ranks(evidence, rows), nearest == 1)  # fmt: skip
+    return Graph(
+        rows,
+        tail=ends // nodes,
+        head=ends % nodes,
+        kind=kinds,
+        count=total,
+        begin=np.append(begin, len(order)).astype(np.int64),
+        rows_of=made[order],
+        recursions=bad,
+        doubtful=doubtful,
+        unnested=_unnested(rows, rows.live),
+        rank=_ranks(evidence, rows),
+        near=nearest == 1,
+    )
 
 
 def _ranks(evidence: Evidence, rows: Rows) -> Ints:
