@@ -74,10 +74,15 @@ def grounds(evidence: Evidence) -> Grounds:
         reasons.append("no guest entries (trace-cmd record -e kvm): whether a vCPU ran on unflushed is not known")
     if debts.untold:
         reasons.append(f"{count(debts.untold)} more debts than can be told")
-    found = _kvm.partial_if_lost(evidence, reasons)
-    no_lock = found.status is Status.PARTIAL and history is not None and not history.mmu_lock_seen
-    if no_lock and not debts.debts:
-        return _kvm.skipped("neither mmu_lock nor slots_lock nor the ioctls are known: " + (found.reason or ""))
+    return _kvm.partial_if_lost(evidence, reasons)
+
+
+def zap_grounds(evidence: Evidence) -> Grounds:
+    """What a zap owes depends on how mmu_lock is held."""
+    found = grounds(evidence)
+    history = evidence.facts.get("spte_history")
+    if found.status is not Status.SKIPPED and history is not None and history.transitions and not history.mmu_lock_seen:
+        return _kvm.skipped(f"mmu_lock was not recorded, or could not be told from other locks; {_kvm.RECORD}")
     return found
 
 

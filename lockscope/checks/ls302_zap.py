@@ -68,7 +68,7 @@ _WORDS = _kvm_flush.Words(
 )
 
 
-@check("LS302", "unflushed-zap", Severity.ERROR, _kvm_flush.grounds, facts=_kvm_flush.FACTS)
+@check("LS302", "unflushed-zap", Severity.ERROR, _kvm_flush.zap_grounds, facts=_kvm_flush.FACTS)
 def judge(evidence: Evidence) -> Iterator[Finding]:
     """One finding for every flow, with the runs of gfns."""
     yield from _kvm_flush.judge(evidence, _WORDS)

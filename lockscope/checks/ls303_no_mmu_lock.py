@@ -45,6 +45,7 @@ from lockscope.checks._base import Grounds, check
 from lockscope.findings import Confidence, Finding, RuleRef, Severity
 from lockscope.reconstruct.evidence import Evidence
 from lockscope.reconstruct.spte_history import SpteEvent
+from lockscope.units import count
 
 _CHANGES = (
     "kvm_tdp_mmu_spte_changed",
@@ -69,7 +70,9 @@ def grounds(evidence: Evidence) -> Grounds:
         return _kvm.skipped(f"mmu_lock was not recorded, or could not be told from other locks; {_kvm.RECORD}")
     if history.transitions and not history.judged:
         return _kvm.skipped("where tasks began is not known: trace-cmd record -e raw_syscalls -e kvm")
-    return _kvm.partial_if_lost(evidence)
+    left_out = history.transitions - history.judged
+    doubt = f"{count(left_out)} changes by tasks whose locks were not known" if left_out else ""
+    return _kvm.partial_if_lost(evidence, (doubt,))
 
 
 @check("LS303", "spte-without-mmu-lock", Severity.ERROR, grounds, facts=_kvm_spte.FACTS)

@@ -55,6 +55,7 @@ from lockscope.checks._base import Grounds, check
 from lockscope.findings import Confidence, Finding, Severity
 from lockscope.reconstruct.evidence import Evidence
 from lockscope.reconstruct.spte_history import SpteEvent
+from lockscope.units import count
 
 
 def grounds(evidence: Evidence) -> Grounds:
@@ -66,7 +67,9 @@ def grounds(evidence: Evidence) -> Grounds:
             "no SPTE changes with their old value: trace-cmd record -e kvmmmu, and for tdp_mmu=0 the probe "
             f"lockscope:mmu_spte_update_entry; {_kvm.RECORD}"
         )
-    return _kvm.partial_if_lost(evidence, _kvm_spte.clock_doubt(evidence))
+    left_out = _kvm_spte.history_of(evidence).undecided
+    doubt = f"{count(left_out)} changes from an old value are left out: of which VM or root the SPTE is, is not known"
+    return _kvm.partial_if_lost(evidence, (*_kvm_spte.clock_doubt(evidence), doubt if left_out else ""))
 
 
 @check("LS306", "lost-spte-bit", Severity.ERROR, grounds, facts=_kvm_spte.FACTS)

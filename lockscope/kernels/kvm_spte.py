@@ -69,6 +69,7 @@ V_ROOTS, V_DOUBT, V_TDP, V_PAGES, V_UNSHADOWED = range(5)
 WIDTH = 19
 MOST = 4096  # rows kept of each kind; count[FIRST_KIND + kind] goes on
 FIRST_KIND, KINDS = 1, 12
+UNDECIDED = FIRST_KIND + KINDS  # count[UNDECIDED]: lost bits, were it known which root an SPTE is of
 # Options.
 (O_SAVED, O_NO_LARGE, O_AGING_LOCKLESS, O_BASE, O_UPDATE_FLUSHES, O_NOISE, O_SLACK) = range(7)
 MMU_LOCK, SLOTS_LOCK, MODE = 1, 3, 16
@@ -157,7 +158,9 @@ def _by_place(cols: Any, slots: Any, held: Any, r: Any, options: Any, vms: Any, 
     gfn, level = slots[i, 0], slots[i, 3]
     vms[v, V_TDP] += 1
     lost = e[L_FAST_TS] > e[L_TS] and e[L_FAST_PID] != p and e[L_FAST_OLD] == o and n != o
-    if lost and not os & W and v != 0 and not vms[v, V_DOUBT]:
+    if lost and not os & W and (v == 0 or vms[v, V_DOUBT]):
+        count[UNDECIDED] += 1
+    elif lost and not os & W:
         _meet(found, count, LOST_BIT, cols, r, gfn, level, 0, e[L_TS] if e[L_TS] != 0 else e[L_FAST_TS], e[L_CPU])
         _against(found, count, LOST_BIT, e[L_FAST_TS], e[L_FAST_CPU], e[L_FAST_PID])
     _saved(cols, r, gfn, level, 0, options, found, count)

@@ -88,7 +88,7 @@ class SpteHistory:
     """``evidence.facts["spte_history"]``. ``transitions``: SPTE events; ``judged``: those whose task's locks are known.
 
     ``page_offset``: distance from physical to virtual SPTE addresses, None where it was not learned. ``doubted_vms``:
-    VMs with more than one root, where an SPTE by place is not one SPTE.
+    VMs with more than one root, where an SPTE by place is not one SPTE; ``undecided``: what would be lost bits there.
     """
 
     events: list[SpteEvent] = field(default_factory=list)
@@ -99,6 +99,7 @@ class SpteHistory:
     page_offset: int | None = None
     layout: Layout | None = None
     doubted_vms: set[int] = field(default_factory=set)
+    undecided: int = 0
     mmu_lock_seen: bool = False
     untold: dict[str, int] = field(default_factory=dict)  # by kind, events beyond those kept
 
@@ -121,7 +122,7 @@ class HistoryFact:
         self._tasks, self._sptes, self._pages, self._places = Table(5), Table(18), Table(2), Table(11)
         self._vms = np.zeros((64, 5), np.int64)
         self._found: NDArray[np.int64] = np.zeros((kernel.MOST * kernel.KINDS, kernel.WIDTH), np.int64)
-        self._count: NDArray[np.int64] = np.zeros(kernel.FIRST_KIND + kernel.KINDS, np.int64)
+        self._count: NDArray[np.int64] = np.zeros(kernel.UNDECIDED + 1, np.int64)
         self._memory = np.zeros(1, np.int64)
         self._seen = np.zeros(4, np.int64)
         self._bases: Counter[int] = Counter()
@@ -234,10 +235,11 @@ class HistoryFact:
             base[0][0] if base else None,
             self._layout.found.layout,
             set(np.flatnonzero(self._vms[:, kernel.V_DOUBT]).tolist()),
+            int(self._count[kernel.UNDECIDED]),
             self._vm_fact.mmu_lock_seen,
             {
                 _WHAT[kind]: int(n) - kernel.MOST
-                for kind, n in enumerate(self._count[kernel.FIRST_KIND :])
+                for kind, n in enumerate(self._count[kernel.FIRST_KIND : kernel.UNDECIDED])
                 if n > kernel.MOST
             },
         )

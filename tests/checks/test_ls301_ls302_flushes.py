@@ -118,7 +118,6 @@ def test_a_gap_in_which_the_flush_may_lie(where):
         (("kvm_tdp_mmu_spte_changed", "mmu_spte_update_entry"), Status.SKIPPED, "kvmmmu"),
         (("sys_enter", "sys_exit"), Status.PARTIAL, "raw_syscalls"),
         (("kvm_entry", "kvm_exit"), Status.PARTIAL, "-e kvm"),
-        (LOCKS, Status.PARTIAL, "dirty-log ioctls"),
     ],
 )
 @pytest.mark.parametrize("code", ["LS301", "LS302"])
@@ -131,6 +130,16 @@ def test_what_is_missing_is_said(code, without, status, says):
     (run,), found = script.judged(code)
     assert (run.status, found) == (status, [])
     assert says in (run.reason or "")
+
+
+@pytest.mark.parametrize(("code", "status"), [("LS301", Status.PARTIAL), ("LS302", Status.SKIPPED)])
+def test_without_locks_only_what_ioctls_owe_is_judged(code, status):
+    script = KvmScript(without=LOCKS)
+    protected(script, number=1)
+    (run,), found = script.judged(code)
+    assert run.status is status
+    assert "mmu_lock" in (run.reason or "")
+    assert [f.code for f in found] == (["LS301"] if code == "LS301" else [])
 
 
 def test_without_guest_events_a_dirty_log_debt_still_counts():

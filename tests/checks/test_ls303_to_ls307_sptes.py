@@ -121,3 +121,15 @@ def test_the_tscs_bookkeeping(held, kernel, codes):
     if held:
         qemu.release(*TSC)
     assert script.loud("LS4") == codes
+
+
+def test_what_cannot_be_told_makes_it_partial():
+    script = KvmScript()
+    script.vcpu.page(0, 0x84).page(0, 0x84)
+    lost_bit(script)
+    script.worker("kvm-nx-lpage-re", 300, 1).spte(0x180, NONE, RW)
+    (locks, bits), found = script.judged("LS303", "LS306")
+    assert found == []
+    assert [run.status for run in (locks, bits)] == [Status.PARTIAL, Status.PARTIAL]
+    assert "whose locks were not known" in (locks.reason or "")
+    assert "of which VM or root" in (bits.reason or "")
