@@ -27,7 +27,7 @@ class Grounds:
 Judge = Callable[[Evidence], Iterator[Finding]]
 Needs = Callable[[Evidence], Grounds]
 
-_CHECKS: dict[str, "Check"] = {}
+_CHECKS: dict[str, Check] = {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -191,5 +191,3 @@ def pack(codec: str, plain: bytes) -> bytes:
 def header_info(c: Content, page: bytes, event: bytes) -> bytes:
     """The body of the HEADER_INFO section: what header_page and header_event in tracefs say."""
     return b"header_page\0" + c.number(len(page), 8) + page + b"header_event\0" + c.number(len(event), 8) + event
-
-

@@ -118,6 +118,7 @@ class FtraceText:
         ending = reading.ending(broken, given_up=given_up)
         self.info.notes, self.info.losses = self._notes + ending.notes, self._losses + ending.losses
 
+
 def _first_other(head: bytes) -> bytes:
     return next((line for line in head.split(b"\n") if not lines.NO_EVENT.fullmatch(line)), b"")
 

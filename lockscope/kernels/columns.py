@@ -79,7 +79,8 @@ def span(record: int, size: int, how: int, offset: int, width: int, big: bool) -
 @njit(
     "UniTuple(i8, 2)(u1[::1], i8[::1], i4[::1], i4[::1], b1, i8[::1], i8[::1], i8[:, :, ::1], i8, i8[::1], i8[:, ::1], "
     "i8[:, ::1], i4[::1], u1[::1], i8[::1], i8[::1], i8)",
-    nogil=True, cache=True,
+    nogil=True,
+    cache=True,
 )
 def project(
     data: Any,

@@ -21,7 +21,8 @@ MISSED_EVENTS, MISSED_STORED, COMMIT_MASK = 1 << 31, 1 << 30, (1 << 27) - 1
 
 @njit(
     "void(u1[::1], i8[::1], i8, i8, i8, b1, i8, i4[::1], i8[::1], i8[::1], i4[::1], i4[::1], i8[::1], u1[::1])",
-    nogil=True, cache=True,
+    nogil=True,
+    cache=True,
 )
 def index_pages(
     data: Any,  # uint8[:]; the bytes
@@ -133,7 +134,8 @@ def empty_columns(rows: int) -> tuple[Any, Any, Any, Any]:
 
 @njit(
     "i8(i8[::1], i8)",
-    nogil=True, cache=True,
+    nogil=True,
+    cache=True,
 )
 def first_not_before(ts: Any, until: int) -> int:
     """The first row at or after ``until``; the number of rows where there is none. Times may fall."""
@@ -168,7 +170,8 @@ def sift(heap: int, held: int, i: int, heads: int, times: int) -> None:
 @njit(
     "void(i8[::1], i8[::1], i4[::1], i8[::1], i8[::1], i8[::1], i4[::1], i4[::1], i8[::1], i8[::1], i4[::1], "
     "i4[::1], i4[::1])",
-    nogil=True, cache=True,
+    nogil=True,
+    cache=True,
 )
 def merge(
     heads: Any,  # int64[:]; stream s is rows heads[s]..ends[s]; heads are moved on

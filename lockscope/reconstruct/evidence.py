@@ -49,7 +49,7 @@ class Evidence:
     windowed: bool = False
     assumptions: frozenset[str] = frozenset()
     facts: dict[str, Any] = field(default_factory=dict)
-    vm_of: Callable[[int], int | None] = lambda lock: None
+    vm_of: Callable[[int], int | None] = lambda _: None
     comms: dict[int, str] = field(default_factory=dict)
 
     def comm(self, pid: int) -> str:
@@ -70,4 +70,5 @@ class Evidence:
 
     def witness(self, entry: Entry, cpu: int, pid: int, event: str = "lock_acquire", note: str = "") -> Witness:
         """A lock's acquisition as a witness."""
-        return Witness(entry.ts_ns, cpu, pid, self.comm(pid), event, _CONTEXTS[entry.context & 3], self.symbol(entry.ip), note)
+        context, place = _CONTEXTS[entry.context & 3], self.symbol(entry.ip)
+        return Witness(entry.ts_ns, cpu, pid, self.comm(pid), event, context, place, note)
