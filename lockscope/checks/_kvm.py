@@ -104,6 +104,8 @@ def partial_if_lost(evidence: Evidence, reasons: Iterable[str] = ()) -> Grounds:
     found = [reason for reason in reasons if reason]
     if evidence.lost != 0:
         found.insert(0, "events were lost (LS901): what rests on those stretches is not judged")
+    if vms_of(evidence).unevenly:
+        found.append("the trace's buffers follow different tasks: of some only a part of the events is there")
     return Grounds(Status.PARTIAL, "; ".join(found)) if found else Grounds()
 
 

@@ -97,6 +97,9 @@ def judge(evidence: Evidence, words: Words) -> Iterator[Finding]:
                 continue  # no vCPU ran any more: the VM was being taken down, or is idle
             outcome = "unpaid"
         until = max(group.use_ns, group.end_ns, group.paid_ns if outcome != "unpaid" else 0, group.last_ns)
+        vms = _kvm.vms_of(evidence)
+        if not (vms.follows(group.pid, "requests") and vms.follows(group.pid, "locks")):
+            continue
         if group.code != words.code or not _kvm.stands(evidence, group.ts_ns, until):
             continue
         if not _kvm.judged_at(evidence, group.ts_ns, until):

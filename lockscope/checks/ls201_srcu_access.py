@@ -89,7 +89,9 @@ def grounds(evidence: Evidence) -> Grounds:
 @check("LS201", "srcu-unprotected-access", Severity.ERROR, grounds, facts=_kvm_srcu.FACTS)
 def judge(evidence: Evidence) -> Iterator[Finding]:
     """One finding for every function and system call."""
-    events = [e for e in _kvm_srcu.sections_of(evidence).of("unprotected") if not _creating(e)]
+    vms = _kvm.vms_of(evidence)
+    found = _kvm_srcu.sections_of(evidence).of("unprotected")
+    events = [e for e in found if not _creating(e) and vms.follows(e.pid, "locks") and vms.follows(e.pid, "srcu")]
     rule = next((RuleRef(r.id, r.source) for r in evidence.rules.reference if r.lock == "kvm->srcu"), None)
 
     def tell(event: SrcuEvent, times: int) -> tuple[str, tuple[Witness, ...], str]:

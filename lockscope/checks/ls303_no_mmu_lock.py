@@ -94,9 +94,11 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
             "An MMU notifier can free the page at the same time: the new SPTE then maps a freed page.",
         )
 
+    vms = _kvm.vms_of(evidence)
+    events = [e for e in _kvm_spte.history_of(evidence).of(*_HOW) if vms.follows(e.pid, "locks")]
     yield from _kvm_spte.findings(
         evidence,
-        _kvm_spte.history_of(evidence).of(*_HOW),
+        events,
         lambda e: (_HOW[e.what], _kvm.event_name(e.op)),
         tell,
         code="LS303",

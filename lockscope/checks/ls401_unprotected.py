@@ -69,7 +69,8 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
     use = evidence.facts.get("kvm_reference")
     if not isinstance(use, ReferenceUse):
         return
-    bare = _kvm.standing(evidence, use.bare["tsc"])
+    vms = _kvm.vms_of(evidence)
+    bare = [e for e in _kvm.standing(evidence, use.bare["tsc"]) if vms.follows(e.pid, "locks")]
     if not bare:
         return
     first = bare[0]

@@ -29,6 +29,11 @@ _IN_KVM = (Role.MMU_LOCK, Role.SLOTS_LOCK, Role.SRCU, Role.LOCK, Role.SLOTS_ARCH
            Role.TSC_WRITE_LOCK, Role.TDP_PAGES)  # fmt: skip
 _ROWS = frozenset(op for op in Op if op >= Op.SRCU_LOCK)
 _ATTRIBUTED = _ROWS | {Op.INIT, Op.SYS_EXIT}
+_KINDS = {
+    "locks": frozenset({Op.ACQUIRE, Op.DETAIL, Op.FN_RETURN, Op.FN_UNLOCK, Op.RELEASE}),
+    "srcu": frozenset({Op.SRCU_LOCK, Op.SRCU_UNLOCK}),
+    "requests": frozenset({Op.REQUEST}),
+}
 _64 = (1 << 64) - 1
 _NEAR = 1 << 12
 _ENOUGH = 4096  # rows that agree on a distance: no more are asked
@@ -71,6 +76,15 @@ class Vms:
     gaps: list[Gap] = field(default_factory=list)
     distances: dict[Role, int] = field(default_factory=dict)  # from that lock to the VM's mmu_lock
     kvm_distance: int | None = None
+    followed: dict[str, set[int]] = field(default_factory=dict)
+    unevenly: bool = False  # some task is in one buffer and not in another
+
+    def follows(self, pid: int, what: str) -> bool:
+        """Whether a task's events of a kind ("locks", "srcu", "requests") would be in the trace.
+
+        Buffers (tracing instances) may follow different tasks: what one has of a task says nothing of another's events.
+        """
+        return what not in self.followed or pid in self.followed[what]
 
     def label(self, number: int) -> str:
         """A VM for a report; "an unknown VM" for 0."""
@@ -108,6 +122,9 @@ class VmFact:
         self._roles = np.zeros(0, np.int64)
         self._last: dict[int, int] = {}  # stream -> time of its last row
         self.gaps: list[Gap] = []
+        self._streams = making.info.streams
+        self._tasks_of: dict[str, set[int]] = {}  # by buffer, where there are several
+        self._buffers: dict[str, set[str]] = {kind: set() for kind in _KINDS}
         how = np.full(256, -1, np.int64)
         argument = np.full(256, -1, np.int64)
         for op in _ROWS:
@@ -122,6 +139,7 @@ class VmFact:
         batch.vm = np.zeros(len(batch), np.int64)
         self.index = OpIndex(batch)
         self._note_gaps(batch, self.index)
+        self._note_buffers(batch, self.index)
         held = batch.held
         if held is None or not len(held):
             return
@@ -235,11 +253,33 @@ class VmFact:
         for stream in np.flatnonzero(np.bincount(batch.stream)).tolist():
             self._last[stream] = int(last[stream])
 
+    def _note_buffers(self, batch: TapeBatch, index: OpIndex) -> None:
+        """Which tasks each buffer follows, and which buffers have which kinds of events."""
+        names = [stream.buffer for stream in self._streams]
+        if len(set(names)) < 2:
+            return
+        for stream, name in enumerate(names):
+            pids = np.unique(batch.pid[batch.stream == stream]).tolist()
+            self._tasks_of.setdefault(name, set()).update(pids)
+        for kind, ops in _KINDS.items():
+            streams = np.unique(batch.stream[index.any_of(ops)]).tolist()
+            self._buffers[kind] |= {names[stream] for stream in streams}
+
+    def _followed(self) -> dict[str, set[int]]:
+        if not self._tasks_of:
+            return {}
+        return {
+            kind: set().union(*(self._tasks_of.get(name, set()) for name in names))
+            for kind, names in self._buffers.items()
+        }
+
     def finish(self) -> Vms:
         """The VMs seen."""
         rows = self._vms[: int(self._made[0])].tolist()
         vms = [Vm(i + 1, row[0], row[1], row[2], row[3]) for i, row in enumerate(rows)]
-        return Vms(vms, self.gaps, self.distances(), self._kvm_distance() if self._mmu_locks else None)
+        uneven = len({frozenset(pids - {0}) for pids in self._tasks_of.values()}) > 1
+        kvm = self._kvm_distance() if self._mmu_locks else None
+        return Vms(vms, self.gaps, self.distances(), kvm, self._followed(), uneven)
 
 
 FACT = VmFact

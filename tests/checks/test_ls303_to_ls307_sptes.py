@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from lockscope.findings import Confidence, Status, Verdict
@@ -46,6 +48,21 @@ def test_a_lost_acquisition_is_no_change_without_the_lock(gap):
         script.loss(1)
     script.vcpu.spte(0x180, NONE, RW)
     assert script.loud("LS303") == ([] if gap else ["LS303"])
+
+
+def test_buffers_that_follow_different_tasks():
+    """One buffer has everybody's KVM events, the other one task's lock events: what it lacks of others is no alarm."""
+    script = KvmScript()
+    with script.vcpu.ioctl(0xAE80):
+        script.vcpu.spte(0x180, NONE, RW).access()
+        script.vcpu.event("kvm:kvm_track_tsc", vcpu_id=0)
+    script.qemu.take(*TSC).release(*TSC)
+    rows = [replace(row, buffer="kvm") if row.name.startswith(("kvm", "raw_")) else row for row in script.rows]
+    script.rows = [row for row in rows if row.buffer or row.pid == 100]
+    runs, found = script.judged("LS201", "LS301", "LS302", "LS303", "LS401")
+    assert found == []
+    reasons = {run.code: run.reason or "" for run in runs}
+    assert "buffers follow different tasks" in reasons["LS303"]
 
 
 def test_the_fast_path_on_a_shadowed_page():
