@@ -64,6 +64,14 @@ def has(evidence: Evidence, *names: str) -> bool:
     return recorded(evidence, *names) or any(full.rpartition(":")[2] in names for full in known)
 
 
+def never_released(evidence: Evidence) -> bool:
+    """Lock acquisitions were recorded and releases were not: what a task holds is then not known."""
+    return (evidence.plain or evidence.detailed) and not has(evidence, "lock_release")
+
+
+NO_RELEASES = "acquisitions alone do not say what a task holds: trace-cmd record -e lock:lock_release too"
+
+
 def vms_of(evidence: Evidence) -> Vms:
     """The VMs, also where no fact about them was made."""
     found = evidence.facts.get("vms")

@@ -65,7 +65,7 @@ def grounds(evidence: Evidence) -> Grounds:
     history = evidence.facts.get("spte_history")
     if not isinstance(debts, FlushDebts):
         return _kvm.skipped("the flush debts were not reconstructed")
-    reasons = []
+    reasons = [_kvm.NO_RELEASES] if _kvm.never_released(evidence) else []
     if history is not None and history.transitions and not history.mmu_lock_seen:
         reasons.append("mmu_lock is not known at the changes: only what dirty-log ioctls owe is judged")
     if not _kvm.has(evidence, "sys_exit"):
@@ -81,6 +81,8 @@ def zap_grounds(evidence: Evidence) -> Grounds:
     """What a zap owes depends on how mmu_lock is held."""
     found = grounds(evidence)
     history = evidence.facts.get("spte_history")
+    if found.status is not Status.SKIPPED and _kvm.never_released(evidence):
+        return _kvm.skipped(_kvm.NO_RELEASES)
     if found.status is not Status.SKIPPED and history is not None and history.transitions and not history.mmu_lock_seen:
         return _kvm.skipped(f"mmu_lock was not recorded, or could not be told from other locks; {_kvm.RECORD}")
     return found

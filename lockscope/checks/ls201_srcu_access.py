@@ -69,6 +69,8 @@ _ACCESSES = (
 
 def grounds(evidence: Evidence) -> Grounds:
     """Accesses, read sections, slots_lock, and what shows that a task's sections are all known."""
+    if _kvm.never_released(evidence):
+        return _kvm.skipped(_kvm.NO_RELEASES)
     if not _kvm.has(evidence, *_ACCESSES):
         return _kvm.skipped(
             f"no memslot or bus accesses: the probes lockscope:{_ACCESSES[0]} and others; {_kvm.RECORD}"

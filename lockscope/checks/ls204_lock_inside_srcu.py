@@ -60,6 +60,8 @@ _TITLE = "lock taken inside the SRCU read section that its holders wait for"
 
 def grounds(evidence: Evidence) -> Grounds:
     """Lock events with SRCU among them, or probes on both."""
+    if _kvm.never_released(evidence):
+        return _kvm.skipped(_kvm.NO_RELEASES)
     if not (evidence.plain or evidence.detailed or len(evidence.chains)):
         return _kvm.skipped("no lock events: lockscope record -- COMMAND, on a kernel with CONFIG_PROVE_LOCKING")
     if not _kvm_srcu.probed(evidence) and not (evidence.plain or evidence.detailed):

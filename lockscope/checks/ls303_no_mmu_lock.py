@@ -63,6 +63,8 @@ _HOW = {
 
 def grounds(evidence: Evidence) -> Grounds:
     """SPTE changes and the lock around them."""
+    if _kvm.never_released(evidence):
+        return _kvm.skipped(_kvm.NO_RELEASES)
     history = _kvm_spte.history_of(evidence)
     if not _kvm.has(evidence, *_CHANGES):
         return _kvm.skipped("no SPTE changes: trace-cmd record -e kvmmmu")

@@ -51,6 +51,8 @@ _TITLE = "the guest's TSC bookkeeping touched without its lock"
 
 def grounds(evidence: Evidence) -> Grounds:
     """The events, the lock, and a kernel for which the rule is known."""
+    if _kvm.never_released(evidence):
+        return _kvm.skipped(_kvm.NO_RELEASES)
     if not _kvm.has(evidence, "kvm_track_tsc", "kvm_update_master_clock"):
         return _kvm.skipped("none of the events that show protected fields: trace-cmd record -e kvm")
     if not any(role_of(c.name) is Role.TSC_WRITE_LOCK for c in evidence.classes):

@@ -104,6 +104,8 @@ def test_sections_by_lockdep_alone_protect_too():
         (("synchronize_srcu", "synchronize_srcu_expedited"), "LS205", "synchronize_srcu"),
         (("sys_exit",), "LS206", "raw_syscalls"),
         ((*LOCKS,), "LS204", "lock events"),
+        (("lock_release",), "LS204", "lock_release"),
+        (("lock_release",), "LS201", "lock_release"),
     ],
 )
 def test_what_is_missing_is_said_with_how_to_record_it(without, code, says):

@@ -113,6 +113,8 @@ def test_a_race_with_a_gap_in_it_is_not_told():
         (("kvm_tdp_mmu_spte_changed", "fast_page_fault"), "LS307", "kvmmmu"),
         (("kvm_track_tsc",), "LS401", "-e kvm"),
         (LOCKS, "LS401", "tsc_write_lock"),
+        (("lock_release",), "LS303", "lock_release"),
+        (("lock_release",), "LS302", "lock_release"),
     ],
 )
 def test_what_is_missing_is_said(without, code, says):

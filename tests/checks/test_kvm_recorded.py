@@ -1,0 +1,87 @@
+"""The KVM checks on real recordings, as they are and with stretches of events dropped."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import lockscope
+from lockscope.findings import Severity, Status
+from lockscope.formats.open import open_trace
+from lockscope.pipeline import judged, selected_checks
+from lockscope.reconstruct.gather import GatherOptions, gather
+from lockscope.rules.load import choose
+from lockscope.tables.events import LOSS, EventBatch, EventFormat, Reader, TraceInfo
+
+SAMPLES = Path(__file__).parents[2] / "sample_traces"
+KVM = ("LS2", "LS3", "LS4")
+CORRECT = ("dirty_log", "instances", "legacy_mmu", "lossy", "memslot_stress", "stacks", "stock61_dirty_log_auto")
+DROPS = 200  # of each recording, four at a time
+
+
+def loud(name: str, **options: object) -> dict[str, int]:
+    report = lockscope.analyze([str(SAMPLES / f"{name}.dat")], lockscope.AnalyzeOptions(select=KVM, **options))  # type: ignore[arg-type]
+    return {f.code: f.count for f in report.findings if f.severity is not Severity.INFO}
+
+
+@pytest.mark.parametrize("name", CORRECT)
+@pytest.mark.parametrize("excluded", [(), ("lockscope:*",), ("lock:*",), ("lockscope:lockdep_acquire",)])
+def test_correct_kernels_are_quiet(name: str, excluded: tuple[str, ...]) -> None:
+    assert loud(name, exclude_events=excluded) == {}
+
+
+def test_planted_defects() -> None:
+    assert loud("bug_clear_log_without_flush") == {"LS301": 2048}
+    assert set(loud("bug_srcu_then_slots_lock")) == {"LS204"}
+    assert loud("bug_mutex_under_mmu_lock") == {}  # LS109
+    assert loud("bug_slots_lock_then_kvm_lock") == {}  # LS102
+
+
+class Kept:
+    """A trace that was read already."""
+
+    name = "kept"
+
+    def __init__(self, info: TraceInfo, formats: list[EventFormat], batches: list[EventBatch]) -> None:
+        self.info, self.formats, self._batches = info, formats, batches
+
+    def batches(self, wanted: object = None, *, rows: int = 0) -> list[EventBatch]:
+        return self._batches
+
+
+def dropped(batch: EventBatch, rng: random.Random, drops: int) -> EventBatch:
+    """Stretches of one stream's events become a loss before its next event."""
+    keep, losses = np.ones(len(batch), bool), set()
+    for _ in range(drops):
+        rows = np.flatnonzero(batch.stream == rng.choice(np.unique(batch.stream).tolist()))
+        length = min(int(2 ** rng.uniform(0, 11)), len(rows) // 2)
+        begin = rng.randrange(len(rows) - length)
+        keep[rows[begin : begin + length]] = False
+        losses.add(int(rows[begin + length]))
+    places = np.concatenate((np.flatnonzero(keep), np.array(sorted(losses))))
+    is_loss = np.arange(len(places)) >= np.count_nonzero(keep)
+    order = np.lexsort((~is_loss, places))
+    places, is_loss = places[order], is_loss[order]
+    kind, at = batch.kind[places].copy(), batch.at[places].copy()
+    kind[is_loss], at[is_loss] = LOSS, -1
+    return EventBatch(
+        batch.data, batch.ts_ns[places], at, batch.size[places], kind, batch.stream[places], 0, batch.layout
+    )
+
+
+@pytest.mark.all
+@pytest.mark.parametrize("name", ["dirty_log", "legacy_mmu", "memslot_stress", "stock61_dirty_log_auto"])
+def test_losses_raise_no_alarm(name: str) -> None:
+    reader: Reader = open_trace(str(SAMPLES / f"{name}.dat"))
+    (whole,) = [batch for batch in reader.batches(None, rows=1 << 22) if len(batch)]
+    rules, _ = choose(reader.info.kernel)
+    checks = selected_checks(KVM)
+    facts = tuple(sorted({fact for check in checks for fact in check.facts}))
+    for seed in range(DROPS // 4):
+        lossy = Kept(reader.info, reader.formats, [dropped(whole, random.Random(seed), 4)])
+        runs, found = judged(gather(lossy, rules, GatherOptions(facts)).evidence, checks)  # type: ignore[arg-type]
+        assert [(f.code, f.message) for f in found if f.severity is not Severity.INFO] == [], f"seed {seed}"
+        assert {run.status for run in runs} <= {Status.PARTIAL, Status.SKIPPED}
