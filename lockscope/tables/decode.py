@@ -156,7 +156,9 @@ class FieldDecoder:
         self, batch: EventBatch, rows: NDArray[np.int64], fmt: EventFormat, field: Field, out: NDArray[np.int32]
     ) -> None:
         """A text field as numbers. Raises ``LockscopeError`` beyond the limits of memory for texts."""
-        texts = self._texts.setdefault((fmt.index, field.name), Texts())
+        texts = self._texts.get((fmt.index, field.name))
+        if texts is None:  # only the thread that decodes this event type asks for it
+            texts = self._texts[fmt.index, field.name] = Texts()
         done = 0
         while done < len(rows):
             done = columns.gather_text(

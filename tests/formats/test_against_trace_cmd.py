@@ -177,6 +177,10 @@ def _stacks_are_as_deep_as_they_say(ours: Ours) -> None:
             assert [len(c) for c in values["caller"]] == values["size"]
 
 
+def test_there_is_something_to_compare() -> None:
+    assert TRACES, f"no *.dat in {FOLDER}"
+
+
 @pytest.mark.parametrize("name", TRACES)
 def test_every_event_is_the_one_that_trace_cmd_prints(name: str) -> None:
     assert _agree(FOLDER / name) > 0
