@@ -3,8 +3,9 @@
 What it finds
 -------------
 A probed function that looks memslots or I/O buses up (gfn_to_memslot, kvm_vcpu_gfn_to_memslot, mark_page_dirty_in_slot,
-kvm_io_bus_read, kvm_io_bus_write, kvm_zap_gfn_range) runs in a task that is in no read section of kvm->srcu and does not
-hold kvm->slots_lock, the update side's lock. Judged are tasks whose system call or guest exit was seen, so that a section
+kvm_io_bus_read, kvm_io_bus_write) runs in a task that is in no read section of kvm->srcu and does not hold
+kvm->slots_lock, the update side's lock; of kvm_zap_gfn_range, which enters a section itself on fixed kernels, the same is
+asked where it takes mmu_lock. Judged are tasks whose system call or guest exit was seen, so that a section
 that began before the recording is no alarm, and VMs that are neither being created nor destroyed.
 
 Why it is a bug

@@ -43,19 +43,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
+from typing import NamedTuple
 
 from lockscope.checks import _kvm, _kvm_srcu
 from lockscope.checks._base import Grounds, check
 from lockscope.checks._story import merged
 from lockscope.findings import Confidence, Finding, RuleRef, Severity, Witness
-from lockscope.kvm.locks import KVM_LOCKS, Role, kind_of
+from lockscope.kvm.locks import KVM_LOCKS, Role, is_kvm, kind_of
 from lockscope.reconstruct.chains import Chain, Entry
 from lockscope.reconstruct.evidence import Evidence
-from lockscope.reconstruct.srcu_sections import SrcuEvent, SrcuSections, roles_in
+from lockscope.reconstruct.srcu_sections import SrcuSections, roles_in
 from lockscope.rules.book import SrcuKind
 
-_SRCU = "kvm->srcu"
+_KVMS = ("kvm->srcu", "kvm->irq_srcu")
 _TITLE = "lock taken inside the SRCU read section that its holders wait for"
+
+
+class Around(NamedTuple):
+    """A lock that was held around a grace period. ``lock``: 0 where only its role is known."""
+
+    name: str
+    lock: int
+    ts_ns: int
+    cpu: int
+    pid: int
+    ssp: int
+    since_ns: int
+    times: int
 
 
 def grounds(evidence: Evidence) -> Grounds:
@@ -79,153 +93,200 @@ def grounds(evidence: Evidence) -> Grounds:
 def judge(evidence: Evidence) -> Iterator[Finding]:
     """One finding for every lock."""
     sections = _kvm_srcu.sections_of(evidence)
-    around = _held_around(evidence, sections)
-    yield from merged(_from_chains(evidence, around))
+    around = list(_held_around(evidence, sections))
+    yield from merged(_from_chains(evidence, sections, around))
     if not (evidence.plain or evidence.detailed):
         yield from merged(_from_probes(evidence, sections, around))
-    yield from merged(_around(evidence, sections))
+    yield from merged(_not_around(evidence, sections, around))
 
 
-def _held_around(evidence: Evidence, sections: SrcuSections) -> dict[str, SrcuEvent]:
-    """Locks that this trace shows held around synchronize_srcu() of kvm->srcu, canonical, with the event."""
-    found: dict[str, SrcuEvent] = {}
+def _held_around(evidence: Evidence, sections: SrcuSections) -> Iterator[Around]:
+    """KVM's locks that this trace shows held around a grace period of KVM's SRCUs."""
+    for wait in sections.waits:
+        for name, lock in wait.locks:
+            if is_kvm(name) and kind_of(name) != "srcu" and _kvms(evidence, sections, wait.ssp):
+                yield Around(name, lock, wait.ts_ns, wait.cpu, wait.pid, wait.ssp, wait.since_ns, wait.times)
+    if evidence.plain or evidence.detailed:
+        return
     for event in sections.of("synced"):
-        if evidence.rules.canonical(sections.name(event.ssp)) == _SRCU:
-            for role in roles_in(event.detail):
-                found.setdefault(_canonical(role), event)
-    return found
+        for role in roles_in(event.detail):
+            if _kvms(evidence, sections, event.ssp):
+                yield Around(_spelled(role), 0, event.ts_ns, event.cpu, event.pid, event.ssp, event.since_ns, 1)
+
+
+def _kvms(evidence: Evidence, sections: SrcuSections, ssp: int) -> bool:
+    return evidence.rules.canonical(sections.name(ssp)) in _KVMS
 
 
 @cache
-def _canonical(role: Role) -> str:
-    return next((lock.canonical for lock in KVM_LOCKS if lock.role is role), role.name.lower())
+def _spelled(role: Role) -> str:
+    """A role's class name."""
+    return next((lock.names[0] for lock in KVM_LOCKS if lock.role is role and lock.names), role.name.lower())
 
 
-def _broken(
-    evidence: Evidence, srcu: str, lock: str, around: dict[str, SrcuEvent]
-) -> tuple[RuleRef | None, Confidence] | None:
-    rule = evidence.rules.srcu_rule(srcu, lock, SrcuKind.NOT_INSIDE)
-    if rule is not None:
-        return RuleRef(rule.id, rule.source), Confidence.CERTAIN
-    canonical = evidence.rules.canonical(lock)
-    # What is documented as not to be held around a grace period is wrong there, not here.
-    not_around = evidence.rules.srcu_rule(srcu, lock, SrcuKind.NOT_AROUND) or evidence.rules.srcu_rule(
-        srcu, lock, SrcuKind.INSIDE
-    )
-    if evidence.rules.canonical(srcu) == _SRCU and canonical in around and not_around is None:
-        return None, Confidence.LIKELY
+class Pair(NamedTuple):
+    """A read section and a lock taken inside it; addresses of the lockdep maps, 0 where not known."""
+
+    srcu: str
+    srcu_map: int
+    lock: str
+    lock_map: int
+
+
+def _one_vm(evidence: Evidence, first: int, second: int) -> bool:
+    """Not known to be of two VMs."""
+    vms = evidence.vm_of(first), evidence.vm_of(second)
+    return None in vms or vms[0] == vms[1]
+
+
+def _matching(evidence: Evidence, sections: SrcuSections, pair: Pair, around: list[Around]) -> Around | None:
+    """The same lock of the same VM around a grace period of the same SRCU."""
+    canonical = evidence.rules.canonical
+    for held in around:
+        same = canonical(held.name) == canonical(pair.lock) and canonical(sections.name(held.ssp)) == canonical(
+            pair.srcu
+        )
+        if same and (not held.lock or not pair.lock_map or _one_vm(evidence, held.lock, pair.lock_map)):
+            return held
     return None
 
 
-def _from_chains(evidence: Evidence, around: dict[str, SrcuEvent]) -> Iterator[Finding]:
+def _broken(
+    evidence: Evidence, sections: SrcuSections, pair: Pair, around: list[Around]
+) -> tuple[RuleRef | None, Confidence, Around | None] | None:
+    if not _one_vm(evidence, pair.srcu_map, pair.lock_map):
+        return None
+    shown = _matching(evidence, sections, pair, around)
+    rule = evidence.rules.srcu_rule(pair.srcu, pair.lock, SrcuKind.NOT_INSIDE)
+    if rule is not None:
+        return RuleRef(rule.id, rule.source), Confidence.CERTAIN, shown
+    # What is documented as not to be held around a grace period is wrong there, not here.
+    elsewhere = (SrcuKind.NOT_AROUND, SrcuKind.INSIDE)
+    if shown is None or any(evidence.rules.srcu_rule(pair.srcu, pair.lock, kind) for kind in elsewhere):
+        return None
+    return None, Confidence.LIKELY, shown
+
+
+def _from_chains(evidence: Evidence, sections: SrcuSections, around: list[Around]) -> Iterator[Finding]:
     chains, classes = evidence.chains, evidence.classes
-    readers = {c.index for c in classes if (c.kind or kind_of(c.name)) == "srcu"}
+    readers = {c.index for c in classes if evidence.rules.canonical(c.name) in _KVMS}
     if not readers:
         return
     for number in range(len(chains)):
         chain = chains[number]
         entry = chain.next
-        if entry.trylock or entry.cls in readers:
+        if entry.trylock or (classes[entry.cls].kind or kind_of(classes[entry.cls].name)) == "srcu":
             continue
         for held in chain.held:
             if held.cls not in readers or not held.read or held.context != entry.context:
                 continue
-            broken = _broken(evidence, classes[held.cls].name, classes[entry.cls].name, around)
+            pair = Pair(classes[held.cls].name, held.lock, classes[entry.cls].name, entry.lock)
+            broken = _broken(evidence, sections, pair, around)
             if broken is not None and _kvm.stands(evidence, held.ts_ns, entry.ts_ns):
-                yield _finding(evidence, chain, held, *broken, around)
+                yield _finding(evidence, chain, held, pair, *broken)
 
 
-def _finding(evidence: Evidence, chain: Chain, held: Entry, rule: RuleRef | None, sure: Confidence,
-             around: dict[str, SrcuEvent]) -> Finding:  # fmt: skip
-    srcu, lock = evidence.classes[held.cls].name, evidence.classes[chain.next.cls].name
-    witnesses: list[Witness] = [
-        evidence.witness(
-            held, chain.cpu, chain.pid, note=f"enters a read section of {srcu} at {_kvm.hex64(held.lock)}"
-        ),
-        evidence.witness(
-            chain.next, chain.cpu, chain.pid, note=f"takes {lock} at {_kvm.hex64(chain.next.lock)} inside it"
-        ),
+def _finding(
+    evidence: Evidence,
+    chain: Chain,
+    held: Entry,
+    pair: Pair,
+    rule: RuleRef | None,
+    sure: Confidence,
+    shown: Around | None,
+) -> Finding:
+    entry = chain.next
+    witnesses = [
+        evidence.witness(held, chain.cpu, chain.pid, note=_enters(pair.srcu, held.lock)),
+        evidence.witness(entry, chain.cpu, chain.pid, note=f"takes {pair.lock} at {_kvm.hex64(entry.lock)} inside it"),
     ]
-    other = around.get(evidence.rules.canonical(lock))
-    if other is not None:
-        witnesses.append(_kvm_srcu.at_event(evidence, other, f"waits for readers of {srcu} with {lock} held"))
-    return Finding(
-        "LS204", "lock-inside-srcu", Severity.ERROR, sure, _TITLE, _message(srcu, lock, rule), (srcu, lock), rule,
-        count=chain.count, witnesses=tuple(witnesses), flow="inside", window=evidence.window(chain.window),
-        story=_kvm.story(evidence, _scenario(srcu, lock), witnesses, ("*** DEADLOCK ***",)),
-    )  # fmt: skip
+    if shown is not None:
+        witnesses.append(_waits(evidence, pair.srcu, shown))
+    return _told(pair, rule, sure, witnesses, evidence, chain.count, evidence.window(chain.window))
 
 
-def _message(srcu: str, lock: str, rule: RuleRef | None) -> str:
+def _enters(srcu: str, at: int) -> str:
+    return f"enters a read section of {srcu} at {_kvm.hex64(at)}"
+
+
+def _waits(evidence: Evidence, srcu: str, held: Around) -> Witness:
+    note = f"waits for readers of {srcu} with {held.name} held"
+    return _kvm.witness(evidence, held.ts_ns, held.cpu, held.pid, "synchronize_srcu", note)
+
+
+def _told(
+    pair: Pair,
+    rule: RuleRef | None,
+    sure: Confidence,
+    witnesses: list[Witness],
+    evidence: Evidence,
+    count: int,
+    window: str | None,
+    *,
+    inside: bool = True,
+) -> Finding:
+    srcu, lock = pair.srcu, pair.lock
     why = "by the rulebook" if rule else "as this trace shows"
-    return f"{lock} was taken inside a read section of {srcu}; it is held around synchronize_srcu() of {srcu}, {why}."
+    if inside:
+        title = _TITLE
+        message = (
+            f"{lock} was taken inside a read section of {srcu}; it is held around synchronize_srcu() of it, {why}."
+        )
+    else:
+        title = "synchronize_srcu() with a lock held that its readers take"
+        message = f"synchronize_srcu() of {srcu} was called with {lock} held, which its read sections take, {why}."
+    return Finding(
+        "LS204",
+        "lock-inside-srcu",
+        Severity.ERROR,
+        sure,
+        title,
+        message,
+        (srcu, lock),
+        rule,
+        count=count,
+        witnesses=tuple(witnesses),
+        flow="inside" if inside else "around",
+        window=window,
+        story=_kvm.story(evidence, _scenario(srcu, lock), witnesses, ("*** DEADLOCK ***",)),
+    )
 
 
 def _scenario(srcu: str, lock: str) -> tuple[str, ...]:
-    first = f"srcu_read_lock({srcu})"
     return (
         "Possible unsafe locking scenario:",
         "",
         f"       {'CPU0':<40}CPU1",
         f"       {'----':<40}----",
-        f"  {first:<45}",
+        f"  srcu_read_lock({srcu})",
         f"  {'':<45}lock({lock});",
         f"  {'':<45}synchronize_srcu({srcu});",
         f"  lock({lock});",
     )
 
 
-def _from_probes(evidence: Evidence, sections: SrcuSections, around: dict[str, SrcuEvent]) -> Iterator[Finding]:
+def _from_probes(evidence: Evidence, sections: SrcuSections, around: list[Around]) -> Iterator[Finding]:
     for event in _kvm.standing(evidence, sections.of("lock-inside")):
-        srcu = sections.name(event.ssp)
         for role in roles_in(event.detail):
-            lock = f"&{_canonical(role)}" if role is not Role.KVM_LOCK else _canonical(role)
-            broken = _broken(evidence, srcu, lock, around)
-            if broken is not None:
-                rule, sure = broken
-                seen = (
-                    _kvm_srcu.opened(evidence, event),
-                    _kvm_srcu.at_event(evidence, event, f"takes {lock} inside it"),
-                )
-                yield Finding(
-                    "LS204",
-                    "lock-inside-srcu",
-                    Severity.ERROR,
-                    sure,
-                    _TITLE,
-                    _message(srcu, lock, rule),
-                    (srcu, lock),
-                    rule,
-                    witnesses=seen,
-                    flow="inside",
-                    window=_kvm.window_at(evidence, event.since_ns, event.ts_ns),
-                    story=_kvm.story(evidence, _scenario(srcu, lock), seen, ("*** DEADLOCK ***",)),
-                )
-
-
-def _around(evidence: Evidence, sections: SrcuSections) -> Iterator[Finding]:
-    """A lock that readers take, held while waiting for readers."""
-    for event in _kvm.standing(evidence, sections.of("synced")):
-        srcu = sections.name(event.ssp)
-        for role in roles_in(event.detail):
-            lock = _canonical(role)
-            rule = evidence.rules.srcu_rule(srcu, lock, SrcuKind.NOT_AROUND)
-            if rule is None:
+            pair = Pair(sections.name(event.ssp), 0, _spelled(role), 0)
+            broken = _broken(evidence, sections, pair, around)
+            if broken is None:
                 continue
-            spelled = f"&{lock}"
-            seen = (_kvm_srcu.at_event(evidence, event, f"waits for readers of {srcu} with {spelled} held"),)
-            message = f"synchronize_srcu() of {srcu} was called with {spelled} held, which its read sections take."
-            yield Finding(
-                "LS204",
-                "lock-inside-srcu",
-                Severity.ERROR,
-                Confidence.CERTAIN,
-                "synchronize_srcu() with a lock held that its readers take",
-                message,
-                (srcu, spelled),
-                RuleRef(rule.id, rule.source),
-                witnesses=seen,
-                flow="around",
-                window=_kvm.window_at(evidence, event.since_ns, event.ts_ns),
-                story=_kvm.story(evidence, _scenario(srcu, spelled), seen, ("*** DEADLOCK ***",)),
-            )
+            rule, sure, shown = broken
+            taken = _kvm_srcu.at_event(evidence, event, f"takes {pair.lock} inside it")
+            witnesses = [_kvm_srcu.opened(evidence, event), taken]
+            witnesses += [_waits(evidence, pair.srcu, shown)] if shown else []
+            window = _kvm.window_at(evidence, event.since_ns, event.ts_ns)
+            yield _told(pair, rule, sure, witnesses, evidence, 1, window)
+
+
+def _not_around(evidence: Evidence, sections: SrcuSections, around: list[Around]) -> Iterator[Finding]:
+    """A lock that readers take, held while waiting for readers."""
+    for held in _kvm.standing(evidence, around):
+        srcu = sections.name(held.ssp)
+        rule = evidence.rules.srcu_rule(srcu, held.name, SrcuKind.NOT_AROUND)
+        if rule is not None:
+            pair = Pair(srcu, 0, held.name, held.lock)
+            window = _kvm.window_at(evidence, held.since_ns, held.ts_ns)
+            source, witnesses = RuleRef(rule.id, rule.source), [_waits(evidence, srcu, held)]
+            yield _told(pair, source, Confidence.CERTAIN, witnesses, evidence, held.times, window, inside=False)

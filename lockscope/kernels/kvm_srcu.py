@@ -26,12 +26,12 @@ from lockscope.kernels.kvm_tables import (
 DEPTH, S_WIDTH = 12, 6
 # A task (in one irq context): open sections, since when all of them are known, srcu of a lock call not yet returned
 # from, the system call it is in with its second argument, the KVM locks it held at its last row; then the sections.
-T_DEPTH, T_WHOLE, T_PENDING, T_CALL, T_ARG, T_LOCKS, T_SECTIONS = range(7)
+T_DEPTH, T_WHOLE, T_PENDING, T_CALL, T_ARG, T_LOCKS, T_ZAP, T_SECTIONS = range(8)
 T_WIDTH = T_SECTIONS + DEPTH * S_WIDTH
 S_SSP, S_IDX, S_TS, S_SEQ, S_CPU, S_TOLD = range(S_WIDTH)
 AT_USER, AT_GUEST = 1, 2  # S_TOLD
 # What a row is to this loop.
-ENTRY, LOCK, UNLOCK, SYNC, ENTER, EXIT, GUEST, END, ACCESS, TAKEN, SWITCH = range(11)
+ENTRY, LOCK, UNLOCK, SYNC, ENTER, EXIT, GUEST, END, ACCESS, TAKEN, ZAP, MMU_LOCK_TAKEN = range(12)
 # What was met, and its columns. ``SINCE``: from when on nothing may be missing for it to be true.
 (WRONG_INDEX, NOT_OPEN, OPEN_AT_GUEST, OPEN_AT_END, OPEN_AT_USER, SYNC_INSIDE, UNPROTECTED, LOCK_INSIDE, NEVER_LEFT,
  SYNCED) = range(10)  # fmt: skip
@@ -41,7 +41,8 @@ MOST = 4096  # rows kept of each kind; count[FIRST_KIND + kind] goes on
 FIRST_KIND, KINDS = 1, 10
 # What an srcu_struct is (``kinds``).
 UNKNOWN, KVM_SRCU, KVM_IRQ_SRCU, FOREIGN = range(4)
-SRCU, SLOTS_LOCK, FIRST_LOCK, LAST_LOCK = 2, 3, 3, 10
+MMU_LOCK, SRCU, SLOTS_LOCK, FIRST_LOCK, LAST_LOCK = 1, 2, 3, 3, 10
+ZAP_RANGE = 68  # tables.ops.Op.ZAP_RANGE
 KVM_CREATE_VM = 0xAE01  # include/uapi/linux/kvm.h
 
 
@@ -187,10 +188,11 @@ def follow(
                     _meet(found, count, OPEN_AT_USER, cols, r, task, s, task[s + S_TS], 0)
                     task[s + S_TOLD] |= AT_USER
             task[T_WHOLE] = cols[C_TS, r]
-            task[T_CALL] = -1
+            task[T_CALL], task[T_ZAP] = -1, 0
         elif kind == GUEST:
             if context != 0:
                 continue
+            task[T_ZAP] = 0
             s = _open_kvm(task, known_srcu, kinds, 1)
             if s >= 0 and not task[s + S_TOLD] & AT_GUEST:
                 _meet(found, count, OPEN_AT_GUEST, cols, r, task, s, task[s + S_TS], 0)
@@ -202,7 +204,7 @@ def follow(
                 s = T_SECTIONS + k * S_WIDTH
                 _meet(found, count, OPEN_AT_END, cols, r, task, s, task[s + S_TS], 0)
             task[T_DEPTH], task[T_WHOLE] = 0, 0
-        elif kind == ACCESS:
+        elif kind == ACCESS or kind == ZAP:
             seen[1] += 1
             if (
                 context != 0
@@ -214,8 +216,21 @@ def follow(
             if held[i, SRCU] != 0 or held[i, SLOTS_LOCK] != 0:
                 continue
             if _open_kvm(task, known_srcu, kinds, 0) < 0:
-                _meet(found, count, UNPROTECTED, cols, r, task, -1, task[T_WHOLE], task[T_DEPTH])
-        elif kind == TAKEN:
+                if kind == ZAP:
+                    task[T_ZAP] = cols[
+                        C_TS, r
+                    ]  # b59a87c1ba3c: it takes SRCU itself, and then mmu_lock to look at memslots
+                else:
+                    _meet(found, count, UNPROTECTED, cols, r, task, -1, task[T_WHOLE], task[T_DEPTH])
+        elif kind == TAKEN or kind == MMU_LOCK_TAKEN:
+            if task[T_ZAP] != 0 and held[i, MMU_LOCK] != 0 and context == 0:
+                bare = held[i, SRCU] == 0 and held[i, SLOTS_LOCK] == 0 and _open_kvm(task, known_srcu, kinds, 0) < 0
+                if bare and count[FIRST_KIND + UNPROTECTED] < MOST:
+                    _meet(found, count, UNPROTECTED, cols, r, task, -1, task[T_WHOLE], task[T_DEPTH])
+                    found[count[0] - 1, OP], found[count[0] - 1, TS] = ZAP_RANGE, task[T_ZAP]
+                task[T_ZAP] = 0
+            if kind == MMU_LOCK_TAKEN:
+                continue
             locks = np.int64(0)
             for role in range(FIRST_LOCK, LAST_LOCK + 1):
                 if held[i, role] != 0:

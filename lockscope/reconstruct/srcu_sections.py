@@ -18,6 +18,7 @@ from lockscope.kernels import kvm_srcu as kernel
 from lockscope.kernels.kvm_tables import number
 from lockscope.kvm.locks import Role, kind_of, role_of
 from lockscope.reconstruct.kvm_facts import Making
+from lockscope.reconstruct.kvm_grace import Wait, waits
 from lockscope.reconstruct.kvm_state import OpIndex, Table, columns_of
 from lockscope.tables.ops import Op
 from lockscope.tables.tape import TapeBatch
@@ -41,7 +42,7 @@ _HOW = {
     Op.VCPU_MEMSLOT: kernel.ACCESS,
     Op.MARK_DIRTY: kernel.ACCESS,
     Op.BUS: kernel.ACCESS,
-    Op.ZAP_RANGE: kernel.ACCESS,
+    Op.ZAP_RANGE: kernel.ZAP,
 }
 _FOLLOWED = frozenset(_HOW)
 _WHAT = ("wrong-index", "not-open", "open-at-guest", "open-at-end", "open-at-user", "sync-inside", "unprotected",
@@ -75,6 +76,18 @@ class SrcuEvent(NamedTuple):
     op: int
 
 
+class GracePeriod(NamedTuple):
+    """The first call of ``synchronize_srcu()`` with these locks held (class name, address), and how many there were."""
+
+    ts_ns: int
+    cpu: int
+    pid: int
+    ssp: int
+    since_ns: int
+    locks: tuple[tuple[str, int], ...]
+    times: int
+
+
 @dataclass(slots=True)
 class SrcuSections:
     """``evidence.facts["srcu_sections"]``. ``names``: class name of an ``srcu_struct`` by its address."""
@@ -88,6 +101,7 @@ class SrcuSections:
     slots_lock_seen: bool = False
     srcu_seen: bool = False  # some way of telling that a task is in a kvm->srcu section
     untold: dict[str, int] = field(default_factory=dict)  # by kind, events beyond those kept
+    waits: list[GracePeriod] = field(default_factory=list)  # one for each SRCU and set of locks around it
 
     def name(self, ssp: int) -> str:
         """The class name, or the address."""
@@ -122,7 +136,8 @@ class SrcuFact:
         self._is_srcu: NDArray[np.bool_] = np.zeros(0, np.bool_)  # by number of the text
         self._locked: Counter[int] = Counter()
         self._kvms: set[int] = set()
-        self._slots_lock = self._srcu_held = False
+        self._slots_lock = self._srcu_held = self._zaps = False
+        self._waits: dict[tuple[int, tuple[int, ...]], tuple[Wait, int]] = {}
         self._how = np.full(256, -1, np.int64)
         for op, kind in _HOW.items():
             self._how[op] = kind
@@ -133,13 +148,22 @@ class SrcuFact:
         rows = index.any_of(_FOLLOWED)
         if not len(rows) or batch.held is None or not len(batch.held) or batch.vm is None:
             return
+        how = self._how[batch.op[rows]]
+        self._zaps |= len(index.of(Op.ZAP_RANGE)) > 0
+        if self._zaps:
+            rows, how = self._with_mmu_locks(batch, index, rows, how)
         self._learn_names(batch, index)
         self._learn_places(index)
         self._slots_lock |= bool(np.any(batch.held[rows, Role.SLOTS_LOCK] != 0))
         self._srcu_held |= bool(np.any(batch.held[rows, Role.SRCU] != 0))
+        for wait in waits(batch, index):
+            key = wait.ssp, tuple(lock for _, lock in wait.locks)
+            first, times = self._waits.get(key, (wait, 0))
+            if len(self._waits) < _ENOUGH:
+                self._waits[key] = first, times + 1
         self._tasks.make_room(4 * len(np.unique(batch.pid[rows])) + 4 * _MOST_CPUS)
         kernel.follow(
-            columns_of(batch, rows, self._how[batch.op[rows]]),
+            columns_of(batch, rows, how),
             batch.slots,
             batch.held,
             self._vms.deaths(),
@@ -151,6 +175,16 @@ class SrcuFact:
             self._count,
             self._seen,
         )
+
+    def _with_mmu_locks(
+        self, batch: TapeBatch, index: OpIndex, rows: NDArray[np.int64], how: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where mmu_lock is taken too: kvm_zap_gfn_range() needs its read section from there on."""
+        taken = np.concatenate((index.of(Op.ACQUIRE), index.of(Op.DETAIL)))
+        taken = taken[np.isin(batch.slots[taken, 0], self._vms.mmu_locks())]
+        rows = np.concatenate((rows, taken))
+        order = np.argsort(rows, kind="stable")
+        return rows[order], np.concatenate((how, np.full(len(taken), kernel.MMU_LOCK_TAKEN, np.int64)))[order]
 
     def _learn_names(self, batch: TapeBatch, index: OpIndex) -> None:
         """Names of srcu maps, and how far behind its ``srcu_struct`` a map lies (lock_acquire follows at once)."""
@@ -222,8 +256,13 @@ class SrcuFact:
         names = {ssp & _64: name for ssp in self._locked if (name := self._name(ssp))}
         probed = any(role_of(name) is Role.SRCU for name in names.values())
         sections, accesses, synchronisations, judged = self._seen.tolist()
+        words = self._texts.all()
+        grace = [
+            GracePeriod(w.ts_ns, w.cpu, w.pid, w.ssp, w.since_ns, tuple((words[n], lock) for n, lock in w.locks), times)
+            for w, times in self._waits.values()
+        ]
         return SrcuSections(events, names, sections, accesses, judged, synchronisations, self._slots_lock,
-                            self._srcu_held or probed, untold)  # fmt: skip
+                            self._srcu_held or probed, untold, grace)  # fmt: skip
 
 
 FACT = SrcuFact

@@ -223,6 +223,10 @@ class VmFact:
         """Whether any task was ever seen to hold an mmu_lock."""
         return bool(self._mmu_locks)
 
+    def mmu_locks(self) -> NDArray[np.int64]:
+        """Addresses of every mmu_lock that was held."""
+        return np.array(sorted(self._mmu_locks), np.int64)
+
     def deaths(self) -> NDArray[np.int64]:
         """By VM number, when it was destroyed; 0 for living ones and for number 0."""
         return np.concatenate((np.zeros(1, np.int64), self._vms[: int(self._made[0]), kernel.V_DIED]))

@@ -207,6 +207,37 @@ def test_slots_arch_lock_around_a_grace_period():
     assert finding.classes == ("&kvm->srcu", "&kvm->slots_arch_lock")
 
 
+XEN = ("&kvm->arch.xen.xen_lock", 7472)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "classes"), [("6.12.1", ("&kvm->srcu", XEN[0])), ("6.1.100", ("&kvm->srcu", XEN[0]))]
+)
+def test_a_lock_that_only_the_trace_shows_around_a_grace_period(kernel, classes):
+    """a79b53aaaab5: xen_lock held around synchronize_srcu(), and taken by a hypercall inside the read section."""
+    script = KvmScript(kernel)
+    name, at = XEN[0], script.vm.kvm + XEN[1]
+    with script.qemu.ioctl(SET_MEMORY):
+        script.qemu.take(name, at).event("lockscope:synchronize_srcu", ssp=script.vm.srcu).release(name, at)
+    with script.vcpu.ioctl(RUN), script.vcpu.srcu():
+        script.vcpu.take(name, at).release(name, at)
+    found = script.found("LS204")
+    assert [f.classes for f in found] == [classes]
+
+
+def test_another_vms_lock_is_another_lock():
+    script = KvmScript()
+    name, at = XEN[0], script.other.kvm + XEN[1]
+    with script.stranger.ioctl(SET_MEMORY):
+        script.stranger.take(name, at).release(name, at)
+        script.stranger.event("lockscope:synchronize_srcu", ssp=script.other.srcu)
+    with script.vcpu.ioctl(RUN), script.vcpu.srcu():
+        script.vcpu.take("&kvm->slots_lock", script.other.slots_lock).release(
+            "&kvm->slots_lock", script.other.slots_lock
+        )
+    assert script.found("LS204") == []
+
+
 def test_synchronize_inside():
     script = KvmScript()
     with script.qemu.ioctl(SET_MEMORY), script.qemu.srcu():

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from lockscope.kvm.locks import Role
 from lockscope.reconstruct.srcu_sections import SrcuSections, roles_in
+from lockscope.tables.ops import Op
 from tests.builders.kvm import RUN, SET_MEMORY, KvmScript
 from tests.builders.script import HARDIRQ
 
@@ -140,6 +143,37 @@ def test_accesses():
     found = sections(script)
     assert met(script) == [("unprotected", 101)]
     assert (found.accesses, found.judged_accesses) == (5, 5)
+
+
+@pytest.mark.parametrize(
+    ("held", "what"), [("nothing", [("unprotected", 100)]), ("inside", []), ("outside", []), ("slots_lock", [])]
+)
+def test_kvm_zap_gfn_range_needs_srcu_where_it_takes_mmu_lock(held, what):
+    """b59a87c1ba3c made it enter a section itself: at the function's entry there is none yet."""
+    script = KvmScript()
+    qemu = script.qemu
+
+    def zap():
+        qemu.event("lockscope:kvm_zap_gfn_range", kvm=script.vm.kvm, gfn_start=0, gfn_end=512)
+        if held == "inside":
+            with qemu.srcu(), qemu.mmu_lock():
+                qemu.request()
+        else:
+            with qemu.mmu_lock():
+                qemu.request()
+
+    with qemu.ioctl(0x8004AE98):
+        if held == "outside":
+            with qemu.srcu():
+                zap()
+        elif held == "slots_lock":
+            with qemu.slots_lock():
+                zap()
+        else:
+            zap()
+    assert met(script) == what
+    if what:
+        assert sections(script).of("unprotected")[0].op == Op.ZAP_RANGE
 
 
 def test_irq_srcu_does_not_protect_memslots():
