@@ -1,10 +1,12 @@
 """What a check says: findings with their witnesses, and whether the check could run at all.
 
-These records are what reports print; they know neither the trace nor the check that made them.
+These records are what reports print; they know neither the trace nor the check that made them. The lock dependency
+graph and suppressions are here too, as plain values: outputs know nothing else.
 """
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -164,6 +166,89 @@ class WindowSummary:
     findings: int
 
 
+@dataclass(frozen=True, slots=True)
+class Suppression:
+    """What a user does not want to be told again, and why. What is None matches anything.
+
+    ``classes``: one pattern for each class of the finding, outermost first; ``*`` and ``?`` as in a shell. ``until``:
+    the last day on which it counts. ``origin``: where it was asked for, "known.toml:7" or "--ignore".
+    """
+
+    reason: str
+    origin: str
+    fingerprint: str | None = None
+    code: str | None = None
+    classes: tuple[str, ...] | None = None
+    until: datetime.date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Suppressed:
+    """Findings of one fingerprint in one trace that a suppression took out; ``count``: how many (one a window)."""
+
+    trace: int
+    code: str
+    fingerprint: str
+    reason: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class GraphClass:
+    """A class of the lock dependency graph.
+
+    ``label``: the name, with ``/N`` for a subclass. ``key``: its address, 0 where it was not recorded. ``usage``: the
+    four letters of /proc/lockdep. ``forward``, ``backward``: classes that depend on it and that it depends on, itself
+    counted. ``count``: acquisitions.
+    """
+
+    name: str
+    label: str
+    subclass: int
+    key: int
+    kvm: bool
+    usage: str
+    forward: int
+    backward: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class GraphEdge:
+    """``taken`` was asked for while ``held`` was held (both: places in ``LockGraph.classes``).
+
+    ``kinds``: how often by kind (EN, ER, SN, SR: Documentation/locking/lockdep-design.rst). ``direct``: at some time
+    nothing lay between the two. ``first_ns``: when first seen. ``rings``: places in ``LockGraph.rings``.
+    """
+
+    held: int
+    taken: int
+    kinds: dict[str, int]
+    direct: bool
+    first_ns: int
+    rings: tuple[int, ...] = ()
+
+    @property
+    def count(self) -> int:
+        """How often it was seen."""
+        return sum(self.kinds.values())
+
+
+@dataclass(frozen=True, slots=True)
+class LockGraph:
+    """The dependencies of one trace, all windows in one. ``rings``: the classes of each one that LS101 reports.
+
+    ``keyed``: classes are told apart by their keys; else by their names alone.
+    """
+
+    path: str
+    kernel: str | None
+    keyed: bool
+    classes: tuple[GraphClass, ...]
+    edges: tuple[GraphEdge, ...]
+    rings: tuple[tuple[int, ...], ...] = ()
+
+
 @dataclass(slots=True)
 class Report:
     """Everything one run of ``analyze`` found; what every output is made from."""
@@ -175,12 +260,13 @@ class Report:
     assumptions: tuple[str, ...] = ()
     known: int = 0  # findings the baseline lists: counted, not listed
     strict: bool = False
+    suppressed: tuple[Suppressed, ...] = ()  # what suppressions took out: counted, not listed
 
     @property
     def verdict(self) -> Verdict:
         """Violation if anything at warning or error was found; clean only if every check that judges is clean.
 
-        What the baseline knows is no longer in ``findings``, but it is still a violation of its check.
+        What the baseline knows or a suppression took out is not in ``findings``, but still a violation of its check.
         """
         judged = [c for c in self.checks if c.code < "LS9"]
         if any(f.severity is not Severity.INFO for f in self.findings) or any(

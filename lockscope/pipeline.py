@@ -141,6 +141,7 @@ def _summary(info: TraceInfo, found: Gathered, how: str) -> TraceSummary:
     unpaired = {
         "locks held or released without their other end": walk.counter(counters.K_UNPAIRED),
         f"acquisitions deeper than {counters.DEPTH - 1}": walk.counter(counters.K_TOO_DEEP),
+        "times that events contradicted what a task seemed to hold": walk.counter(counters.K_STALE),
     }
     notes = list(info.notes)
     if evidence.filtered:

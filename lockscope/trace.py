@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,9 +20,6 @@ from lockscope.reconstruct.gather import prefetched
 from lockscope.tables.decode import FieldDecoder, common_columns, partition
 from lockscope.tables.events import UNKNOWN, EventBatch, EventFormat, Reader
 from lockscope.tables.schema import all_schemas, to_pandas
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 class EventTable:
@@ -42,8 +39,8 @@ class EventTable:
         """Column names."""
         return list(self.arrow.column_names)
 
-    def to_pandas(self) -> pd.DataFrame:
-        """A frame in which every integer keeps its bits (uint64 never becomes float64)."""
+    def to_pandas(self) -> Any:
+        """A pandas DataFrame in which every integer keeps its bits (uint64 never becomes float64)."""
         return to_pandas(self.arrow)
 
     def to_parquet(self, path: str | Path) -> None:

@@ -22,7 +22,7 @@ MAX_LINES = 450  # may only go down
 RANKS = {
     "cli": 8, "__main__": 8,
     "notebook": 7, "nightly": 7, "simulate": 7,
-    "pipeline": 6, "trace": 6,
+    "pipeline": 6, "trace": 6, "trace_tables": 6, "trace_export": 6,
     "checks": 5, "report": 5,
     "reconstruct": 4,
     "formats": 3, "rules": 3,
@@ -30,7 +30,8 @@ RANKS = {
     "kernels": 1, "kvm": 1, "findings": 1,
     "errors": 0, "units": 0, "registry": 0,
 }  # fmt: skip
-ONE_ROOM = [{"pipeline", "trace"}, {"cli", "__main__"}]  # neighbours that are one thing in two files
+# Neighbours that are one thing in several files.
+ONE_ROOM = [{"pipeline", "trace", "trace_tables", "trace_export"}, {"cli", "__main__"}]
 
 # Narrower than rank: the column "what they may know".
 _GROUND = {"errors", "units", "registry"}

@@ -21,13 +21,15 @@ FN_DEPTH = 16
     17
 )
 ENTRY, WIDTH = 11, 17
-PENDING, CONTENDED, IRQS_SEEN_ON, BH_SEEN_ON, ALONE = 1, 2, 4, 8, 16  # MARKS
-ASKED_DEPTH = 8  # bits of MARKS from here on: locks held when it was asked for
+# MARKS: ALONE its plain event may follow, COUNTED as a preemption level, RIVALLED another task got it, AGAIN held back.
+PENDING, CONTENDED, IRQS_SEEN_ON, BH_SEEN_ON, ALONE, COUNTED, RIVALLED, AGAIN = 1, 2, 4, 8, 16, 32, 64, 128
+ASKED_DEPTH, ASKED_PREEMPT = 8, 16  # bits of MARKS from there on: locks held when it was asked for, preempt count
 # A task: locks held, CPU last seen on, held set whole, probed functions entered, pid, quiet about releases after leaks,
 # the ww_mutex at which its context was wounded, and that context, run queues locked, gaps seen so far, acquisitions
-# left out because the stack was full, and what the last of them was.
-(T_DEPTH, T_CPU, T_WHOLE, T_FN, T_PID, T_MUTE, T_WOUND, T_WOUND_NEST, T_QUEUES, T_EPOCH, T_DEEPER, T_LEFT_OUT,
- T_WIDTH) = range(13)  # fmt: skip
+# left out because the stack was full, and what the last of them was; preemption levels that its locks take, since when
+# another task has what it holds, whether an attempt is held back, chains that are not yet whole.
+(T_DEPTH, T_CPU, T_WHOLE, T_FN, T_PID, T_MUTE, T_WOUND, T_WOUND_NEST, T_QUEUES, T_EPOCH, T_DEEPER, T_LEFT_OUT, T_SPINS,
+ T_RIVAL, T_AGAIN, T_UNSURE, T_WIDTH) = range(17)  # fmt: skip
 # A class: text number of its name, key, subclass, how it is known, wait types, lock type, then counters.
 (
     C_NAME,
@@ -55,11 +57,13 @@ N_ROLE, N_READ, N_CHECK, N_SPINS, N_RQ, N_SLEEPS, N_NONE, N_WIDTH = range(8)
 LOGS_ACQUIRED = 2  # N_SLEEPS: and has lock_acquired events
 CUT, KNOWN, NEVER_HELD = range(3)  # how a hold ends
 READ_PLAIN, READ_RECURSIVE, READ_RWLOCK = 0, 1, 2  # what "read" in lock:lock_acquire means for a kind of lock
-CHAIN_WIDTH, ODD_WIDTH, HOLD_WIDTH, FN_WIDTH = 8, 14, 13, 4
+CHAIN_WIDTH, ODD_WIDTH, HOLD_WIDTH, FN_WIDTH = 8, 16, 13, 4
+ODD_DENIED, ODD_PROVED = 14, 15  # how often another task got what seems leaked; the preempt count says so too
 (RELEASE_NOT_HELD, HELD_AT_USER, HELD_AT_EXIT, SWITCHED_ATOMIC, INIT_HELD, FREED_HELD, IRQS_ON_HELD, WW_ORDER,
  GAVE_UP) = range(9)  # fmt: skip
 ROLES, MODE, SRCU_DEPTH, MMU_LOCK, SRCU = 18, 16, 17, 1, 2
-RECENT, CPUS = 1 << 16, 1 << 16
+RECENT, CPUS, OWNED = 1 << 16, 1 << 16, 1 << 12
+MOST_UNSURE = 48
 
 # The head of ``m``: counters, options, the row at hand, bases and sizes of regions.
 (
@@ -78,7 +82,8 @@ RECENT, CPUS = 1 << 16, 1 << 16
     K_EPOCH,
     K_GAPS,
     K_GOT,
-) = range(15)
+    K_STALE,
+) = range(16)
 (
     O_DETAILED,
     O_WINDOW,
@@ -92,8 +97,12 @@ RECENT, CPUS = 1 << 16, 1 << 16
     O_JUDGE,
     O_HELD,
     O_CONTEXTS,
-) = range(16, 28)
-R_TS, R_SEQ, R_FLAGS, R_CPU, R_PREEMPT, R_CONTEXT, R_START = range(32, 39)  # R_START: K_EPOCH as the window began
+    O_PREEMPT,
+    O_SLEEP,
+    O_SWITCH,
+) = range(16, 31)
+# R_START: K_EPOCH as the window began; R_COUNTS: spinning locks were seen to take preemption levels.
+R_TS, R_SEQ, R_FLAGS, R_CPU, R_PREEMPT, R_CONTEXT, R_START, R_COUNTS = range(32, 40)
 BASES, SIZES, HEAD = 48, 72, 96
 REGIONS = (
     "task_keys",
@@ -117,6 +126,8 @@ REGIONS = (
     "odd",
     "odd_rows",
     "holds",
+    "owners",
+    "unsure",
 )
 (
     TASK_KEYS,
@@ -140,7 +151,9 @@ REGIONS = (
     ODD,
     ODD_ROWS,
     HOLDS,
-) = range(BASES, BASES + 21)
+    OWNERS,
+    UNSURE,
+) = range(BASES, BASES + 23)
 WIDTHS = (
     1,
     1,
@@ -163,11 +176,13 @@ WIDTHS = (
     ODD_WIDTH,
     ENTRY,
     HOLD_WIDTH,
+    3,
+    MOST_UNSURE,
 )
 
 (LOSS, ACQUIRE, DETAIL, ACQUIRED_OP, CONTENDED_OP, RELEASE, INIT) = range(1, 8)
-CONTENTION_END, FN_ENTRY, FN_RETURN, FN_UNLOCK, SWITCH, SYS_EXIT, TASK_EXIT = 9, 10, 11, 12, 16, 18, 19
-IRQS_ON, FREE, GAP = 24, 29, 30
+CONTENTION_END, FN_ENTRY, FN_RETURN, FN_UNLOCK, SWITCH, SYS_ENTER, SYS_EXIT, TASK_EXIT = 9, 10, 11, 12, 16, 17, 18, 19
+IRQS_ON, FREE, GAP, OF_SUBSYSTEMS = 24, 29, 30, 32
 EDEADLK = -35
 
 

@@ -15,18 +15,33 @@ def sleeps(m: Any, cls: int) -> Any:
     """Whether a class is of locks that sleep, by its wait type or its name."""
     c = class_at(m, cls)
     if m[c + C_KEYED] == BY_KEY and m[c + C_INNER] != 0:
-        return np.int64(m[c + C_INNER] == 4)
+        return np.int64(m[c + C_INNER] == m[O_SLEEP])
     return np.int64(name_says(m, m[c + C_NAME], N_SLEEPS) != 0)
 
 
-@inner("void(i8[::1], i8, i8, i8)")
-def emit_chain(m: Any, t: int, at: int, flags: int) -> None:
-    """Note the situation in which entry ``at`` was asked for."""
-    if not m[O_JUDGE]:
+@inner("void(i8[::1], i8, i8)")
+def perhaps_whole(m: Any, t: int, c: int) -> None:
+    """A chain of a task whose held set is whole is so itself when all that is held was seen to be released; in a judged
+    window at once."""
+    row, task = m[CHAINS] + c * CHAIN_WIDTH, task_at(m, t)
+    if m[row + 6] or not m[task + T_WHOLE]:
         return
+    n = m[task + T_UNSURE]
+    if m[O_WINDOW] >= 0:
+        m[row + 6] = 1
+    elif n < MOST_UNSURE:
+        m[m[UNSURE] + t * MOST_UNSURE + n] = c
+        m[task + T_UNSURE] = n + 1
+
+
+@inner("i8(i8[::1], i8, i8, i8)")
+def emit_chain(m: Any, t: int, at: int, flags: int) -> Any:
+    """Note the situation in which entry ``at`` was asked for; its number, -1 where it does not count."""
+    if not m[O_JUDGE]:
+        return np.int64(-1)
     e = entry_at(m, t, at)
     if not m[O_CONTEXTS] and not sleeps(m, m[e + CLS]):
-        return  # an interrupt's locks look nested in the task's; only what sleeps can't be an interrupt's
+        return np.int64(-1)  # an interrupt's locks look nested in the task's; only what sleeps can't be an interrupt's
     lock, nest = m[e + LOCK], m[e + NEST]
     again = 0
     for i in range(at):
@@ -41,8 +56,8 @@ def emit_chain(m: Any, t: int, at: int, flags: int) -> None:
     if c >= 0:
         row = m[CHAINS] + c * CHAIN_WIDTH
         m[row + 1] += 1
-        m[row + 6] |= m[task + T_WHOLE]
-        return
+        perhaps_whole(m, t, c)
+        return c
     first = m[K_ROWS]
     for i in range(at + 1):
         e, to = entry_at(m, t, i), m[ROWS] + (first + i) * ENTRY
@@ -51,15 +66,19 @@ def emit_chain(m: Any, t: int, at: int, flags: int) -> None:
     m[m[ROWS] + (first + at) * ENTRY + FLAGS] = flags
     m[K_ROWS] = first + at + 1
     row = m[CHAINS] + (-1 - c) * CHAIN_WIDTH
-    m[row], m[row + 1], m[row + 2], m[row + 3] = first, 1, m[R_CPU], m[task + T_PID]
-    m[row + 4], m[row + 5], m[row + 6], m[row + 7] = m[R_PREEMPT], m[O_WINDOW], m[task + T_WHOLE], at + 1
+    e = entry_at(m, t, at)
+    m[row], m[row + 1], m[row + 2], m[row + 3] = first, 1, m[e + CPU], m[task + T_PID]
+    m[row + 4], m[row + 5], m[row + 6], m[row + 7] = m[e + MARKS] >> ASKED_PREEMPT, m[O_WINDOW], 0, at + 1
+    perhaps_whole(m, t, -1 - c)
+    return -1 - c
 
 
-@inner("void(i8[::1], i8, i8, i8, i8, i8, i8, i8)")
-def emit_odd(m: Any, t: int, what: int, cls: int, lock: int, detail: int, low: int, high: int) -> None:
-    """Note an oddity with entries ``low`` to ``high`` of what the task holds; the same again is counted."""
+@inner("i8(i8[::1], i8, i8, i8, i8, i8, i8, i8)")
+def emit_odd(m: Any, t: int, what: int, cls: int, lock: int, detail: int, low: int, high: int) -> Any:
+    """Note an oddity with entries ``low`` to ``high`` of what the task holds; the same again is counted. Its number,
+    -1 where it does not count."""
     if not m[O_JUDGE]:
-        return
+        return np.int64(-1)
     h = mix(mix(what + 101, cls), m[O_WINDOW])
     if what == IRQS_ON_HELD:
         h = mix(mix(h, m[R_FLAGS] & 0xD9), m[entry_at(m, t, low) + READ])
@@ -68,7 +87,7 @@ def emit_odd(m: Any, t: int, what: int, cls: int, lock: int, detail: int, low: i
     n = number_of(m, ODD_KEYS, ODD_TABLE, K_ODD, h)
     if n >= 0:
         m[m[ODD] + n * ODD_WIDTH + 10] += 1
-        return
+        return n
     first = m[K_ODD_ROWS]
     for i in range(low, high):
         e, to = entry_at(m, t, i), m[ODD_ROWS] + (first + i - low) * ENTRY
@@ -79,6 +98,8 @@ def emit_odd(m: Any, t: int, what: int, cls: int, lock: int, detail: int, low: i
     m[row], m[row + 1], m[row + 2], m[row + 3], m[row + 4] = what, m[R_TS], m[R_SEQ], m[R_CPU], m[task_at(m, t) + T_PID]
     m[row + 5], m[row + 6], m[row + 7], m[row + 8], m[row + 9] = m[R_FLAGS], m[R_PREEMPT], cls, lock, first
     m[row + 10], m[row + 11], m[row + 12], m[row + 13] = 1, m[O_WINDOW], detail, high - low
+    m[row + ODD_DENIED], m[row + ODD_PROVED] = 0, 0
+    return -1 - n
 
 
 @inner("void(i8[::1], i8, i8, i8)")
@@ -98,7 +119,7 @@ def close(m: Any, t: int, i: int, known: int) -> None:
             m[R_CPU],
         )
         m[row + 5], m[row + 6], m[row + 7], m[row + 9] = m[e + TS], m[e + ACQUIRED], ts, mode
-        m[row + 8] = m[e + MARKS] >> ASKED_DEPTH
+        m[row + 8] = m[e + MARKS] >> ASKED_DEPTH & 0xFF
         m[row + 10], m[row + 11], m[row + 12] = m[e + IP], m[e + SEQ], 1 | known << 1
     if known == KNOWN:
         c = class_at(m, m[e + CLS])
@@ -106,12 +127,15 @@ def close(m: Any, t: int, i: int, known: int) -> None:
         m[c + C_HOLDS] += 1
         m[c + C_HOLD] += lasted
         m[c + C_HOLD_MAX] = max(m[c + C_HOLD_MAX], lasted)
-    role, cls = m[e + ROLE], m[e + CLS]
+    role, cls, marks = m[e + ROLE], m[e + CLS], m[e + MARKS]
     depth = m[task + T_DEPTH] - 1
     for k in range(e, entry_at(m, t, depth)):
         m[k] = m[k + WIDTH]
     m[task + T_DEPTH] = depth
     m[task + T_QUEUES] -= name_says(m, m[class_at(m, cls) + C_NAME], N_RQ)
+    m[task + T_SPINS] -= marks & COUNTED != 0
+    if marks & RIVALLED:
+        m[task + T_RIVAL] = 0
     rehash(m, t, i)
     if role != 0:
         regard(m, t)
@@ -128,6 +152,8 @@ def forget(m: Any, t: int) -> None:
     m[task + T_FN] = 0
     m[task + T_WOUND_NEST] = 0
     m[task + T_DEEPER] = 0
+    m[task + T_AGAIN] = 0
+    m[task + T_UNSURE] = 0
 
 
 @njit("void(i8[::1], i8)", nogil=True, cache=True)

@@ -71,7 +71,10 @@ class Chain:
     pid: int
     preempt: int  # common_preempt_count at the acquisition
     window: int  # index of the judged window, -1 = the whole trace
-    whole: bool  # the task's held set is known to be complete (it was seen to be empty before, nothing lost since)
+    # The held set is known: it was seen to be empty before, nothing was lost since, and all of it was seen released (or
+    # nothing was to the trace's end, while the task waited). In a judged window it is empty at the start, and that is
+    # all.
+    whole: bool
 
 
 @dataclass(slots=True)
@@ -138,3 +141,5 @@ class Oddity:
     count: int
     window: int
     detail: int = 0  # sys_exit: syscall number; switched-atomic: prev_state; init-held: the new key
+    # The preempt count says so too. What rests on lock events alone can also be one of them that was missed unseen.
+    proved: bool = False

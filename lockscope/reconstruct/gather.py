@@ -127,6 +127,7 @@ class _Reading:
             holds=self.options.holds,
             held=bool(self.options.facts) or self.options.tape is not None,
             judged=not self.markers.wanted,
+            preempt_mask=0xFF if self.kernel and self.kernel.before(5, 15) else 0x0F,
             contexts=not self.info.options.get("flags_unknown", False),
         )
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockscope.kernels import walk as compiled
+from lockscope.kernels import walk_doubts as doubts
 from lockscope.kernels import walk_memory as kernel
 from lockscope.kernels import walk_notes as notes
 from lockscope.kvm.locks import kind_of, role_of
@@ -58,7 +59,8 @@ class WalkOptions:
     ``rt``: PREEMPT_RT, where spinlocks sleep. ``flags_say_irqs``: IRQS_OFF in the flags is true (not on 4.14 to 5.9,
     nor in text without flags). ``no_validate``: address of __lockdep_no_validate__, 0. ``srcu_checked``: lockdep checks
     SRCU (6.4 and later). ``contexts``: the flags tell interrupts from tasks. ``holds``: make rows of the holds table.
-    ``judged``: judge from the start (no windows).
+    ``judged``: judge from the start (no windows). ``preempt_mask``: the bits of common_preempt_count that count
+    preemption levels (four since 5.15, where migrate-disable got the others).
     """
 
     detailed: bool = False
@@ -73,6 +75,7 @@ class WalkOptions:
     held: bool = True
     judged: bool = True
     contexts: bool = True
+    preempt_mask: int = 0x0F
 
 
 class LockWalk:
@@ -120,6 +123,7 @@ class LockWalk:
         m[kernel.O_WINDOW] = window
         m[kernel.R_TS] = ts
         self.memory.forget_all()
+        self.memory.region("owners")[:] = 0
         notes.reset(m, int(window >= 0))
 
     def _run(self, batch: TapeBatch, begin: int, end: int) -> int:
@@ -152,16 +156,21 @@ class LockWalk:
             self.memory.resize({"names": 2 * len(words)})
         names = self.memory.region("names")
         for i in range(self._named, len(words)):
-            names[i] = _name_row(words[i], self.options.srcu_checked)
+            names[i] = _name_row(words[i], self.options.srcu_checked, self.options.rt)
         self._named = len(words)
         returns = {w: i for i, w in enumerate(words)}
         self.kinds = np.array([_function_row(w, returns) for w in words] or [(0, -1)], np.int64)
 
     def finish(self, ts: int) -> None:
-        """The trace is over: what is still held has no known end."""
+        """The trace is over: who waits does so for good, and what is still held has no known end."""
+        memory = self.memory
+        memory.m[kernel.R_TS] = ts
+        depths = memory.region("tasks")[: int(memory.m[kernel.K_TASKS]), kernel.T_DEPTH]
+        for t in np.flatnonzero(depths > 0).tolist():
+            memory.grow()
+            doubts.stand(memory.m, t)
         if self.options.holds:
-            self.memory.m[kernel.R_TS] = ts
-            self.memory.forget_all()
+            memory.forget_all()
 
     def classes(self) -> list[LockClass]:
         """All classes seen, by number."""
@@ -209,6 +218,9 @@ class LockWalk:
         found = []
         rows = self.memory.region("odd_rows")
         for row in self.memory.region("odd")[: int(self.memory.m[kernel.K_ODD])].tolist():
+            count = row[10] - row[kernel.ODD_DENIED]
+            if count <= 0:
+                continue
             held = tuple(Entry(*e) for e in rows[row[9] : row[9] + row[13]].tolist())
             found.append(
                 Oddity(
@@ -222,9 +234,10 @@ class LockWalk:
                     row[7],
                     row[8],
                     held,
-                    row[10],
+                    count,
                     row[11],
                     row[12],
+                    bool(row[kernel.ODD_PROVED]),
                 )
             )
         return found
@@ -239,7 +252,7 @@ def _set_options(m: NDArray[np.int64], o: WalkOptions) -> None:
     m[kernel.O_NOVALIDATE], m[kernel.O_FLAGS], m[kernel.O_HOLDS] = _signed(o.no_validate), o.flags_say_irqs, o.holds
     m[kernel.O_RECURSIVE], m[kernel.O_HASHED], m[kernel.O_JUDGE] = o.recursive_reads, o.hashed, o.judged
     m[kernel.O_HELD] = o.held
-    m[kernel.O_CONTEXTS] = o.contexts
+    m[kernel.O_CONTEXTS], m[kernel.O_PREEMPT], m[kernel.O_SLEEP] = o.contexts, o.preempt_mask, 4
 
 
 def _signed(value: int) -> int:
@@ -249,10 +262,10 @@ def _signed(value: int) -> int:
 _RECURSIVE = ("rcu", "srcu", "seqcount", "map")
 _SLEEPS = {"mutex": kernel.LOGS_ACQUIRED, "rwsem": kernel.LOGS_ACQUIRED, "percpu_rwsem": 1}
 _NO_NAMES = ("", "(fault)", "(null)")  # what a probe prints of a name that it could not read
-_SPINS = ("spinlock", "raw_spinlock", "rwlock")
+_SPINS, _SPINS_ON_RT = ("spinlock", "raw_spinlock", "rwlock"), ("raw_spinlock",)
 
 
-def _name_row(name: str, srcu_checked: bool) -> tuple[int, int, int, int, int, int, int]:
+def _name_row(name: str, srcu_checked: bool, rt: bool) -> tuple[int, int, int, int, int, int, int]:
     kind, role = kind_of(name), role_of(name)
     read = (
         kernel.READ_RECURSIVE if kind in _RECURSIVE else kernel.READ_RWLOCK if kind == "rwlock" else kernel.READ_PLAIN
@@ -260,7 +273,8 @@ def _name_row(name: str, srcu_checked: bool) -> tuple[int, int, int, int, int, i
     check = int(not (name.startswith("rcu_") or (kind == "srcu" and not srcu_checked)))
     run_queue = int(name in ("&rq->__lock", "&rq->lock"))  # renamed in 5.13
     nameless = int(name in _NO_NAMES)
-    return int(role), read, check, int(kind in _SPINS), run_queue, _SLEEPS.get(kind, 0), nameless
+    spins = int(kind in (_SPINS_ON_RT if rt else _SPINS))
+    return int(role), read, check, spins, run_queue, _SLEEPS.get(kind, 0), nameless
 
 
 def _function_row(name: str, numbers: dict[str, int]) -> tuple[int, int]:

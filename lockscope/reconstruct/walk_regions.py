@@ -30,10 +30,12 @@ _START = {
     "odd": 1024,
     "odd_rows": 1 << 13,
     "holds": 0,
+    "owners": kernel.OWNED,
+    "unsure": 256,
 }
 _HOLDS = 1 << 17
 _GROWN = (  # what must grow together, by the count that fills it
-    (kernel.K_TASKS, ("task_keys", "task_table"), ("tasks", "stacks", "functions", "held")),
+    (kernel.K_TASKS, ("task_keys", "task_table"), ("tasks", "stacks", "functions", "held", "unsure")),
     (kernel.K_CLASSES, ("class_keys", "class_table"), ("classes",)),
     (kernel.K_CHAINS, ("chain_keys", "chain_table"), ("chains",)),
     (kernel.K_ODD, ("odd_keys", "odd_table"), ("odd",)),
@@ -122,13 +124,14 @@ class Memory:
             self.m[kernel.K_EPOCH] += 1  # as after a gap: whoever comes back may hold anything
             stays[:] = False
         kept = np.flatnonzero(stays)
-        for name in ("tasks", "stacks", "functions", "held"):
+        for name in ("tasks", "stacks", "functions", "held", "unsure"):
             self.region(name)[: len(kept)] = self.region(name)[kept]
         self.m[kernel.K_TASKS] = len(kept)
         fresh = np.zeros(n + 1, np.int64)  # by old number + 1
         fresh[kept + 1] = np.arange(1, len(kept) + 1)
         running = self.region("running")
         running[:, 0] = fresh[running[:, 0]]
+        self.region("owners")[:] = 0
         filled = np.flatnonzero(self.region("task_table")[:, 0])
         known, numbers = self.region("task_keys")[filled, 0], fresh[self.region("task_table")[filled, 0]]
         self._fill("task_keys", "task_table", known[numbers > 0], numbers[numbers > 0])

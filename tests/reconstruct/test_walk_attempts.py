@@ -26,7 +26,7 @@ def test_failed_interruptible_attempt_is_no_hold() -> None:
 def test_edges_of_a_failed_attempt_are_real() -> None:
     s = Script()
     t = s.task("qemu", 100).sys_exit().take("&kvm->lock", A).acquire("&vcpu->mutex", B).release("&vcpu->mutex", B)
-    t.take("&kvm->slots_lock", B + 8)
+    t.take("&kvm->slots_lock", B + 8).release("&kvm->slots_lock", B + 8).release("&kvm->lock", A)
     found = walked(s)
     assert chains(found) == ["&kvm->lock", "&kvm->lock > &vcpu->mutex", "&kvm->lock > &kvm->slots_lock"]
     assert names(found) == ["&kvm->lock", "&kvm->slots_lock"]

@@ -68,7 +68,7 @@ def test_readers() -> None:
 
 def test_nesting_by_address() -> None:
     s, t = stock()
-    lock(lock(t, "mutex_lock", A), "mutex_lock", B)
+    unlock(unlock(lock(lock(t, "mutex_lock", A), "mutex_lock", B), "mutex_unlock", B), "mutex_unlock", A)
     found = walked(s)
     chain = found.evidence.chains[1]
     assert (chain.held[0].cls, chain.next.cls) == (0, 1)

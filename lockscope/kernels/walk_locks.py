@@ -1,0 +1,316 @@
+"""How acquisitions and releases change what a task holds: plain events, their details, what is left out or odd."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from lockscope.kernels.walk_doubts import *
+from lockscope.kernels.walk_memory import *
+from lockscope.kernels.walk_notes import *
+
+
+@inner("void(i8[::1], i8, i8)")
+def drop_run_queues(m: Any, t: int, asked: int) -> None:
+    """Take off run-queue locks that were given up unseen, in a switch that was not recorded or that a filter cut.
+
+    They are held with irqs off, so that an interrupt, or an acquisition with irqs on, says they are gone; and a task
+    that comes back asks for that of its CPU again (finish_lock_switch, kernel/sched/core.c). ``asked``: the run-queue
+    lock asked for now, 0.
+    """
+    if m[task_at(m, t) + T_QUEUES] == 0:
+        return
+    on = m[R_CONTEXT] == 0 and m[R_FLAGS] & 1 == 0
+    for i in range(m[task_at(m, t) + T_DEPTH] - 1, -1, -1):
+        e = entry_at(m, t, i)
+        if not name_says(m, m[class_at(m, m[e + CLS]) + C_NAME], N_RQ):
+            continue
+        interrupted = m[e + CONTEXT] < m[R_CONTEXT] and m[R_CONTEXT] < 3
+        # Hashed pointers do not say whether it is the same: two run queues at once are rare (double_rq_lock).
+        same = m[e + LOCK] == asked or m[e + CPU] != m[R_CPU] or m[O_HASHED] != 0
+        again = asked != 0 and m[e + CONTEXT] == m[R_CONTEXT] and same
+        if interrupted or again or (on and m[e + CONTEXT] == 0):
+            close(m, t, i, 0)
+
+
+@inner("void(i8[::1], i8, i8, i8)")
+def left_out(m: Any, task: int, lock: int, detailed: int) -> None:
+    """Count an acquisition that has no room; its other event, plain or detailed, does not count again."""
+    if m[task + T_LEFT_OUT] == mix(lock, ALONE - detailed):
+        m[task + T_LEFT_OUT] = 0
+        return
+    m[task + T_LEFT_OUT] = mix(lock, detailed)
+    m[task + T_DEEPER] += 1
+    m[K_TOO_DEEP] += 1
+
+
+@inner("i8(i8[::1], i8, i8, i8, i8, i8, i8, i8, i8, i8)")
+def push(m: Any, t: int, cls: int, lock: int, how: int, check: int, nest: int, ip: int, marks: int, role: int) -> Any:
+    """A new innermost entry, ``how`` = read | trylock << 2; return its index, -1 where the stack is full."""
+    drop_run_queues(m, t, lock if name_says(m, m[class_at(m, cls) + C_NAME], N_RQ) else np.int64(0))
+    task = task_at(m, t)
+    depth = m[task + T_DEPTH]
+    if depth >= DEPTH - 1:
+        left_out(m, task, lock, np.int64(marks & ALONE))
+        return -1
+    e = entry_at(m, t, depth)
+    m[e + CLS], m[e + LOCK], m[e + READ], m[e + TRYLOCK], m[e + CHECK] = cls, lock, how & 3, how >> 2, check
+    m[e + CONTEXT], m[e + NEST], m[e + IP], m[e + TS], m[e + SEQ] = m[R_CONTEXT], nest, ip, m[R_TS], m[R_SEQ]
+    m[e + FLAGS], m[e + ACQUIRED], m[e + CPU], m[e + ROLE] = m[R_FLAGS], 0, m[R_CPU], role
+    m[e + MARKS] = marks | depth << ASKED_DEPTH | m[R_PREEMPT] << ASKED_PREEMPT
+    m[e + ALIAS] = lock
+    m[task + T_DEPTH] = depth + 1
+    m[task + T_QUEUES] += name_says(m, m[class_at(m, cls) + C_NAME], N_RQ)
+    rehash(m, t, depth)
+    depth = count_level(m, t, depth)
+    if role != 0:
+        regard(m, t)
+    return depth
+
+
+@inner("void(i8[::1], i8, i8)")
+def enter(m: Any, t: int, at: int) -> None:
+    """An acquisition stands as its entry has it: count it, note the situation."""
+    e = entry_at(m, t, at)
+    c = class_at(m, m[e + CLS])
+    m[c + C_COUNT] += 1
+    m[c + C_READS] += m[e + READ] != 0
+    m[c + C_TRIES] += m[e + TRYLOCK] != 0
+    if at > 0 and held_back(m, t, at):
+        return
+    at = min(at, m[task_at(m, t) + T_DEPTH] - 1)  # it may be the only one left
+    e = entry_at(m, t, at)
+    if m[e + TRYLOCK]:
+        got(m, t, at)
+    emit_chain(m, t, at, m[e + FLAGS])
+
+
+@inner("void(i8[::1], i8)")
+def settle(m: Any, t: int) -> None:
+    """An acquisition whose detail never came stands as the plain event told it."""
+    depth = m[task_at(m, t) + T_DEPTH]
+    if (
+        depth == 0 or not m[O_CONTEXTS]
+    ):  # where an interrupt's events look like the task's, the detail may be behind them
+        return
+    e = entry_at(m, t, depth - 1)
+    if m[e + MARKS] & PENDING and m[e + CONTEXT] == m[R_CONTEXT]:
+        m[e + MARKS] &= ~PENDING
+        enter(m, t, depth - 1)
+
+
+@inner("i8(i8[::1], i8, i8)")
+def known_class(m: Any, lock: int, name: int) -> Any:
+    """The keyed class that was last seen at this address under this name, else the class of the name."""
+    r = m[RECENTS] + 2 * (mix(lock, 3) & (RECENT - 1))
+    if m[r] == lock and m[r + 1] > 0 and m[class_at(m, m[r + 1] - 1) + C_NAME] == name:
+        return m[r + 1] - 1
+    return class_of(m, name, 0, 0, BY_NAME)
+
+
+@inner("b1(i8[::1], i8, i8, i8)")
+def detailed_before(m: Any, t: int, lock: int, name: int) -> Any:
+    """Whether the detail of this acquisition came before its plain event: so it is where that was enabled first."""
+    depth = m[task_at(m, t) + T_DEPTH]
+    if depth == 0:
+        return False
+    e = entry_at(m, t, depth - 1)
+    if not m[e + MARKS] & ALONE or m[e + CONTEXT] != m[R_CONTEXT]:
+        return False
+    m[e + MARKS] &= ~ALONE
+    detailed = m[class_at(m, m[e + CLS]) + C_NAME]
+    if m[e + LOCK] != lock and not (m[O_HASHED] and (detailed == name or name_says(m, detailed, N_NONE))):
+        return False
+    m[e + ALIAS] = lock
+    return True
+
+
+@inner("void(i8[::1], i8, i8, i8, i8)")
+def plain_acquire(m: Any, t: int, lock: int, name: int, how: int) -> None:
+    """lock:lock_acquire: the attempt, or a trylock's success. Read kind and check by what the name stands for."""
+    if detailed_before(m, t, lock, name):
+        return
+    read = 0
+    if how & 2:
+        read = 1
+        rule = name_says(m, name, N_READ)
+        if rule == READ_RECURSIVE or (rule == READ_RWLOCK and (m[R_FLAGS] & 0xD8 or m[O_RECURSIVE])):
+            read = 2
+    detailed = m[O_DETAILED]
+    cls = known_class(m, lock, name) if detailed else class_of(m, name, 0, 0, BY_NAME)
+    at = push(
+        m,
+        t,
+        cls,
+        lock,
+        read | (how & 1) << 2,
+        name_says(m, name, N_CHECK),
+        0,
+        0,
+        PENDING if detailed else 0,
+        name_says(m, name, N_ROLE),
+    )
+    if at >= 0 and not detailed:
+        enter(m, t, at)
+
+
+@inner("void(i8[::1], i8, i8)")
+def wounded(m: Any, t: int, ret: int) -> None:
+    """contention_end with -EDEADLK: the innermost attempt under a ww context has to back off (ww-mutex-design.rst)."""
+    if ret != EDEADLK:
+        return
+    i = m[task_at(m, t) + T_DEPTH] - 1
+    while i >= 0:
+        e = entry_at(m, t, i)
+        if m[e + NEST] != 0:
+            m[task_at(m, t) + T_WOUND] = m[e + LOCK]
+            m[task_at(m, t) + T_WOUND_NEST] = m[e + NEST]
+            return
+        i -= 1
+
+
+@inner("void(i8[::1], i8, i8)")
+def after_wound(m: Any, t: int, at: int) -> None:
+    """The next acquisition of a wounded context must be of the lock it was wounded at, with all others dropped."""
+    task, e = task_at(m, t), entry_at(m, t, at)
+    nest = m[task + T_WOUND_NEST]
+    if nest == 0 or m[e + NEST] != nest or m[e + TRYLOCK]:
+        return
+    m[task + T_WOUND_NEST] = 0
+    first = at
+    for i in range(at):
+        if first == at and m[entry_at(m, t, i) + NEST] == nest:
+            first = i
+    if first < at or m[e + LOCK] != m[task + T_WOUND]:
+        emit_odd(m, t, WW_ORDER, m[e + CLS], m[e + LOCK], 0, first, at)
+
+
+@inner("void(i8[::1], i8, i8[:,::1], i8)")
+def detail(m: Any, t: int, slots: Any, row: int) -> None:
+    """lockscope:lockdep_acquire: all of lock_acquire()'s arguments. Joins the plain event of the same acquisition."""
+    lock, name, key = slots[row, 0], slots[row, 1], slots[row, 8]
+    nameless = name_says(m, name, N_NONE)  # the probe could not read it: the plain event has it
+    if key == 0:
+        key = lock  # a static lock never initialised is its own key (lockdep.c, register_lock_class)
+    r = m[RECENTS] + 2 * (mix(lock, 3) & (RECENT - 1))
+    cls = m[r + 1] - 1
+    c = class_at(m, max(cls, 0))
+    same = m[r] == lock and cls >= 0 and m[c + C_KEYED] == BY_KEY
+    if not (same and m[c + C_NAME] == name and m[c + C_KEY] == key and m[c + C_SUBCLASS] == slots[row, 2]):
+        cls = class_of(m, name, key, slots[row, 2], BY_KEY)
+        c = class_at(m, cls)
+        m[r], m[r + 1] = lock, cls + 1
+        if slots[row, 10] == 3 and name_says(m, name, N_SLEEPS) == LOGS_ACQUIRED:
+            m[O_SLEEP] = 3  # without CONFIG_PROVE_RAW_LOCK_NESTING wait types CONFIG and SPIN are one
+    m[c + C_OUTER], m[c + C_INNER], m[c + C_TYPE] = slots[row, 9], slots[row, 10], slots[row, 11]
+    check = 0 if slots[row, 5] == 0 or key == m[O_NOVALIDATE] else 1
+    trylock, read = slots[row, 3] != 0, slots[row, 4] & 3
+    at = m[task_at(m, t) + T_DEPTH] - 1
+    while at >= 0:
+        e = entry_at(m, t, at)
+        if m[e + MARKS] & PENDING and m[e + CONTEXT] == m[R_CONTEXT]:
+            plain = m[class_at(m, m[e + CLS]) + C_NAME]
+            if m[e + LOCK] == lock or (m[O_HASHED] and (plain == name or nameless)):
+                break
+        at -= 1
+    if nameless and at >= 0:
+        name = m[class_at(m, m[entry_at(m, t, at) + CLS]) + C_NAME]
+        cls = class_of(m, name, key, slots[row, 2], BY_KEY)
+        c = class_at(m, cls)
+        m[c + C_OUTER], m[c + C_INNER], m[c + C_TYPE] = slots[row, 9], slots[row, 10], slots[row, 11]
+        m[r + 1] = cls + 1
+    if at >= 0:
+        e = entry_at(m, t, at)
+        m[e + LOCK] = lock  # text prints the plain event's address hashed: that stays as its alias
+        m[e + CLS], m[e + READ], m[e + TRYLOCK], m[e + CHECK] = cls, read, trylock, check
+        m[e + NEST], m[e + IP] = slots[row, 6], slots[row, 7]
+        m[e + MARKS] &= ~PENDING
+        rehash(m, t, at)
+        at = count_level(m, t, at)
+    else:
+        at = push(
+            m, t, cls, lock, read | trylock << 2, check, slots[row, 6], slots[row, 7], ALONE, name_says(m, name, N_ROLE)
+        )
+    if at >= 0:
+        after_wound(m, t, at)
+        enter(m, t, at)
+
+
+@inner("i8(i8[::1], i8, i8)")
+def index_of(m: Any, t: int, lock: int) -> Any:
+    """The innermost entry of a lock, -1."""
+    i = m[task_at(m, t) + T_DEPTH] - 1
+    while i >= 0 and m[entry_at(m, t, i) + LOCK] != lock and m[entry_at(m, t, i) + ALIAS] != lock:
+        i -= 1
+    return i
+
+
+@inner("b1(i8[::1], i8, i8)")
+def gave_up(m: Any, t: int, i: int) -> Any:
+    """Whether a release is that of an attempt that failed (interruptible, killable, ww_mutex): a lock that sleeps, of
+    which lock_acquired was not seen though the trace has it. If the task already held it, that was no recursion."""
+    e = entry_at(m, t, i)
+    c = class_at(m, m[e + CLS])
+    if m[e + ACQUIRED] != 0 or m[e + TRYLOCK] != 0 or m[K_GOT] == 0:
+        return False
+    if m[c + C_GOT] == 0 and name_says(m, m[c + C_NAME], N_SLEEPS) != LOGS_ACQUIRED:
+        return False
+    if not sleeps(m, m[e + CLS]):
+        return False
+    for j in range(i):
+        if m[entry_at(m, t, j) + LOCK] == m[e + LOCK]:
+            emit_odd(m, t, GAVE_UP, m[e + CLS], m[e + LOCK], 0, j, j + 1)
+            break
+    return True
+
+
+@inner("void(i8[::1], i8, i8, i8)")
+def release(m: Any, t: int, lock: int, name: int) -> None:
+    """A release: ends the innermost hold of the lock, or is odd. ``name`` -1: not known."""
+    i = index_of(m, t, lock)
+    if m[task_at(m, t) + T_WOUND_NEST] == lock:
+        m[task_at(m, t) + T_WOUND_NEST] = 0  # the context ends
+    if i >= 0:
+        seen_enabled(m, t, i, m[R_FLAGS])
+        close(m, t, i, NEVER_HELD if gave_up(m, t, i) else KNOWN)
+        if m[task_at(m, t) + T_DEPTH] == 0:
+            sure(m, t)
+        # What lay above is judged anew without it, as lockdep does (reacquire_held_locks).
+        for j in range(i, m[task_at(m, t) + T_DEPTH]):
+            if not m[entry_at(m, t, j) + MARKS] & (PENDING | AGAIN):
+                emit_chain(m, t, j, m[entry_at(m, t, j) + FLAGS])
+        return
+    if name_says(m, name, N_RQ):
+        return  # the next task releases the run queue that the last one locked
+    task = task_at(m, t)
+    if m[task + T_DEEPER] > 0:
+        m[task + T_DEEPER] -= 1  # one of those that were left out
+        return
+    m[K_UNPAIRED] += 1
+    released_by_other(m, lock)
+    cls = known_class(m, lock, name) if name >= 0 else class_of(m, -2, lock, 0, BY_ADDRESS)
+    if m[O_HOLDS]:
+        row = m[HOLDS] + m[K_HOLDS] * HOLD_WIDTH
+        m[K_HOLDS] += 1
+        m[row], m[row + 1], m[row + 2], m[row + 3], m[row + 4] = cls, lock, m[task + T_PID], m[R_CPU], m[R_CPU]
+        m[row + 5], m[row + 6], m[row + 7], m[row + 8], m[row + 9] = m[R_TS], 0, m[R_TS], 0, m[R_CONTEXT] << 3
+        m[row + 10], m[row + 11], m[row + 12] = 0, m[R_SEQ], 2
+    # Probed functions are seldom all of a lock's functions: it may have been taken by one that was not probed.
+    if name >= 0 and m[task + T_WHOLE] and not m[task + T_MUTE]:
+        n = emit_odd(m, t, RELEASE_NOT_HELD, cls, lock, 0, 0, m[task + T_DEPTH])
+        # Were it held, it would still take a preemption level here.
+        if n >= 0 and spins(m, cls) and m[R_COUNTS] and level(m) == m[task + T_SPINS]:
+            m[m[ODD] + n * ODD_WIDTH + ODD_PROVED] = 1
+
+
+@inner("void(i8[::1], i8)")
+def waited(m: Any, e: int) -> None:
+    """The wait of an entry ends at the present row."""
+    wait = m[R_TS] - m[e + TS]
+    m[e + ACQUIRED] = m[R_TS]
+    c = class_at(m, m[e + CLS])
+    m[c + C_GOT] += 1
+    m[K_GOT] += 1
+    m[c + C_WAIT] += wait
+    m[c + C_WAIT_MAX] = max(m[c + C_WAIT_MAX], wait)
