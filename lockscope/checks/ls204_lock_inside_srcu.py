@@ -56,6 +56,7 @@ from lockscope.reconstruct.srcu_sections import SrcuSections, roles_in
 from lockscope.rules.book import SrcuKind
 
 _KVMS = ("kvm->srcu", "kvm->irq_srcu")
+_SLEEPING = ("mutex", "rwsem")  # synchronize_srcu() sleeps: nothing else can be held around it
 _TITLE = "lock taken inside the SRCU read section that its holders wait for"
 
 
@@ -93,7 +94,7 @@ def grounds(evidence: Evidence) -> Grounds:
 def judge(evidence: Evidence) -> Iterator[Finding]:
     """One finding for every lock."""
     sections = _kvm_srcu.sections_of(evidence)
-    around = list(_held_around(evidence, sections))
+    around = _kvm.standing(evidence, _held_around(evidence, sections))
     yield from merged(_from_chains(evidence, sections, around))
     if not (evidence.plain or evidence.detailed):
         yield from merged(_from_probes(evidence, sections, around))
@@ -104,7 +105,7 @@ def _held_around(evidence: Evidence, sections: SrcuSections) -> Iterator[Around]
     """KVM's locks that this trace shows held around a grace period of KVM's SRCUs."""
     for wait in sections.waits:
         for name, lock in wait.locks:
-            if is_kvm(name) and kind_of(name) != "srcu" and _kvms(evidence, sections, wait.ssp):
+            if is_kvm(name) and kind_of(name) in _SLEEPING and _kvms(evidence, sections, wait.ssp):
                 yield Around(name, lock, wait.ts_ns, wait.cpu, wait.pid, wait.ssp, wait.since_ns, wait.times)
     if evidence.plain or evidence.detailed:
         return
@@ -282,7 +283,7 @@ def _from_probes(evidence: Evidence, sections: SrcuSections, around: list[Around
 
 def _not_around(evidence: Evidence, sections: SrcuSections, around: list[Around]) -> Iterator[Finding]:
     """A lock that readers take, held while waiting for readers."""
-    for held in _kvm.standing(evidence, around):
+    for held in around:
         srcu = sections.name(held.ssp)
         rule = evidence.rules.srcu_rule(srcu, held.name, SrcuKind.NOT_AROUND)
         if rule is not None:
