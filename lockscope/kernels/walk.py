@@ -43,7 +43,7 @@ def switch(m: Any, t: int, prev_state: int) -> None:
         m[O_SWITCH] = seen if m[O_SWITCH] == 0 else min(seen, m[O_SWITCH])
     else:
         n = emit_odd(m, t, SWITCHED_ATOMIC, held, 0, prev_state, 0, m[task_at(m, t) + T_DEPTH])
-        if n >= 0 and counted > 0:
+        if n >= 0 and counted > 0 and level(m) >= counted + 2:
             m[m[ODD] + n * ODD_WIDTH + ODD_PROVED] = 1
 
 
@@ -203,9 +203,11 @@ def walk(
         catch_up(m, t, cpu)
         m[cpu_at(m, cpu)] = t + 1
         show = op >= SWITCH
-        contradict(m, t, op, slots[i, 0], slots[i, 1])
+        contradict(m, t, op)
         if op != DETAIL:
             settle(m, t)
+        if m[task_at(m, t) + T_AGAIN] != 0:
+            goes_on(m, t, op, slots[i, 0], slots[i, 1])
         if op <= RELEASE:
             lock, name = slots[i, 0], slots[i, 1]
             if op == RELEASE:

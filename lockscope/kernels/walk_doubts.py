@@ -17,12 +17,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from lockscope.kernels.walk_memory import *
 from lockscope.kernels.walk_notes import *
 
-_SETTLED = 1_000_000  # ns: longer than CPUs' clocks differ, and than a free lock is waited for
+SETTLED = 1_000_000  # ns: longer than CPUs' clocks differ, and than a free lock is waited for
 
 
 @inner("i8(i8[::1], i8)")
@@ -221,16 +220,14 @@ def goes_on(m: Any, t: int, op: int, lock: int, name: int) -> None:
     emit_chain(m, t, at, m[entry_at(m, t, at) + FLAGS])
 
 
-@inner("void(i8[::1], i8, i8, i8, i8)")
-def contradict(m: Any, t: int, op: int, lock: int, name: int) -> None:
+@inner("void(i8[::1], i8, i8)")
+def contradict(m: Any, t: int, op: int) -> None:
     """Before a row counts: what it says against what the task seems to hold."""
     task = task_at(m, t)
     if m[task + T_SPINS] > 0 and op <= RELEASE and m[task + T_SPINS] > level(m):
         doubt(m, t)
-    if m[task + T_RIVAL] != 0 and m[R_TS] > m[task + T_RIVAL] + _SETTLED:
+    if m[task + T_RIVAL] != 0 and m[R_TS] > m[task + T_RIVAL] + SETTLED:
         doubt(m, t)
-    if m[task + T_AGAIN] != 0:
-        goes_on(m, t, op, lock, name)
 
 
 @inner("void(i8[::1], i8)")
@@ -240,31 +237,3 @@ def sure(m: Any, t: int) -> None:
     for i in range(m[task + T_UNSURE]):
         m[m[CHAINS] + m[m[UNSURE] + t * MOST_UNSURE + i] * CHAIN_WIDTH + 6] = 1
     m[task + T_UNSURE] = 0
-
-
-@njit("void(i8[::1], i8)", nogil=True, cache=True)
-def stand(m: Any, t: int) -> None:
-    """The trace is over: what the task still waits for, it waits for in vain. R_TS is the trace's end."""
-    at = again_at(m, t)
-    recursion = at >= 0
-    if recursion:
-        m[entry_at(m, t, at) + MARKS] &= ~AGAIN
-    else:
-        at = m[task_at(m, t) + T_DEPTH] - 1
-        while at >= 0 and m[entry_at(m, t, at) + CONTEXT] != 0:
-            at -= 1
-    if at < 0:
-        return
-    e = entry_at(m, t, at)
-    waits = m[e + ACQUIRED] == 0 and not m[e + TRYLOCK] and m[class_at(m, m[e + CLS]) + C_GOT] > 0
-    if not (recursion or waits) or m[e + MARKS] & PENDING:
-        return
-    o = owner_at(m, m[e + LOCK])
-    elsewhere = recursion and m[o] == m[e + LOCK] and m[o + 1] != t + 1
-    c = emit_chain(m, t, at, m[e + FLAGS])
-    if c < 0:
-        return
-    row = m[CHAINS] + c * CHAIN_WIDTH
-    m[row + 1] -= not recursion  # it was counted when it was asked for
-    if m[task_at(m, t) + T_WHOLE] and not elsewhere and m[R_TS] - m[e + TS] >= _SETTLED:
-        m[row + 6] = 1

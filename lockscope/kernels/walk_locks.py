@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numba import njit
 
 from lockscope.kernels.walk_doubts import *
 from lockscope.kernels.walk_memory import *
@@ -314,3 +315,35 @@ def waited(m: Any, e: int) -> None:
     m[K_GOT] += 1
     m[c + C_WAIT] += wait
     m[c + C_WAIT_MAX] = max(m[c + C_WAIT_MAX], wait)
+
+
+@njit("void(i8[::1], i8)", nogil=True, cache=True)
+def stand(m: Any, t: int) -> None:
+    """The trace is over: what the task still waits for, it waits for in vain. R_TS is the trace's end."""
+    for i in range(m[task_at(m, t) + T_DEPTH]):
+        if m[entry_at(m, t, i) + MARKS] & PENDING:
+            m[entry_at(m, t, i) + MARKS] &= ~PENDING
+            enter(m, t, i)
+    at = again_at(m, t)
+    recursion = at >= 0
+    if recursion:
+        m[entry_at(m, t, at) + MARKS] &= ~AGAIN
+    else:
+        at = m[task_at(m, t) + T_DEPTH] - 1
+        while at >= 0 and m[entry_at(m, t, at) + CONTEXT] != 0:
+            at -= 1
+    if at < 0:
+        return
+    e = entry_at(m, t, at)
+    waits = m[e + ACQUIRED] == 0 and not m[e + TRYLOCK] and m[class_at(m, m[e + CLS]) + C_GOT] > 0
+    if not (recursion or waits):
+        return
+    o = owner_at(m, m[e + LOCK])
+    elsewhere = recursion and m[o] == m[e + LOCK] and m[o + 1] != t + 1
+    c = emit_chain(m, t, at, m[e + FLAGS])
+    if c < 0:
+        return
+    row = m[CHAINS] + c * CHAIN_WIDTH
+    m[row + 1] -= not recursion  # it was counted when it was asked for
+    if m[task_at(m, t) + T_WHOLE] and not elsewhere and m[R_TS] - m[e + TS] >= SETTLED:
+        m[row + 6] = 1

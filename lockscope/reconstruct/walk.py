@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockscope.kernels import walk as compiled
-from lockscope.kernels import walk_doubts as doubts
+from lockscope.kernels import walk_locks as locks
 from lockscope.kernels import walk_memory as kernel
 from lockscope.kernels import walk_notes as notes
 from lockscope.kvm.locks import kind_of, role_of
@@ -168,7 +168,7 @@ class LockWalk:
         depths = memory.region("tasks")[: int(memory.m[kernel.K_TASKS]), kernel.T_DEPTH]
         for t in np.flatnonzero(depths > 0).tolist():
             memory.grow()
-            doubts.stand(memory.m, t)
+            locks.stand(memory.m, t)
         if self.options.holds:
             memory.forget_all()
 

@@ -74,6 +74,7 @@ EVENTS = {
     "test:every": "a:u8 b:s8 c:u16 d:s16 e:u32 f:s32 g:u64 h:s64 name:comm label:text other:rel list:words cpus:mask "
     "args:six",
 }
+PLAIN = {name: fields for name, fields in EVENTS.items() if not name.startswith("lockscope:lockdep")}  # no probe pack
 
 
 @dataclass(frozen=True)
