@@ -36,7 +36,8 @@ format: $(VENV)/.dev ## let ruff format the code and mend what it can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.dev ## analyze and trace-cmd report side by side, on TRACE inflated to 3 million events
+bench: $(VENV)/.dev ## loading and judging side by side with trace-cmd, on TRACE inflated to 3 million events
+	$(BIN)/python benchmarks/load.py --source $(TRACE) --events 3000000
 	$(BIN)/python benchmarks/analyze.py $(TRACE) --events 3000000
 
 fuzz: $(VENV)/.dev ## the fuzz and property tests alone
