@@ -7,9 +7,11 @@ A fast page fault that succeeded (RET_PF_FIXED) on
 * an SPTE that was not host-writable or not MMU-writable, for a write;
 * an SPTE of an indirect shadow page, known by the role of the page that kvm_mmu_get_page announced, or by a gfn that does
   not go with the SPTE's place in its page;
+* an SPTE that maps a guest page table of which a shadow page of level 2 or above exists (7c8a4742c4ab: write protection
+  that left MMU-writable set);
 * a large SPTE: before 5.17 any, later one that dirty logging had write-protected and still logs.
 
-Confidence: certain by the event's own old value; likely for indirect pages and dirty logging.
+Confidence: certain by the event's own old value; likely for indirect pages, page tables and dirty logging.
 
 Why it is a bug
 ---------------
@@ -51,6 +53,7 @@ _WHY = {
     "not-writable": "that was not both host-writable and MMU-writable",
     "large-logged": "that is large, where dirty logging needs 4 KiB pages",
     "indirect": "of an indirect shadow page",
+    "shadowed": "that maps a guest page table which KVM shadows",
 }
 
 

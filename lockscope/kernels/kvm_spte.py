@@ -47,8 +47,8 @@ ANY, DIRECT, INDIRECT, INDIRECT_BY_INDEX = range(4)
 # Columns of an SPTE by place.
 (L_VALUE, L_TS, L_CPU, L_PID, L_FAST_TS, L_FAST_CPU, L_FAST_PID, L_FAST_OLD, L_LOGGED_TS, L_SEEN,
  L_DOUBTFUL) = range(11)  # fmt: skip
-# Columns of a VM: roots made, roots in doubt, TDP events, shadow pages, last zap of an indirect page.
-V_ROOTS, V_DOUBT, V_TDP, V_PAGES, V_UNSHADOWED = range(5)
+# Columns of a VM: roots made, roots in doubt, TDP events, shadow pages, last zap of an indirect page, of all pages.
+V_ROOTS, V_DOUBT, V_TDP, V_PAGES, V_UNSHADOWED, V_OBSOLETE = range(6)
 # What was met, and its columns.
 (
     NO_LOCK,
@@ -63,16 +63,19 @@ V_ROOTS, V_DOUBT, V_TDP, V_PAGES, V_UNSHADOWED = range(5)
     BAD_SAVE,
     BAD_RESTORE,
     W_ON_READ,
-) = range(12)
+    SHADOWED,
+) = range(13)
 (F_WHAT, F_TS, F_SEQ, F_CPU, F_PID, F_FLAGS, F_OP, F_VM, F_GFN, F_LEVEL, F_OLD, F_NEW, F_SPTEP, F_SINCE, F_OTHER_TS,
  F_OTHER_CPU, F_OTHER_PID, F_EXTRA, F_DOUBT) = range(19)  # fmt: skip
 WIDTH = 19
 MOST = 4096  # rows kept of each kind; count[FIRST_KIND + kind] goes on
-FIRST_KIND, KINDS = 1, 12
+FIRST_KIND, KINDS = 1, 13
 UNDECIDED = FIRST_KIND + KINDS  # count[UNDECIDED]: lost bits, were it known which root an SPTE is of
 # Options.
 (O_SAVED, O_NO_LARGE, O_AGING_LOCKLESS, O_BASE, O_UPDATE_FLUSHES, O_NOISE, O_SLACK) = range(7)
 MMU_LOCK, SLOTS_LOCK, MODE = 1, 3, 16
+SHADOW = 99  # in place of an address space: the shadow pages of a gfn
+HAS_NO_GPTES = 1 << 7 | 1 << 18  # role: direct, passthrough (sp_has_gptes)
 PFN = ((1 << 52) - 1) & ~0xFFF
 AGED = np.int64(~((1 << 5) | (1 << 6) | (1 << 8) | (1 << 9)))  # all but the A and D bits of either layout
 
@@ -271,9 +274,21 @@ def _fixed(cols: Any, slots: Any, r: Any, gfn: Any, level: Any, options: Any, ta
         e[L_FAST_TS], e[L_FAST_CPU], e[L_FAST_PID], e[L_FAST_OLD] = ts, cpu, p, o
 
 
-@helper("void(i8[:, ::1], i8[:, ::1], i8, i8[:, ::1], i8[::1])")
-def _page(cols: Any, slots: Any, r: Any, vms: Any, task: Any) -> None:
-    """A shadow page comes or goes."""
+@helper("void(i8[:, ::1], i8[:, ::1], i8, i8, i8, i8[::1], i8[:, ::1], i8[::1])")
+def _shadows(cols: Any, slots: Any, r: Any, obsolete: Any, fault: Any, shadow: Any, found: Any, count: Any) -> None:
+    """Did the fast path make a page writable that holds a guest page table, shadowed since before the fault began?
+
+    ``shadow``: live shadow pages of level 2 and above of this gfn (L_SEEN), the last one made when (L_TS).
+    """
+    i, os = cols[C_ROW, r], cols[C_OLD_SAYS, r]
+    since = fault if fault != 0 else cols[C_TS, r]
+    if shadow[L_SEEN] > 0 and obsolete < shadow[L_TS] and shadow[L_TS] < since and slots[i, 2] & 2 and not os & W:
+        _meet(found, count, SHADOWED, cols, r, slots[i, 1] >> 12, 1, slots[i, 3], shadow[L_TS], 0)
+
+
+@helper("void(i8[:, ::1], i8[:, ::1], i8, i8[:, ::1], i8[::1], i8[::1])")
+def _page(cols: Any, slots: Any, r: Any, vms: Any, task: Any, shadow: Any) -> None:
+    """A shadow page comes or goes. Only the lowest level may go out of sync (mmu_try_to_unsync_pages)."""
     i, v = cols[C_ROW, r], cols[C_VM, r]
     role = slots[i, 2]
     if slots[i, 0] == 0:
@@ -284,8 +299,12 @@ def _page(cols: Any, slots: Any, r: Any, vms: Any, task: Any) -> None:
                 vms[v, V_ROOTS] += 1
                 if vms[v, V_ROOTS] > 1:
                     vms[v, V_DOUBT] = 1
+            if role & 15 >= 2 and not role & HAS_NO_GPTES:
+                shadow[L_SEEN], shadow[L_TS] = shadow[L_SEEN] + 1, cols[C_TS, r]
     elif slots[i, 0] == 1 and not role & 0x80:
         vms[v, V_UNSHADOWED] = cols[C_TS, r]
+        if role & 15 >= 2:
+            shadow[L_SEEN] = max(shadow[L_SEEN] - 1, 0)
 
 
 @njit(
@@ -318,9 +337,9 @@ def follow(
         elif kind == DIRTY:
             task[T_DIRTY] = slots[i, 2]
         elif kind == PAGE:
-            _page(cols, slots, r, vms, task)
+            _page(cols, slots, r, vms, task, places[number(place_table, place_key(v, SHADOW, 0, slots[i, 1]))])
         elif kind == ZAP_ALL:
-            vms[v, V_DOUBT] = 1
+            vms[v, V_DOUBT], vms[v, V_OBSOLETE] = 1, ts
         else:
             if kind != FAST:
                 seen[0] += 1
@@ -359,3 +378,6 @@ def follow(
                     page_and_vm[0], page_and_vm[1], page_and_vm[2] = page[S_KIND], page[S_TS], vms[v, V_UNSHADOWED]
                     _may_fix(cols, slots, r, gfn, level, memory_ts[0], options, s, page_and_vm, e, found, count)
                     _fixed(cols, slots, r, gfn, level, options, task, s, e, found, count)
+                    if v != 0 and vms[v, V_TDP] != 0:  # the fault's address is a guest physical one
+                        shadow = places[number(place_table, place_key(v, SHADOW, 0, slots[i, 1] >> 12))]
+                        _shadows(cols, slots, r, vms[v, V_OBSOLETE], task[T_FAULT], shadow, found, count)

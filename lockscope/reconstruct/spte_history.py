@@ -49,17 +49,17 @@ _VALUES: dict[Op, tuple[str | None, str]] = {
     Op.SPTE_UPDATE: (None, "new"),
 }
 _WHAT = ("no-lock", "wrong-mode", "set-under-read", "not-writable", "large-logged", "indirect", "aba", "lost-bit",
-         "lost-in-update", "bad-save", "bad-restore", "w-on-read")  # fmt: skip
+         "lost-in-update", "bad-save", "bad-restore", "w-on-read", "shadowed")  # fmt: skip
 _GIB = (1 << 30) - 1
 
 
 class SpteEvent(NamedTuple):
     """Something that does not fit. ``ts_ns``: when; ``since_ns``: what it rests on reaches back to there.
 
-    ``what``: "no-lock", "wrong-mode" and "set-under-read" (mmu_lock read-held), "not-writable", "large-logged" and
-    "indirect" (what the fast path must not touch), "aba", "lost-bit", "lost-in-update", "bad-save", "bad-restore",
-    "w-on-read". ``old``, ``new``: SPTE values as signed numbers. ``other_*``: the event it collides with. ``doubt``:
-    somebody else changed the same SPTE meanwhile, and the event's new value may be theirs.
+    ``what``: "no-lock", "wrong-mode" and "set-under-read" (mmu_lock read-held), "not-writable", "large-logged",
+    "indirect" and "shadowed" (what the fast path must not touch), "aba", "lost-bit", "lost-in-update", "bad-save",
+    "bad-restore", "w-on-read". ``old``, ``new``: SPTE values as signed numbers. ``other_*``: the event it collides
+    with. ``doubt``: somebody else changed the same SPTE meanwhile, and the event's new value may be theirs.
     """
 
     what: str
@@ -120,7 +120,7 @@ class HistoryFact:
         self._kernel = parse(making.info.kernel)
         self._slack = 5_000 if making.info.clock == "local" else 0  # ns by which two CPUs' local clocks may differ
         self._tasks, self._sptes, self._pages, self._places = Table(5), Table(18), Table(2), Table(11)
-        self._vms = np.zeros((64, 5), np.int64)
+        self._vms = np.zeros((64, 6), np.int64)
         self._found: NDArray[np.int64] = np.zeros((kernel.MOST * kernel.KINDS, kernel.WIDTH), np.int64)
         self._count: NDArray[np.int64] = np.zeros(kernel.UNDECIDED + 1, np.int64)
         self._memory = np.zeros(1, np.int64)
@@ -156,10 +156,10 @@ class HistoryFact:
         self._tasks.make_room(len(np.unique(batch.pid[rows])))
         self._sptes.make_room(named)
         self._pages.make_room(named)
-        self._places.make_room(len(index.of(Op.SPTE_TDP)) + len(index.of(Op.FAST_PF)))
+        self._places.make_room(len(index.of(Op.SPTE_TDP)) + 2 * len(index.of(Op.FAST_PF)) + len(index.of(Op.MMU_PAGE)))
         most = int(vm.max()) + 1
         if most > len(self._vms):
-            self._vms = np.concatenate((self._vms, np.zeros((most, 5), np.int64)))
+            self._vms = np.concatenate((self._vms, np.zeros((most, 6), np.int64)))
         kernel.follow(
             cols, batch.slots, held, self._options(lay), self._vms, self._tasks.table, self._tasks.rows,
             self._sptes.table, self._sptes.rows, self._pages.table, self._pages.rows, self._places.table,

@@ -234,6 +234,29 @@ def test_a_page_table_page_used_again_is_no_longer_indirect():
     assert met(script) == []
 
 
+@pytest.mark.parametrize(
+    ("how", "what"),
+    [("live", ["shadowed"]), ("zapped", []), ("obsolete", []), ("lowest level", []), ("made during the fault", [])],
+)
+def test_a_page_table_that_kvm_shadows(how, what):
+    """7c8a4742c4ab: write protection that leaves MMU-writable set lets the fast path make a shadowed table writable."""
+    script = KvmScript()
+    mapped(script)
+    role = INDIRECT | (1 if how == "lowest level" else 2)
+    with script.vcpu2.mmu_lock():
+        if how != "made during the fault":
+            script.vcpu2.page(0x180, role)
+        if how == "zapped":
+            script.vcpu2.event("kvmmmu:kvm_mmu_prepare_zap_page", gfn=0x180, role=role)
+        if how == "obsolete":
+            script.vcpu2.event("kvmmmu:kvm_mmu_zap_all_fast")
+    script.vcpu.leave().fault(0x180)
+    if how == "made during the fault":
+        script.vcpu2.page(0x180, role)
+    script.vcpu.fast(0x180, RO, RW, SPTEP)
+    assert met(script) == what
+
+
 def tracked_script() -> KvmScript:
     """EPT without A/D bits."""
     script = KvmScript()
