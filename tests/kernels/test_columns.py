@@ -140,6 +140,12 @@ def test_texts_with_the_same_ends_are_told_apart() -> None:
     assert _texts_of(_records(raw), Texts()) == words * 50
 
 
+def test_what_follows_a_nul_is_not_taken_for_the_text() -> None:
+    # The pool then reads "abcdefghijklmnop": the third one's middle is what follows the first one's text there.
+    raw = [b"abcdefgh\0jklmnoptail_end", b"ijklmnop", b"abcdefghijklmnoptail_end"]
+    assert _texts_of(_records(raw), Texts()) == ["abcdefgh", "ijklmnop", "abcdefghijklmnoptail_end"]
+
+
 def test_more_texts_than_the_tables_hold_make_them_grow() -> None:
     words = [f"text number {i} of a great many" for i in range(20_000)]
     texts = Texts()

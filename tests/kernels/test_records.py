@@ -107,6 +107,22 @@ def test_hostile_pages_are_never_left(k: Kernel) -> None:
     assert broken > 60  # they were hostile indeed
 
 
+@pytest.mark.parametrize("k", [Kernel(b, w) for b in (False, True) for w in (4, 8)], ids=str)
+@pytest.mark.parametrize("kind", [0, 29, 30, 31])
+def test_a_word_that_should_be_followed_by_another_ends_the_buffer(kind: int, k: Kernel) -> None:
+    page = k.page(7, PAGE)
+    words = (PAGE - 8 - k.long_size - 4) // 4  # before the last one: records that nobody wants, of two or three words
+    for _ in range(words // 2 - words % 2):
+        page.event(1, bytes(4))
+    if words % 2:
+        page.event(1, bytes(8))
+    page.raw(k.pack("I", kind << 27 | 1 if k.big else 1 << 5 | kind))
+    assert len(page.build()) == PAGE
+    data = np.frombuffer(page.build(), np.uint8).copy()
+    checked = _checked_index(data, [0], k, 9)
+    assert checked == _index(data, [0], k, room=9) == ([], [0, 0], [int(kind != 29)])
+
+
 def test_the_checked_loops_do_check() -> None:
     with checked_loops() as (space, loops):
         data = space.array(np.zeros(64, np.uint8))
