@@ -1,0 +1,73 @@
+"""``lockscope graph``: the lock dependency graph of a trace."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lockscope.cli._arguments import assumptions, listed, one_of, output_file
+from lockscope.cli._shell import NO_VERDICT, Progress, say
+from lockscope.report._graph import graph_writers, narrowed
+
+Words = list[str] | None
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("graph")(graph)
+
+
+def graph(
+    trace: Annotated[str, typer.Argument(metavar="TRACE", help="A trace; - is standard input.")],
+    *,
+    format: Annotated[
+        str, typer.Option("--format", metavar="NAME", help="dot, json or lockdep (as /proc/lockdep).")
+    ] = "lockdep",
+    output: Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", help="Write here.")] = None,
+    classes: Annotated[
+        Words, typer.Option("--classes", metavar="PATTERNS", help="Only these and their neighbours: *kvm*,&rq->__lock.")
+    ] = None,
+    rules: Annotated[str, typer.Option("--rules", metavar="NAME", help="Rulebook, as for analyze.")] = "auto",
+    assume: Annotated[
+        Words, typer.Option("--assume", metavar="NAME", help="selftest-softirq, recursive-read-locks.")
+    ] = None,
+    events: Annotated[
+        Words, typer.Option("--events", metavar="PATTERNS", help="Read only these events: lock:*,kvm:*.")
+    ] = None,
+    exclude_events: Annotated[
+        Words, typer.Option("--exclude-events", metavar="PATTERNS", help="Not these events.")
+    ] = None,
+) -> None:
+    """Print the lock dependency graph: which lock was taken while which was held.
+
+    Edges on a ring that LS101 reports are marked in dot and json.
+    """
+    one_of("--format", format, tuple(graph_writers()))
+    if output is not None and output != "-":
+        output_file(output, [trace])
+    from lockscope.formats.open import open_trace
+    from lockscope.pipeline import AnalyzeOptions, gathered
+    from lockscope.reconstruct.dependencies import dependencies
+
+    options = AnalyzeOptions(
+        rules=rules, assume=assumptions(assume), events=listed(events), exclude_events=listed(exclude_events)
+    )
+    with Progress(trace) as progress:
+        found, _ = gathered(open_trace(trace), [], options, progress)
+    whole = dependencies(found.evidence)
+    shown = narrowed(whole, listed(classes))
+    text = io.StringIO()
+    graph_writers()[format].write_graph(shown, text)
+    if output is None or output == "-":
+        sys.stdout.write(text.getvalue())
+    else:
+        Path(output).write_text(text.getvalue(), encoding="utf-8", errors="backslashreplace")
+    if not whole.classes:
+        say(f"{trace}: no graph: no lock was seen being taken; record -e lock")
+        raise typer.Exit(NO_VERDICT)
+    if not shown.classes:
+        say(f"--classes: none of {len(whole.classes)} classes matches")
