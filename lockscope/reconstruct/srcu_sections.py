@@ -26,7 +26,6 @@ from lockscope.units import address
 
 _64 = (1 << 64) - 1
 _STRUCT_KVM = 1 << 16  # more than sizeof(struct kvm) of any kernel (9176 in 6.12)
-_MOST_CPUS = 1024  # idle tasks that interrupts may enter sections on top of
 _ENOUGH = 4096
 _HOW = {
     Op.SRCU_LOCK_ENTRY: kernel.ENTRY,
@@ -161,7 +160,8 @@ class SrcuFact:
             first, times = self._waits.get(key, (wait, 0))
             if len(self._waits) < _ENOUGH:
                 self._waits[key] = first, times + 1
-        self._tasks.make_room(4 * len(np.unique(batch.pid[rows])) + 4 * _MOST_CPUS)
+        # a task has sections in each irq context, and each CPU has an idle task
+        self._tasks.make_room(4 * (len(np.unique(batch.pid[rows])) + len(np.unique(batch.cpu[rows]))))
         kernel.follow(
             columns_of(batch, rows, how),
             batch.slots,
@@ -198,13 +198,15 @@ class SrcuFact:
         for op in (Op.ACQUIRE, Op.DETAIL):
             rows = index.of(op)
             name = batch.slots[rows, 1]
-            found.append(rows[(name >= 0) & self._is_srcu[np.clip(name, 0, len(self._is_srcu) - 1)]])
-        named = np.concatenate(found)
-        locks, first = np.unique(batch.slots[named, 0], return_index=True)
-        for lock, row in zip(locks.tolist(), named[first].tolist(), strict=True):
+            named = (name >= 0) & (name < len(self._is_srcu))
+            named[named] = self._is_srcu[name[named]]
+            found.append(rows[named])
+        maps = np.concatenate(found)
+        locks, first = np.unique(batch.slots[maps, 0], return_index=True)
+        for lock, row in zip(locks.tolist(), maps[first].tolist(), strict=True):
             self._map_names[lock & _64] = words[int(batch.slots[row, 1])]
         if self._map_votes.total() < _ENOUGH:
-            steps = np.sort(np.concatenate((named[: 4 * _ENOUGH], index.of(Op.SRCU_LOCK)[: 4 * _ENOUGH])))
+            steps = np.sort(np.concatenate((maps[: 4 * _ENOUGH], index.of(Op.SRCU_LOCK)[: 4 * _ENOUGH])))
             order = steps[np.argsort(batch.pid[steps], kind="stable")]
             first, then = order[:-1], order[1:]
             pair = (batch.op[first] == Op.SRCU_LOCK) & (batch.op[then] != Op.SRCU_LOCK)
@@ -258,8 +260,9 @@ class SrcuFact:
         sections, accesses, synchronisations, judged = self._seen.tolist()
         words = self._texts.all()
         grace = [
-            GracePeriod(w.ts_ns, w.cpu, w.pid, w.ssp, w.since_ns, tuple((words[n], lock) for n, lock in w.locks), times)
+            GracePeriod(w.ts_ns, w.cpu, w.pid, w.ssp, w.since_ns, locks, times)
             for w, times in self._waits.values()
+            if (locks := tuple((words[n], lock) for n, lock in w.locks if 0 <= n < len(words)))
         ]
         return SrcuSections(events, names, sections, accesses, judged, synchronisations, self._slots_lock,
                             self._srcu_held or probed, untold, grace)  # fmt: skip
