@@ -62,7 +62,7 @@ def rows(rng: random.Random, number: int) -> TapeBatch:
     for i, vm in enumerate(vms):
         pool = {
             "kvm": (vm.kvm,), "ssp": (vm.srcu, vm.irq_srcu, 0x1234), "lock": (vm.mmu_lock, vm.slots_lock, vm.srcu + 16),
-            "old": SPTES, "new": SPTES, "spte": SPTES, "sptep": (SPTEP, SPTEP + 8, SPTEP + PAGE_OFFSET), "idx": (0, 1, 7),
+            "old": SPTES, "new": SPTES, "spte": SPTES, "sptep": (SPTEP, SPTEP + PAGE_OFFSET), "idx": (0, 1, 7),
             "level": (1, 1, 2, 3, 0, -5, 99), "name": (0, 1, -1), "role": (0x81, 0x84, 1, 2, 0x84), "ret": (5, 4, 0),
             "error_code": (7, 5), "gfn": (0x180, 0x181, -1), "addr": (0x180000, 0x181000, -1), "stream": (0, 1),
         }  # fmt: skip
