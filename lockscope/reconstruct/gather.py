@@ -27,7 +27,7 @@ from lockscope.tables.tape import Projector, TapeBatch
 
 T = TypeVar("T")
 Progress = Callable[[int, int | None], None]
-_ROWS = 1 << 18  # a batch and its tape take 80 MB, and three are about at once
+_ROWS = 1 << 17  # a batch and its tape take 40 MB, and five are about at once
 _ALWAYS = WALKED_OPS | {Op.RENAME, Op.FORK}
 
 
@@ -82,14 +82,10 @@ class _Reading:
         projector = Projector(None)
         self.facts = FactSet(self.options.facts, self.info, self.rules, projector.texts)
         projector.ops = _ALWAYS | self.facts.ops | self.options.ops
-        walk: LockWalk | None = None
+        self.walk: LockWalk | None = None
         comms, switches = Comms(self.info.comms), SwitchChain()
         projector.texts.shared = True
-        for batch, tape in prefetched(self._taped(projector)):
-            self._count(batch)
-            if walk is None:
-                walk = LockWalk(projector.texts, self._walk_options())
-            walk.feed(tape, self.markers.in_batch(batch, tape, self.reader.formats))
+        for tape in prefetched(self._walked(projector)):
             self.facts.feed(tape)
             comms.feed(tape, projector.texts)
             switches.feed(tape)
@@ -98,10 +94,20 @@ class _Reading:
             if progress is not None:
                 progress(self.events, None)
         projector.texts.shared = False
-        if walk is None:
-            walk = LockWalk(projector.texts, self._walk_options())
+        walk = self.walk or LockWalk(projector.texts, self._walk_options())
         walk.finish(self.end)
         return Gathered(self._evidence(walk, comms, switches), walk, self.events, self.lost)
+
+    def _walked(self, projector: Projector) -> Iterator[TapeBatch]:
+        """The tape after the walk: one thread reads, one walks, and the caller's makes the facts of the batch
+        before.
+        """
+        for batch, tape in prefetched(self._taped(projector)):
+            self._count(batch)
+            if self.walk is None:
+                self.walk = LockWalk(projector.texts, self._walk_options())
+            self.walk.feed(tape, self.markers.in_batch(batch, tape, self.reader.formats))
+            yield tape
 
     def _taped(self, projector: Projector) -> Iterator[tuple[EventBatch, TapeBatch]]:
         """Batches with their rows of the tape: made by the reading thread, while another walks the ones before."""

@@ -12,9 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockscope.kernels import walk as compiled
-from lockscope.kernels import walk_locks as locks
 from lockscope.kernels import walk_memory as kernel
-from lockscope.kernels import walk_notes as notes
 from lockscope.kvm.locks import kind_of, role_of
 from lockscope.reconstruct.chains import Chains, Entry, LockClass, Oddity
 from lockscope.reconstruct.lock_names import UNNAMED, kind_of_function
@@ -78,6 +76,9 @@ class WalkOptions:
     preempt_mask: int = 0x0F
 
 
+_HELD_BATCHES = 3  # one being walked, one waiting, one in the hands of the facts
+
+
 class LockWalk:
     """One pass over a trace. ``feed`` every tape batch in order, then read the results."""
 
@@ -87,7 +88,7 @@ class LockWalk:
         _set_options(self.memory.m, options)
         self.kinds: NDArray[np.int64] = np.zeros((0, 2), np.int64)
         self._named = 0
-        self._held: NDArray[np.int64] = np.zeros((0, kernel.ROLES), np.int64)
+        self._held: list[NDArray[np.int64]] = [np.zeros((0, kernel.ROLES), np.int64)] * _HELD_BATCHES
 
     @property
     def holds(self) -> list[NDArray[np.int64]]:
@@ -110,21 +111,21 @@ class LockWalk:
         self.memory.drain()
 
     def _held_for(self, rows: int) -> NDArray[np.int64]:
-        """Room for ``held``, used again for the next batch: fresh memory costs more than the walk itself."""
+        """Room for ``held``, used again some batches later: fresh memory costs more than the walk itself."""
         if not self.options.held:
             return np.zeros((0, kernel.ROLES), np.int64)
-        if len(self._held) < rows:
-            self._held = np.zeros((rows + rows // 8, kernel.ROLES), np.int64)
-        return self._held[:rows]
+        oldest = self._held.pop(0)
+        if len(oldest) < rows:
+            oldest = np.zeros((rows + rows // 8, kernel.ROLES), np.int64)
+        self._held.append(oldest)
+        return oldest[:rows]
 
     def _mark(self, window: int, ts: int) -> None:
         m = self.memory.m
         m[kernel.O_JUDGE] = int(window >= 0)
         m[kernel.O_WINDOW] = window
         m[kernel.R_TS] = ts
-        self.memory.forget_all()
-        self.memory.region("owners")[:] = 0
-        notes.reset(m, int(window >= 0))
+        self.memory.reset(whole=window >= 0)
 
     def _run(self, batch: TapeBatch, begin: int, end: int) -> int:
         while begin < end:
@@ -164,11 +165,8 @@ class LockWalk:
     def finish(self, ts: int) -> None:
         """The trace is over: who waits does so for good, and what is still held has no known end."""
         memory = self.memory
+        self._run(memory.ends(ts), 0, len(memory.open_tasks()))
         memory.m[kernel.R_TS] = ts
-        depths = memory.region("tasks")[: int(memory.m[kernel.K_TASKS]), kernel.T_DEPTH]
-        for t in np.flatnonzero(depths > 0).tolist():
-            memory.grow()
-            locks.stand(memory.m, t)
         if self.options.holds:
             memory.forget_all()
 
