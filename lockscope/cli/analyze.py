@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import io
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import typer
 
 from lockscope.cli._arguments import assumptions, chosen_codes, expression, listed, one_of, output_file
 from lockscope.cli._judging import FAIL_ON, judge, status_of
+from lockscope.cli._known import ignored, suppressions_of
 from lockscope.cli._shell import NO_VERDICT, say, silence_stdout, wants_color
 from lockscope.errors import UsageError
 from lockscope.report._base import Reporter, reporter, reporters
@@ -43,7 +45,12 @@ def analyze(
     select: Annotated[
         Words, typer.Option("--select", metavar="CODES", help="Only these checks: LS101,LS2xx or names.")
     ] = None,
-    ignore: Annotated[Words, typer.Option("--ignore", metavar="CODES", help="Not these checks.")] = None,
+    ignore: Annotated[
+        Words, typer.Option("--ignore", metavar="CODES", help="Not these checks, or findings (by fingerprint).")
+    ] = None,
+    suppressions: Annotated[
+        str | None, typer.Option("--suppressions", metavar="FILE.toml", help="Findings not to be told, with reasons.")
+    ] = None,
     baseline: Annotated[
         str | None, typer.Option("--baseline", metavar="FILE.json", help="An earlier JSON report: known findings.")
     ] = None,
@@ -74,16 +81,19 @@ def analyze(
     """
     from lockscope.report._baseline import load_baseline, without_known
     from lockscope.report._redact import redact as redacted
+    from lockscope.report._suppressed import without_suppressed
 
     wanted = reporter(format)
     one_of("--fail-on", fail_on, FAIL_ON)
     if output is not None and output != "-":
         output_file(output, traces)
     known = load_baseline(baseline) if baseline is not None else frozenset()
+    codes, entries = ignored(ignore)
+    entries += suppressions_of(suppressions)
     options = _options(
         rules=rules,
         select=select,
-        ignore=ignore,
+        ignore=codes,
         start=window_start,
         end=window_end,
         assume=assume,
@@ -97,6 +107,10 @@ def analyze(
     if report is None:
         raise typer.Exit(NO_VERDICT)
     report.strict = strict
+    if entries:
+        report, notes = without_suppressed(report, entries, datetime.date.today())
+        for note in notes:
+            say(note)
     if known:
         report = without_known(report, known)
     if redact:

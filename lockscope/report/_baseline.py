@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from lockscope.errors import FormatError
-from lockscope.findings import Report
+from lockscope.findings import Finding, Report
 from lockscope.report._data import SCHEMA
 
 
@@ -31,10 +32,20 @@ def load_baseline(path: str) -> frozenset[str]:
 
 def without_known(report: Report, known: frozenset[str]) -> Report:
     """The report with the known findings counted in ``known``, no longer listed, also not by the windows."""
-    fresh = [f for f in report.findings if f.fingerprint not in known]
-    gone = Counter((f.trace, f.window) for f in report.findings if f.fingerprint in known)
+    rest = unlisted(report, lambda _, finding: finding.fingerprint in known)
+    return replace(rest, known=report.known + len(report.findings) - len(rest.findings))
+
+
+def unlisted(report: Report, leaves: Callable[[int, Finding], bool]) -> Report:
+    """The report without the findings that ``leaves(place, finding)`` says, also not counted by the windows."""
+    kept, gone = [], Counter[tuple[int, str | None]]()
+    for place, finding in enumerate(report.findings):
+        if leaves(place, finding):
+            gone[finding.trace, finding.window] += 1
+        else:
+            kept.append(finding)
     windows = [replace(w, findings=max(w.findings - gone[w.trace, w.name], 0)) for w in report.windows]
-    return replace(report, findings=fresh, windows=windows, known=report.known + len(report.findings) - len(fresh))
+    return replace(report, findings=kept, windows=windows)
 
 
 def _findings(path: str, document: dict[str, Any]) -> list[Any]:

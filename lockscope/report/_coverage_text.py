@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from lockscope.findings import CheckRun, Report, Status, TraceSummary, Verdict
+from lockscope.findings import CheckRun, Report, Status, Suppressed, TraceSummary, Verdict
 from lockscope.report._base import is_notice, verdict_of
 from lockscope.report._lines import Paint, labelled, printable
 from lockscope.units import count, duration, seconds
@@ -39,6 +39,7 @@ def coverage_lines(report: Report, index: int, paint: Paint) -> Iterator[str]:
     yield from _block("lost", _losses(trace))
     yield from _judged(runs)
     notices = [f for f in report.findings if f.trace == index and is_notice(f.code)]
+    yield from _block("suppressed", [_out(s) for s in report.suppressed if s.trace == index])
     yield from _block("notices", [f"{f.code} {f.name}: {f.message}" for f in notices])
     yield from _block("notes", [str(n) for n in extra.get("notes", ())])
 
@@ -57,7 +58,7 @@ def _verdict(subject: str, verdict: Verdict, report: Report, index: int | None, 
     open_ = sum(c.verdict is Verdict.UNKNOWN for c in runs)
     parts = [_plural(n, word) for word in ("error", "warning", "info") if (n := sum(f.severity == word for f in found))]
     if verdict is Verdict.VIOLATION and not parts:
-        parts = ["only what the baseline knows"]
+        parts = ["only what the baseline knows" if not report.suppressed else "only what is known or suppressed"]
     if not parts:
         parts = ["nothing found"]
     if open_:
@@ -113,6 +114,10 @@ def _loss(loss: Mapping[str, Any]) -> str:
     text += f" on CPU {loss['cpu']}" if loss.get("cpu") is not None else ""
     text += f" in buffer {loss['buffer']}" if loss.get("buffer") else ""
     return text + (f"; {loss['remedy']}" if loss.get("remedy") else "")
+
+
+def _out(suppressed: Suppressed) -> str:
+    return f"{count(suppressed.count)} {suppressed.code} {suppressed.fingerprint}: {suppressed.reason}"
 
 
 def _judged(runs: list[CheckRun]) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """The report as plain data, by the contract's section 2; what JSON and JSON Lines write.
 
 All keys of the contract are always there. Beyond it: ``note`` of a witness, ``story`` and ``details`` of a finding,
-``coverage`` of a trace, and of the whole ``assumptions``, ``known``, ``strict``.
+``coverage`` of a trace, and of the whole ``assumptions``, ``known``, ``strict``, ``suppressed``.
 """
 
 from __future__ import annotations
@@ -35,6 +35,10 @@ def as_dict(report: Report) -> dict[str, Any]:
         "assumptions": report.assumptions,
         "known": report.known,
         "strict": report.strict,
+        "suppressed": [
+            {"trace": s.trace, "code": s.code, "fingerprint": s.fingerprint, "reason": s.reason, "count": s.count}
+            for s in report.suppressed
+        ],
     }  # fmt: skip
     clean = plain(document)
     assert isinstance(clean, dict)

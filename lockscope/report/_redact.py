@@ -24,6 +24,7 @@ def redact(report: Report, redactor: Redactor | None = None) -> Report:
         checks=[replace(c, reason=red.text(c.reason) if c.reason else c.reason) for c in report.checks],
         findings=[_finding(f, red) for f in report.findings],
         windows=[replace(w, name=red.text(w.name)) for w in report.windows],
+        suppressed=tuple(replace(s, reason=red.text(s.reason)) for s in report.suppressed),
     )
 
 

@@ -64,7 +64,8 @@ def _remarks(report: Report, told: list[Finding]) -> Iterator[str]:
     if report.known:
         yield f"known from the baseline and not listed: {count(report.known)}"
     if told:
-        yield "to keep a known finding out: --baseline REPORT.json (this report with --format json), or --ignore CODE;"
+        yield "to keep a known finding out: --baseline REPORT.json (this report with --format json), --suppressions"
+        yield "FILE.toml (with a reason for each), or --ignore CODE or FINGERPRINT;"
         yield f"what a code means: lockscope explain {told[0].code}"
     if told or report.assumptions or report.known:
         yield ""

@@ -64,35 +64,36 @@ class Draft:
 
 def draft(path: object, data: bytes, default_name: str) -> Draft:
     """A file's header and entries, without what it extends. Raises ``RuleError``."""
-    values, text = _parse(path, data)
-    where = lines.places(text)
+    values, where = parse(path, data)
     for key in values:
         if key not in HEADER and key not in schema.KINDS:
             wanted = schema.unknown(key, (*HEADER, *schema.KINDS))
             raise RuleError(path, where.get((key,)) or where.get((key, 0)) or 1, wanted)
     of_header = {key: where.get((key,), 1) for key in HEADER}
-    header = {key: _read(path, of_header[key], key, sort, values[key]) for key, sort in HEADER.items() if key in values}
+    header = {key: read(path, of_header[key], key, sort, values[key]) for key, sort in HEADER.items() if key in values}
     header.setdefault("name", default_name)
     return Draft(header, _entries(path, values, where, header), path, of_header)
 
 
-def _parse(path: object, data: bytes) -> tuple[dict[str, Any], str]:
+def parse(path: object, data: bytes) -> tuple[dict[str, Any], dict[lines.Place, int]]:
+    """A TOML file's values, and the line each stands in. Raises ``RuleError``."""
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise RuleError(path, data.count(b"\n", 0, error.start) + 1, "rules are UTF-8 text") from None
+        raise RuleError(path, data.count(b"\n", 0, error.start) + 1, "not UTF-8 text") from None
     try:
-        return tomllib.loads(text), text
+        return tomllib.loads(text), lines.places(text)
     except tomllib.TOMLDecodeError as error:
         place = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", str(error))
         line = int(place[1]) if place and place[1] else text.rstrip("\n").count("\n") + 1
         said = str(error)[: place.start()] if place else str(error)
         raise RuleError(path, line, f"not TOML: {said[:1].lower()}{said[1:]}") from None
     except (RecursionError, ValueError):  # nesting without end; an integer of thousands of digits
-        raise RuleError(path, 1, "not TOML that rules are made of") from None
+        raise RuleError(path, 1, "not TOML of a kind that is read here") from None
 
 
-def _read(path: object, line: int, key: str, sort: str, value: object) -> Any:
+def read(path: object, line: int, key: str, sort: str, value: object) -> Any:
+    """A value of this sort (``schema.read``). Raises ``RuleError`` with its line."""
     try:
         return schema.read(sort, value)
     except ValueError as error:
@@ -129,7 +130,7 @@ def _entry(path: object, kind: str, table: Mapping[str, Any], line: int, at: Map
     missing = next((key for key in schema.KINDS[kind].required if key not in table), None)
     if missing:
         raise RuleError(path, line, f"[[{kind}]] needs {schema.need(missing)}")
-    return {key: _read(path, at[key], key, keys[key], value) for key, value in table.items()}
+    return {key: read(path, at[key], key, keys[key], value) for key, value in table.items()}
 
 
 def _placed(values: dict[str, Any], header: Mapping[str, Any]) -> Entry:

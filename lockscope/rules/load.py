@@ -44,16 +44,21 @@ def load(name: str) -> Rulebook:
 
 def load_file(path: str | Path) -> Rulebook:
     """A user's book. Raises ``RuleError`` with file and line of a mistake in it, ``UsageError`` if it can't be read."""
+    return _book(_extended(draft(path, user_file(path, "rules"), default_name=Path(path).stem)))
+
+
+def user_file(path: str | Path, what: str) -> bytes:
+    """A user's TOML file, unread. ``what`` it is: "rules". Raises ``UsageError``, and ``RuleError`` if it is huge."""
     try:
         with Path(path).open("rb") as stream:
             data = stream.read(_LARGEST + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = getattr(error, "strerror", None) or str(error)
-        msg = f"{path}: cannot read the rules: {reason}"
+        msg = f"{path}: cannot read the {what}: {reason}"
         raise UsageError(msg) from None
     if len(data) > _LARGEST:
-        raise RuleError(path, 1, "a rules file has at most 1 MiB")
-    return _book(_extended(draft(path, data, default_name=Path(path).stem)))
+        raise RuleError(path, 1, f"a {what} file has at most 1 MiB")
+    return data
 
 
 def choose(kernel: str | None, spec: str = "auto") -> tuple[Rulebook, str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import difflib
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -116,6 +118,23 @@ def _one_of(*known: str) -> Callable[[object], str]:
     return read_one
 
 
+def _date(value: object) -> datetime.date:
+    if isinstance(value, datetime.datetime) or not isinstance(value, datetime.date):
+        msg = f"must be a date like 2030-01-31, without quotes, not {_said(value)}"
+        raise ValueError(msg)
+    return value
+
+
+def _shaped(shape: str, what: str) -> Callable[[object], str]:
+    def read_shaped(value: object) -> str:
+        if not isinstance(value, str) or not re.fullmatch(shape, value):
+            msg = f"must be {what}, not {_said(value)}"
+            raise ValueError(msg)
+        return value
+
+    return read_shaped
+
+
 def _said(value: object) -> str:
     return repr(value) if len(repr(value)) <= 60 else type(value).__name__
 
@@ -126,6 +145,9 @@ _READERS: dict[str, Callable[[object], Any]] = {
     "flag": _flag,
     "numbers": _numbers,
     "value": _value,
+    "date": _date,
+    "fingerprint": _shaped("[0-9a-f]{16}", "the 16 hex digits that a report prints"),
+    "code": _shaped(r"LS\d{3}", "a check's code like LS101"),
     "series": lambda value: versions.series(_text(value)),
     "levels": lambda value: tuple(versions.level(item) for item in _texts(value)),
     "scope": lambda value: Scope(_one_of(*Scope)(value)),

@@ -36,7 +36,7 @@ def test_a_ring_counts_all_of_it_and_is_listed() -> None:
 
 
 def test_kinds_subclasses_and_what_lies_between() -> None:
-    graph = dependencies(evidence_of("a: rread:A mutex:B? mutex:B/1 -B -A\nb: write:A mutex:B -B -A"))
+    graph = dependencies(evidence_of("a: rread:A mutex:B? mutex:B/1 -B -B -A\nb: write:A mutex:B -B -A"))
     assert named_edges(graph) == {
         ("A", "B"): ({"EN": 1}, True),
         ("A", "B/1"): ({"SN": 1}, False),

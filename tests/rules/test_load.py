@@ -209,8 +209,8 @@ MISTAKES = {
     "window": ('[[flow]]\nid = "a"\nflow = "f"\nloss = []\nwindow = "x"\nsource = "s"\n', 5, "one of mmu_lock"),
     "float": ('[[fact]]\nid = "a"\nabout = "x"\nsource = "s"\nvalue = 1.5\n', 5, "value: must be a 64-bit integer"),
     "large integer": (f'[[fact]]\nid = "a"\nabout = "x"\nsource = "s"\nvalue = {1 << 70}\n', 5, "64-bit"),
-    "endless integer": (f"[[fact]]\nvalue = {'9' * 9000}\n", 1, "not TOML that rules are made of"),
-    "nesting": (f"name = {'[' * 5000}\n", 1, "not TOML that rules are made of"),
+    "endless integer": (f"[[fact]]\nvalue = {'9' * 9000}\n", 1, "not TOML of a kind that is read here"),
+    "nesting": (f"name = {'[' * 5000}\n", 1, "not TOML of a kind that is read here"),
     "id twice": (ORDER + ORDER, 7, "id: 'a' is taken, line 1"),
     "id twice in two kinds": (ORDER + '[[leaf]]\nid = "a"\nlock = "x"\nsource = "s"\n', 7, "id: 'a' is taken, line 1"),
     "a table, not an array": ('name = "x"\n[order]\nid = "a"\n', 2, "order: write each as a table [[order]]"),
@@ -235,7 +235,7 @@ def test_a_mistake_is_told_with_its_line(what: str, tmp_path: Path) -> None:
 
 
 def test_bytes_that_are_no_text(tmp_path: Path) -> None:
-    with pytest.raises(RuleError, match=r"mine\.toml:3: rules are UTF-8"):
+    with pytest.raises(RuleError, match=r"mine\.toml:3: not UTF-8 text"):
         load.load_file(write(tmp_path, b"a = 1\n\n\xff\n"))
 
 
