@@ -11,7 +11,8 @@ from lockscope.reconstruct.kvm_state import OpIndex
 from lockscope.tables.ops import SLOTS, Op
 from lockscope.tables.tape import TapeBatch
 
-_MOST = 1024  # grace periods looked at in a batch: their situations repeat
+_MOST = 256  # grace periods looked at in a batch: their situations repeat
+_BACK = 2048  # acquisitions and releases of all CPUs that are looked at before each
 
 
 class Wait(NamedTuple):
@@ -27,23 +28,19 @@ class Wait(NamedTuple):
 
 
 def waits(batch: TapeBatch, index: OpIndex) -> list[Wait]:
-    """The grace periods of a batch during which locks taken in the same batch were held."""
-    syncs = index.of(Op.SRCU_SYNC)[:_MOST]
+    """The grace periods of a batch, with the locks taken shortly before and held."""
     taken = index.of(Op.ACQUIRE) if len(index.of(Op.ACQUIRE)) else index.of(Op.DETAIL)
-    if not len(syncs) or not len(taken):
-        return []
-    steps = np.concatenate((taken, index.of(Op.RELEASE)))
-    steps = np.sort(steps[np.isin(batch.pid[steps], np.unique(batch.pid[syncs]))])
+    released = index.of(Op.RELEASE)
     ssp = SLOTS[Op.SRCU_SYNC].index("ssp")
     found = []
-    for pid in np.unique(batch.pid[syncs]).tolist():
-        of_task = steps[(batch.pid[steps] == pid) & ((batch.flags[steps] & 0x58) == 0)]
-        for sync in syncs[batch.pid[syncs] == pid].tolist():
-            held = _held(batch, of_task[: np.searchsorted(of_task, sync)])
-            if len(held):
-                locks = tuple((int(batch.slots[row, 1]), int(batch.slots[row, 0])) for row in held.tolist())
-                found.append(Wait(int(batch.ts_ns[sync]), int(batch.seq[sync]), int(batch.cpu[sync]), pid,
-                                  int(batch.slots[sync, ssp]), int(batch.ts_ns[held].min()), locks))  # fmt: skip
+    for sync in index.of(Op.SRCU_SYNC)[:_MOST].tolist():
+        steps = np.concatenate([rows[: np.searchsorted(rows, sync)][-_BACK:] for rows in (taken, released)])
+        steps = steps[(batch.pid[steps] == batch.pid[sync]) & ((batch.flags[steps] & 0x58) == 0)]
+        held = _held(batch, np.sort(steps))
+        if len(held):
+            locks = tuple((int(batch.slots[row, 1]), int(batch.slots[row, 0])) for row in held.tolist())
+            found.append(Wait(int(batch.ts_ns[sync]), int(batch.seq[sync]), int(batch.cpu[sync]), int(batch.pid[sync]),
+                              int(batch.slots[sync, ssp]), int(batch.ts_ns[held].min()), locks))  # fmt: skip
     return found
 
 

@@ -49,12 +49,16 @@ class OpIndex:
 
 def columns_of(batch: TapeBatch, rows: NDArray[np.int64], how: NDArray[np.int64], own: int = 0) -> NDArray[np.int64]:
     """The rows as a loop takes them (``kernels.kvm_tables``), with room for ``own`` more columns."""
-    cols = np.zeros((C_OWN + own, len(rows)), np.int64)
-    cols[C_ROW], cols[C_HOW] = rows, how
+    cols = np.empty((C_OWN + own, len(rows)), np.int64)
+    cols[C_ROW], cols[C_HOW], cols[C_OWN:] = rows, how, 0
     given = ((C_TS, batch.ts_ns), (C_SEQ, batch.seq), (C_CPU, batch.cpu), (C_PID, batch.pid), (C_FLAGS, batch.flags),
              (C_OP, batch.op), (C_VM, batch.vm))  # fmt: skip
     for column, values in given:
-        if values is not None:
+        if values is None:
+            cols[column] = 0
+        elif values.dtype == np.int64:
+            np.take(values, rows, out=cols[column], mode="clip")  # checked modes take a detour through a copy
+        else:
             cols[column] = values[rows]
     return cols
 

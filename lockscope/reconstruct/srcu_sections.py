@@ -194,14 +194,11 @@ class SrcuFact:
             self._is_srcu = np.concatenate((self._is_srcu, np.array(new, np.bool_)))
         if not self._is_srcu.any():
             return
-        found = []
-        for op in (Op.ACQUIRE, Op.DETAIL):
-            rows = index.of(op)
-            name = batch.slots[rows, 1]
-            named = (name >= 0) & (name < len(self._is_srcu))
-            named[named] = self._is_srcu[name[named]]
-            found.append(rows[named])
-        maps = np.concatenate(found)
+        rows = index.of(Op.ACQUIRE) if len(index.of(Op.ACQUIRE)) else index.of(Op.DETAIL)  # one acquisition has both
+        name = batch.slots[rows, 1]
+        named = (name >= 0) & (name < len(self._is_srcu))
+        named[named] = self._is_srcu[name[named]]
+        maps = rows[named]
         locks, first = np.unique(batch.slots[maps, 0], return_index=True)
         for lock, row in zip(locks.tolist(), maps[first].tolist(), strict=True):
             self._map_names[lock & _64] = words[int(batch.slots[row, 1])]

@@ -28,7 +28,7 @@ from lockscope.units import address
 _IN_KVM = (Role.MMU_LOCK, Role.SLOTS_LOCK, Role.SRCU, Role.LOCK, Role.SLOTS_ARCH_LOCK, Role.IRQ_LOCK, Role.IRQ_SRCU,
            Role.TSC_WRITE_LOCK, Role.TDP_PAGES)  # fmt: skip
 _ROWS = frozenset(op for op in Op if op >= Op.SRCU_LOCK)
-_ATTRIBUTED = _ROWS | {Op.INIT, Op.SYS_EXIT}
+_ATTRIBUTED = _ROWS | {Op.SYS_EXIT}
 _KINDS = {
     "locks": frozenset({Op.ACQUIRE, Op.DETAIL, Op.FN_RETURN, Op.FN_UNLOCK, Op.RELEASE}),
     "srcu": frozenset({Op.SRCU_LOCK, Op.SRCU_UNLOCK}),
@@ -143,8 +143,11 @@ class VmFact:
         held = batch.held
         if held is None or not len(held):
             return
+        begun = self.index.of(Op.INIT)
+        begun = begun[self._is_mmu_lock(batch, begun)]
         rows = self.index.any_of(_ATTRIBUTED)
-        rows = rows[(batch.op[rows] != Op.INIT) | self._is_mmu_lock(batch, rows)]
+        if len(begun):
+            rows = np.sort(np.concatenate((rows, begun)))
         if not len(rows):
             return
         self._learn(batch, held, rows)
@@ -176,7 +179,7 @@ class VmFact:
             new = [int(role_of(word)) for word in words[len(self._roles) :]]
             self._roles = np.concatenate((self._roles, np.array(new, np.int64)))
         name = batch.slots[rows, SLOTS[Op.INIT].index("name")]
-        inside = np.asarray((name >= 0) & (name < len(self._roles)) & (batch.op[rows] == Op.INIT), np.bool_)
+        inside = np.asarray((name >= 0) & (name < len(self._roles)), np.bool_)
         inside[inside] = self._roles[name[inside]] == Role.MMU_LOCK
         return inside
 
@@ -186,7 +189,7 @@ class VmFact:
             return
         assert self.index is not None
         sample = np.concatenate([self.index.of(op) for op in (Op.ACQUIRE, Op.DETAIL)] + [rows])
-        together = held[sample[:: max(1, len(sample) >> 14)]]
+        together = held[sample[:: max(1, len(sample) >> 12)]]
         together = together[np.count_nonzero(together[:, np.array(_IN_KVM)], axis=1) >= 2][:_ENOUGH]
         for _ in range(2):  # twice: a lock never held together with mmu_lock is placed by one that is
             placed = self.distances()
@@ -252,10 +255,10 @@ class VmFact:
             before = np.flatnonzero(batch.stream[:row] == stream)
             start = int(batch.ts_ns[before[-1]]) if len(before) else self._last.get(stream, -(1 << 62))
             self.gaps.append(Gap(start, int(batch.ts_ns[row]), int(batch.cpu[row])))
-        last = np.zeros(int(batch.stream.max()) + 1, np.int64)
-        last[batch.stream] = batch.ts_ns  # the last write of an index stays
-        for stream in np.flatnonzero(np.bincount(batch.stream)).tolist():
-            self._last[stream] = int(last[stream])
+        for stream in range(len(self._streams) or int(batch.stream.max()) + 1):
+            behind = int((batch.stream[::-1] == stream).argmax())
+            if batch.stream[-1 - behind] == stream:
+                self._last[stream] = int(batch.ts_ns[-1 - behind])
 
     def _note_buffers(self, batch: TapeBatch, index: OpIndex) -> None:
         """Which tasks each buffer follows, and which buffers have which kinds of events."""
