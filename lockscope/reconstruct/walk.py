@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockscope.kernels import walk as compiled
+from lockscope.kernels import walk_locks as locks
 from lockscope.kernels import walk_memory as kernel
+from lockscope.kernels import walk_notes as notes
 from lockscope.kvm.locks import kind_of, role_of
 from lockscope.reconstruct.chains import Chains, Entry, LockClass, Oddity
 from lockscope.reconstruct.lock_names import UNNAMED, kind_of_function
@@ -125,7 +127,9 @@ class LockWalk:
         m[kernel.O_JUDGE] = int(window >= 0)
         m[kernel.O_WINDOW] = window
         m[kernel.R_TS] = ts
-        self.memory.reset(whole=window >= 0)
+        self.memory.forget_all()
+        self.memory.region("owners")[:] = 0
+        notes.reset(m, int(window >= 0))
 
     def _run(self, batch: TapeBatch, begin: int, end: int) -> int:
         while begin < end:
@@ -165,8 +169,11 @@ class LockWalk:
     def finish(self, ts: int) -> None:
         """The trace is over: who waits does so for good, and what is still held has no known end."""
         memory = self.memory
-        self._run(memory.ends(ts), 0, len(memory.open_tasks()))
         memory.m[kernel.R_TS] = ts
+        depths = memory.region("tasks")[: int(memory.m[kernel.K_TASKS]), kernel.T_DEPTH]
+        for t in np.flatnonzero(depths > 0).tolist():
+            memory.grow()
+            locks.stand(memory.m, t)
         if self.options.holds:
             memory.forget_all()
 
