@@ -75,6 +75,7 @@ class Witness:
     context: Context = Context.TASK
     location: str | None = None
     note: str = ""  # its part in the story: "acquires &kvm->lock at 0xffffc900001b1408"
+    side: int = 0  # of those that meet in the defect, the one it belongs to: a ring of locks has one for each edge
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,14 @@ class Finding:
         """Equal for the same defect in another trace of the same kernel."""
         parts = "\x1f".join((self.code, self.rule.id if self.rule else "", *self.classes, self.flow))
         return hashlib.sha256(parts.encode()).hexdigest()[:16]
+
+    @property
+    def sides(self) -> tuple[tuple[Witness, ...], ...]:
+        """The witnesses, those of one side and task together; sides in the order of their first witness."""
+        found: dict[tuple[int, int], list[Witness]] = {}
+        for witness in self.witnesses:
+            found.setdefault((witness.side, witness.pid), []).append(witness)
+        return tuple(tuple(side) for side in found.values())
 
     def of_trace(self, index: int) -> Finding:
         """The same finding, of the trace with this index."""

@@ -57,6 +57,7 @@ through the same instances, or through KVM's own locks. What orders the sides ot
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from lockscope.checks._base import check
 from lockscope.checks._grounds import LockGrounds
@@ -107,7 +108,7 @@ def _finding(teller: Teller, ring: Ring) -> Finding:
         message=message,
         classes=tuple(teller.name(c) for c in classes),
         count=sum(int(graph.count[e]) for e in ring.edges),
-        witnesses=tuple(w for row in belief.sides for w in teller.witnesses(row)),
+        witnesses=tuple(replace(w, side=side) for side, row in enumerate(belief.sides) for w in teller.witnesses(row)),
         story=tuple(_story(teller, ring, belief)),
         flow=" ".join(kinds),
         window=evidence.window(chain.window),

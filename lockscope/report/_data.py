@@ -1,7 +1,7 @@
 """The report as plain data, by the contract's section 2; what JSON and JSON Lines write.
 
-All keys of the contract are always there. Beyond it: ``note`` of a witness, ``story`` and ``details`` of a finding,
-``coverage`` of a trace, and of the whole ``assumptions``, ``known``, ``strict``, ``suppressed``.
+All keys of the contract are always there. Beyond it: ``note`` and ``side`` of a witness, ``story`` and ``details`` of
+a finding, ``coverage`` of a trace, and of the whole ``assumptions``, ``known``, ``strict``, ``suppressed``.
 """
 
 from __future__ import annotations
@@ -91,6 +91,7 @@ def _witness(witness: Witness) -> dict[str, Any]:
         "context": witness.context.value,
         "location": witness.location,
         "note": witness.note,
+        "side": witness.side,
     }
 
 

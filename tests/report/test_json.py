@@ -90,6 +90,7 @@ def test_the_keys_are_the_contracts() -> None:
     assert finding["witnesses"][0] == {
         "ts_ns": 11_136_744_291, "cpu": 1, "pid": 4514, "comm": "CPU 0/KVM", "event": "lock_acquire", "context": "task",
         "location": "kvm_vm_ioctl+0x66", "note": "acquires &kvm->lock at 0xffffc900001b1408",
+        "side": 0,
     }  # fmt: skip
     assert written(reports.windowed())["windows"][0] == {
         "trace": 0, "name": "ABBA_mutex", "start_ns": 10, "end_ns": 2_010, "findings": 1,
