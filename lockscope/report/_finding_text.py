@@ -52,14 +52,14 @@ def _footer(finding: Finding, trace: TraceSummary) -> Iterator[str]:
         yield from labelled("in short", textwrap.wrap(printable(finding.message), 100))
     if finding.rule:
         yield from labelled("rule", [printable(finding.rule.id), *_source(finding.rule.source)])
-    yield from labelled("seen", [_seen(finding)])
+    yield from labelled("seen", [seen(finding)])
     yield from labelled("judged", [f"{finding.severity}, {finding.confidence} ({finding.name})"])
     if finding.window is not None:
         yield from labelled("window", [printable(finding.window)])
     yield from labelled("fingerprint", [finding.fingerprint])
     if not finding.witnesses:
         return
-    yield from labelled("where", _witnesses(finding.witnesses))
+    yield from labelled("where", witness_lines(finding.witnesses))
     command = locate(trace, finding.witnesses[0])
     if command:
         yield from labelled("show it", [printable(command)])
@@ -73,7 +73,8 @@ def _times(finding: Finding) -> str:
     return f"{count(finding.count)}x"
 
 
-def _seen(finding: Finding) -> str:
+def seen(finding: Finding) -> str:
+    """How often, and when first by whom."""
     times = "once" if finding.count == 1 else f"{count(finding.count)} times"
     if not finding.witnesses:
         return times
@@ -82,7 +83,8 @@ def _seen(finding: Finding) -> str:
     return f"{times}, {at}" if finding.count == 1 else f"{times}, first {at}"
 
 
-def _witnesses(witnesses: tuple[Witness, ...]) -> list[str]:
+def witness_lines(witnesses: tuple[Witness, ...]) -> list[str]:
+    """A line for each witness, in columns; of very many the first."""
     shown = witnesses[:_SHOWN]
     rows = [
         (seconds(w.ts_ns), f"CPU {w.cpu}", f"{printable(w.comm)}/{w.pid}", printable(w.event), _part(w)) for w in shown
