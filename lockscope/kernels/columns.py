@@ -76,9 +76,13 @@ def span(record: int, size: int, how: int, offset: int, width: int, big: bool) -
     return begin, min(length, size - begin)
 
 
+# A row of the tape: what it is, who made it, when and where, and where its slots begin.
+H_OP, H_PID, H_FLAGS, H_PREEMPT, H_TS, H_SEQ, H_CPU, H_STREAM, H_KIND, H_SLOTS, HEAD_WIDTH = range(11)
+
+
 @njit(
-    "UniTuple(i8, 2)(u1[::1], i8[::1], i4[::1], i4[::1], b1, i8[::1], i8[::1], i8[:, :, ::1], i8, i8[::1], i8[:, ::1], "
-    "i8[:, ::1], i4[::1], u1[::1], i8[::1], i8[::1], i8)",
+    "UniTuple(i8, 3)(u1[::1], i8[::1], i4[::1], i4[::1], i8[::1], i4[::1], i8, b1, i8[::1], i4[::1], i8[::1], i8[::1], "
+    "i8[:, :, ::1], i8, i8, i8, i8[:, ::1], i8[::1], i4[::1], u1[::1], i8[::1], i8[::1])",
     nogil=True,
     cache=True,
 )
@@ -87,63 +91,86 @@ def project(
     at: Any,
     size: Any,
     kind: Any,
+    ts: Any,
+    stream: Any,
+    first_seq: int,
     big: bool,
     common: Any,  # int64[4]: offsets of flags, preempt count, pid; bytes of the preempt count
+    cpu_of: Any,  # int32[streams]
     ops: Any,  # int64[formats]: what an event of this format is, 0 = leave out
+    widths: Any,  # int64[formats]: how many slots its rows have
     plan: Any,  # int64[formats, slots, 4]: how, offset (or the constant), width, signed
     begin: int,
-    out_row: Any,  # int64[:]: row of the batch
-    out_head: Any,  # int64[:, 4]: op, pid, flags, preempt count
-    out_slots: Any,  # int64[:, slots]
+    filled: int,
+    used: int,
+    head: Any,  # int64[:, HEAD_WIDTH]
+    slots: Any,  # int64[:]; one row's behind the other's
     table: Any,
     pool: Any,
     ends: Any,
     state: Any,
-    filled: int,
 ) -> Any:
-    """Rows of fixed width for the events that some table wants, from row ``begin``; return (row reached, rows out).
+    """Rows for the events that some table wants, from event ``begin``; return (event reached, rows, slots used).
 
-    Stops early, to be called again, when the text tables are full.
+    Stops early, to be called again, when the text tables are full. The caller has room for all rows and their slots.
     """
     n = filled
     base, tables, pools, stops, states = address(data), address(table), address(pool), address(ends), address(state)
     for i in range(begin, len(at)):
-        op = ops[kind[i]]
+        what = np.int64(kind[i])
+        op = ops[what]
         if op == 0:
             continue
-        if kind[i] == 0:
-            out_row[n] = i
-            out_head[n, 0], out_head[n, 1], out_head[n, 2], out_head[n, 3] = op, 0, 0, 0
-            out_slots[n, 0] = at[i]
-            n += 1
-            continue
-        record, length = base + at[i], np.int64(size[i])
-        full = False
-        for s in range(plan.shape[1]):
-            how, offset, width = plan[kind[i], s, 0], plan[kind[i], s, 1], plan[kind[i], s, 2]
-            value = np.int64(0)
-            if how == UNSIGNED or how == SIGNED:
-                value = read_int(record, length, offset, width, how == SIGNED, big)
-            elif how == CONSTANT:
-                value = offset
-            elif how != EMPTY:
-                where, extent = span(record, length, how, offset, width, big)
-                value = text_number(
-                    record + where, extent, tables, len(table), pools, len(pool), stops, len(ends), states
-                )
-                if value < 0:
-                    full = True
-                    break
-            out_slots[n, s] = value
-        if full:
-            return i, n
-        out_row[n] = i
-        out_head[n, 0] = op
-        out_head[n, 1] = read_int(record, length, common[2], 4, True, big)
-        out_head[n, 2] = read_int(record, length, common[0], 1, False, big)
-        out_head[n, 3] = read_int(record, length, common[1], common[3], False, big)
+        for k in range(H_PID, H_TS):
+            head[n, k] = 0
+        if what == 0:
+            slots[used] = at[i]
+        else:
+            record, length = base + at[i], np.int64(size[i])
+            for s in range(widths[what]):
+                how, offset, width = plan[what, s, 0], plan[what, s, 1], plan[what, s, 2]
+                value = np.int64(0)
+                if how == UNSIGNED or how == SIGNED:
+                    value = read_int(record, length, offset, width, how == SIGNED, big)
+                elif how == CONSTANT:
+                    value = offset
+                elif how != EMPTY:
+                    where, extent = span(record, length, how, offset, width, big)
+                    value = text_number(
+                        record + where, extent, tables, len(table), pools, len(pool), stops, len(ends), states
+                    )
+                    if value < 0:
+                        return i, n, used
+                slots[used + s] = value
+            head[n, H_PID] = read_int(record, length, common[2], 4, True, big)
+            head[n, H_FLAGS] = read_int(record, length, common[0], 1, False, big)
+            head[n, H_PREEMPT] = read_int(record, length, common[1], common[3], False, big)
+        head[n, H_OP], head[n, H_TS], head[n, H_SEQ] = op, ts[i], first_seq + i
+        head[n, H_CPU], head[n, H_STREAM] = cpu_of[stream[i]], stream[i]
+        head[n, H_KIND], head[n, H_SLOTS] = what, used
+        used += widths[what]
         n += 1
-    return len(at), n
+    return len(at), n, used
+
+
+@njit("void(i8[:, ::1], i8[::1], i8[::1], i8[::1], i8[:, ::1], i8[:, ::1])", nogil=True, cache=True)
+def unpack(
+    head: Any,
+    slots: Any,
+    widths: Any,  # int64[formats]
+    rows: Any,  # int64[:]
+    out: Any,  # int64[HEAD_WIDTH, rows]
+    out_slots: Any,  # int64[rows, slots]
+) -> None:
+    """Some rows as columns, each with the same number of slots: what a row lacks is 0."""
+    most = out_slots.shape[1]
+    for i in range(len(rows)):
+        row = rows[i]
+        for k in range(HEAD_WIDTH):
+            out[k, i] = head[row, k]
+        first, width = head[row, H_SLOTS], widths[head[row, H_KIND]]
+        for s in range(most):
+            out_slots[i, s] = slots[first + s] if s < width else 0
 
 
 @njit(nogil=True, cache=True)

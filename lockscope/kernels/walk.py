@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from lockscope.kernels.columns import H_CPU, H_FLAGS, H_OP, H_PID, H_PREEMPT, H_SEQ, H_SLOTS, H_TS
 from lockscope.kernels.walk_doubts import *
 from lockscope.kernels.walk_locks import *
 from lockscope.kernels.walk_memory import *
@@ -88,8 +89,8 @@ def init_held(m: Any, t: int, at: int, name: int, key: int) -> None:
         emit_odd(m, t, INIT_HELD, m[e + CLS], m[e + LOCK], key, 0, m[task_at(m, t) + T_DEPTH])
 
 
-@inner("void(i8[::1], i8, i8, i8[:,::1], i8, i8[:,::1])")
-def function_row(m: Any, t: int, op: int, slots: Any, row: int, kinds: Any) -> None:
+@inner("void(i8[::1], i8, i8, i8[::1], i8, i8[:,::1])")
+def function_row(m: Any, t: int, op: int, slots: Any, at: int, kinds: Any) -> None:
     """Probed lock functions of a stock kernel. ``kinds`` by function text: [1 exclusive, 2 read, +4 trylock, +8 may
     fail;
     text of its return event]."""
@@ -101,35 +102,35 @@ def function_row(m: Any, t: int, op: int, slots: Any, row: int, kinds: Any) -> N
             f -= 1
             for k in range(base, base + f * FN_WIDTH):
                 m[k] = m[k + FN_WIDTH]
-        at = base + f * FN_WIDTH
-        m[at], m[at + 1], m[at + 2], m[at + 3] = slots[row, 1], slots[row, 0], m[R_TS], m[R_SEQ]
+        fresh = base + f * FN_WIDTH
+        m[fresh], m[fresh + 1], m[fresh + 2], m[fresh + 3] = slots[at + 1], slots[at], m[R_TS], m[R_SEQ]
         m[task + T_FN] = f + 1
         return
     if op == FN_UNLOCK:
-        release(m, t, slots[row, 0], -1)
+        release(m, t, slots[at], -1)
         return
     entered = np.int64(-1)
     while f > 0 and entered < 0:
         f -= 1
-        if kinds[m[base + f * FN_WIDTH], 1] == slots[row, 1]:
+        if kinds[m[base + f * FN_WIDTH], 1] == slots[at + 1]:
             entered = base + f * FN_WIDTH
     if entered < 0:
         return
     m[task + T_FN] = f
-    how, ret = kinds[m[entered], 0], slots[row, 0]
+    how, ret = kinds[m[entered], 0], slots[at]
     if (how & 4 and ret == 0) or (how & 8 and ret != 0):
         return
     lock = m[entered + 1]
     cls = class_of(m, -2, lock, 0, BY_ADDRESS)
     m[class_at(m, cls) + C_TYPE] = m[entered]
-    at = push(m, t, cls, lock, (1 if how & 2 else 0) | (4 if how & 4 else 0), 1, 0, slots[row, 2], 0, 0)
-    if at < 0:
+    i = push(m, t, cls, lock, (1 if how & 2 else 0) | (4 if how & 4 else 0), 1, 0, slots[at + 2], 0, 0)
+    if i < 0:
         return
-    e = entry_at(m, t, at)
+    e = entry_at(m, t, i)
     m[e + TS], m[e + SEQ] = m[entered + 2], m[entered + 3]
     waited(m, e)
-    got(m, t, at)
-    enter(m, t, at)
+    got(m, t, i)
+    enter(m, t, i)
 
 
 @inner("b1(i8[::1])")
@@ -148,28 +149,35 @@ def room(m: Any) -> bool:
     return not m[O_HOLDS] or m[K_HOLDS] + 4 * DEPTH <= m[HOLDS - BASES + SIZES]
 
 
+@inner("void(i8[::1], i8, i8, i8[::1], i8[:,::1])")
+def keep(m: Any, t: int, row: int, kept: Any, held: Any) -> None:
+    """Note a row that others want to see, with the KVM locks that its task holds; ``t`` -1: nobody's."""
+    n = m[R_KEPT]
+    kept[n] = row
+    base = m[HELD] + t * ROLES
+    for k in range(ROLES):
+        held[n, k] = m[base + k] if t >= 0 else 0
+    m[R_KEPT] = n + 1
+
+
 @njit(
-    "i8(i8[::1], i8[::1], i4[::1], i8[:], i8[:], i8[:], i8[:], i8[:, ::1], i8[::1], i8[:, ::1], i8, i8, i8[:, ::1])",
+    "i8(i8[::1], i8[:, ::1], i8[::1], i8[:, ::1], i8[::1], i8, i8, i8[::1], i8[:, ::1])",
     nogil=True,
     cache=True,
 )
 def walk(
     memory: Any,
-    ts: Any,
-    cpus: Any,
-    pids: Any,
-    flagss: Any,
-    preempts: Any,
-    ops: Any,
-    rows: Any,
-    seqs: Any,
+    heads: Any,  # int64[:, HEAD_WIDTH]
+    values: Any,  # int64[:]: slots
     functions: Any,
+    wanted: Any,  # int64[operations]: NEVER_KEPT, KEPT_BY_NAME, ALWAYS_KEPT
     begin: int,
     end: int,
-    held: Any,
+    kept: Any,  # int64[:]: rows to keep, R_KEPT of them so far; has room for all
+    held: Any,  # int64[:, ROLES]: what their tasks hold
 ) -> int:
     """Rows ``begin`` to ``end`` of a tape batch; return where it stopped (``end``, or a region must grow first)."""
-    m, slots, kinds = borrowed(memory), borrowed(rows), borrowed(functions)
+    m, head, slots, kinds = borrowed(memory), borrowed(heads), borrowed(values), borrowed(functions)
     last_pid, last_cpu, t = np.int64(-1) << 62, np.int64(-1), np.int64(0)
     m[K_SEEN] = -1
     for i in range(begin, end):
@@ -178,84 +186,69 @@ def walk(
             if not room(m):
                 return i
             m[K_SEEN] = made
-        op = ops[i]
-        cpu = np.int64(cpus[i])
-        flags = flagss[i]
+        op, pid, flags, cpu, at = head[i, H_OP], head[i, H_PID], head[i, H_FLAGS], head[i, H_CPU], head[i, H_SLOTS]
         context = context_of(flags, m[O_SOFTIRQ])
-        m[R_TS], m[R_SEQ], m[R_FLAGS], m[R_CPU], m[R_PREEMPT], m[R_CONTEXT] = (
-            ts[i],
-            seqs[i],
-            flags,
-            cpu,
-            preempts[i],
-            context,
-        )
+        m[R_TS], m[R_SEQ], m[R_FLAGS], m[R_CPU] = head[i, H_TS], head[i, H_SEQ], flags, cpu
+        m[R_PREEMPT], m[R_CONTEXT] = head[i, H_PREEMPT], context
         if op == LOSS or op == GAP:
             lose(m, np.int64(op == GAP))
-            if m[O_HELD]:
-                for k in range(ROLES):
-                    held[i, k] = 0
+            if wanted[op]:
+                keep(m, -1, i, kept, held)
             continue
-        if pids[i] != last_pid or cpu != last_cpu:
-            last_pid, last_cpu = pids[i], cpu
+        if pid != last_pid or cpu != last_cpu:
+            last_pid, last_cpu = pid, cpu
             t = task_of(m, last_pid, cpu)
         m[task_at(m, t) + T_CPU] = cpu
         catch_up(m, t, cpu)
         m[cpu_at(m, cpu)] = t + 1
-        show = op >= SWITCH
         contradict(m, t, op)
         if op != DETAIL:
             settle(m, t)
         if m[task_at(m, t) + T_AGAIN] != 0:
-            goes_on(m, t, op, slots[i, 0], slots[i, 1])
+            goes_on(m, t, op, slots[at], slots[at + 1])
         if op <= RELEASE:
-            lock, name = slots[i, 0], slots[i, 1]
+            lock, name = slots[at], slots[at + 1]
             if op == RELEASE:
                 release(m, t, lock, name)
-                show = name_says(m, name, N_ROLE) != 0
             elif op == ACQUIRE:
-                plain_acquire(m, t, lock, name, slots[i, 2])
-                show = name_says(m, name, N_ROLE) != 0
+                plain_acquire(m, t, lock, name, slots[at + 2])
             elif op == DETAIL:
-                detail(m, t, slots, i)
-                show = name_says(m, name, N_ROLE) != 0
+                detail(m, t, slots, at)
             else:
-                at = index_of(m, t, lock)
-                if at < 0:
+                which = index_of(m, t, lock)
+                if which < 0:
                     unasked(m, t)
                 elif op == ACQUIRED_OP:
-                    m[entry_at(m, t, at) + MARKS] &= ~ALONE
-                    waited(m, entry_at(m, t, at))
-                    got(m, t, at)
+                    m[entry_at(m, t, which) + MARKS] &= ~ALONE
+                    waited(m, entry_at(m, t, which))
+                    got(m, t, which)
                 else:
-                    e = entry_at(m, t, at)
+                    e = entry_at(m, t, which)
                     m[e + MARKS] = m[e + MARKS] & ~ALONE | CONTENDED
                     m[class_at(m, m[e + CLS]) + C_CONTENDED] += 1
-        elif op == INIT or op == FREE:
-            at = index_of(m, t, slots[i, 0])
-            if at >= 0 and op == INIT:
-                init_held(m, t, at, slots[i, 1], slots[i, 2])
-            elif at >= 0:
-                emit_odd(m, t, FREED_HELD, m[entry_at(m, t, at) + CLS], slots[i, 0], 0, 0, m[task_at(m, t) + T_DEPTH])
+            if wanted[op] == ALWAYS_KEPT or (wanted[op] == KEPT_BY_NAME and name_says(m, name, N_KEPT)):
+                keep(m, t, i, kept, held)
+            continue
+        if op == INIT or op == FREE:
+            which = index_of(m, t, slots[at])
+            if which >= 0 and op == INIT:
+                init_held(m, t, which, slots[at + 1], slots[at + 2])
+            elif which >= 0:
+                emit_odd(m, t, FREED_HELD, m[entry_at(m, t, which) + CLS], slots[at], 0, 0, m[task_at(m, t) + T_DEPTH])
             if op == INIT:
-                r = m[RECENTS] + 2 * (mix(slots[i, 0], 3) & (RECENT - 1))
-                if m[r] == slots[i, 0]:
+                r = m[RECENTS] + 2 * (mix(slots[at], 3) & (RECENT - 1))
+                if m[r] == slots[at]:
                     m[r + 1] = 0
         elif op == CONTENTION_END:
-            wounded(m, t, slots[i, 1])
+            wounded(m, t, slots[at + 1])
         elif op == FN_ENTRY or op == FN_RETURN or op == FN_UNLOCK:
-            function_row(m, t, op, slots, i, kinds)
+            function_row(m, t, op, slots, at, kinds)
         elif context == 0 and op == SWITCH:
-            switch(m, t, slots[i, 1])
+            switch(m, t, slots[at + 1])
         elif context == 0 and (op == SYS_EXIT or op == TASK_EXIT):
-            to_user(m, t, HELD_AT_USER if op == SYS_EXIT else HELD_AT_EXIT, slots[i, 0])
-        if show and m[O_HELD]:
-            base = m[HELD] + t * ROLES
-            for k in range(ROLES):
-                held[i, k] = m[base + k]
-        elif m[O_HELD]:
-            for k in range(ROLES):
-                held[i, k] = 0
+            to_user(m, t, HELD_AT_USER if op == SYS_EXIT else HELD_AT_EXIT, slots[at])
+        if wanted[op]:
+            keep(m, t, i, kept, held)
         if op >= SWITCH:
             drop_run_queues(m, t, np.int64(0))
             seen_enabled(m, t, m[task_at(m, t) + T_DEPTH] - 1, flags & ~1 if op == IRQS_ON else flags)

@@ -187,10 +187,10 @@ def after_wound(m: Any, t: int, at: int) -> None:
         emit_odd(m, t, WW_ORDER, m[e + CLS], m[e + LOCK], 0, first, at)
 
 
-@inner("void(i8[::1], i8, i8[:,::1], i8)")
-def detail(m: Any, t: int, slots: Any, row: int) -> None:
+@inner("void(i8[::1], i8, i8[::1], i8)")
+def detail(m: Any, t: int, slots: Any, first: int) -> None:
     """lockscope:lockdep_acquire: all of lock_acquire()'s arguments. Joins the plain event of the same acquisition."""
-    lock, name, key = slots[row, 0], slots[row, 1], slots[row, 8]
+    lock, name, key = slots[first], slots[first + 1], slots[first + 8]
     nameless = name_says(m, name, N_NONE)  # the probe could not read it: the plain event has it
     if key == 0:
         key = lock  # a static lock never initialised is its own key (lockdep.c, register_lock_class)
@@ -198,15 +198,15 @@ def detail(m: Any, t: int, slots: Any, row: int) -> None:
     cls = m[r + 1] - 1
     c = class_at(m, max(cls, 0))
     same = m[r] == lock and cls >= 0 and m[c + C_KEYED] == BY_KEY
-    if not (same and m[c + C_NAME] == name and m[c + C_KEY] == key and m[c + C_SUBCLASS] == slots[row, 2]):
-        cls = class_of(m, name, key, slots[row, 2], BY_KEY)
+    if not (same and m[c + C_NAME] == name and m[c + C_KEY] == key and m[c + C_SUBCLASS] == slots[first + 2]):
+        cls = class_of(m, name, key, slots[first + 2], BY_KEY)
         c = class_at(m, cls)
         m[r], m[r + 1] = lock, cls + 1
-        if slots[row, 10] == 3 and name_says(m, name, N_SLEEPS) == LOGS_ACQUIRED:
+        if slots[first + 10] == 3 and name_says(m, name, N_SLEEPS) == LOGS_ACQUIRED:
             m[O_SLEEP] = 3  # without CONFIG_PROVE_RAW_LOCK_NESTING wait types CONFIG and SPIN are one
-    m[c + C_OUTER], m[c + C_INNER], m[c + C_TYPE] = slots[row, 9], slots[row, 10], slots[row, 11]
-    check = 0 if slots[row, 5] == 0 or key == m[O_NOVALIDATE] else 1
-    trylock, read = slots[row, 3] != 0, slots[row, 4] & 3
+    m[c + C_OUTER], m[c + C_INNER], m[c + C_TYPE] = slots[first + 9], slots[first + 10], slots[first + 11]
+    check = 0 if slots[first + 5] == 0 or key == m[O_NOVALIDATE] else 1
+    trylock, read = slots[first + 3] != 0, slots[first + 4] & 3
     at = m[task_at(m, t) + T_DEPTH] - 1
     while at >= 0:
         e = entry_at(m, t, at)
@@ -217,21 +217,30 @@ def detail(m: Any, t: int, slots: Any, row: int) -> None:
         at -= 1
     if nameless and at >= 0:
         name = m[class_at(m, m[entry_at(m, t, at) + CLS]) + C_NAME]
-        cls = class_of(m, name, key, slots[row, 2], BY_KEY)
+        cls = class_of(m, name, key, slots[first + 2], BY_KEY)
         c = class_at(m, cls)
-        m[c + C_OUTER], m[c + C_INNER], m[c + C_TYPE] = slots[row, 9], slots[row, 10], slots[row, 11]
+        m[c + C_OUTER], m[c + C_INNER], m[c + C_TYPE] = slots[first + 9], slots[first + 10], slots[first + 11]
         m[r + 1] = cls + 1
     if at >= 0:
         e = entry_at(m, t, at)
         m[e + LOCK] = lock  # text prints the plain event's address hashed: that stays as its alias
         m[e + CLS], m[e + READ], m[e + TRYLOCK], m[e + CHECK] = cls, read, trylock, check
-        m[e + NEST], m[e + IP] = slots[row, 6], slots[row, 7]
+        m[e + NEST], m[e + IP] = slots[first + 6], slots[first + 7]
         m[e + MARKS] &= ~PENDING
         rehash(m, t, at)
         at = count_level(m, t, at)
     else:
         at = push(
-            m, t, cls, lock, read | trylock << 2, check, slots[row, 6], slots[row, 7], ALONE, name_says(m, name, N_ROLE)
+            m,
+            t,
+            cls,
+            lock,
+            read | trylock << 2,
+            check,
+            slots[first + 6],
+            slots[first + 7],
+            ALONE,
+            name_says(m, name, N_ROLE),
         )
     if at >= 0:
         after_wound(m, t, at)

@@ -52,8 +52,10 @@ ASKED_DEPTH, ASKED_PREEMPT = 8, 16  # bits of MARKS from there on: locks held wh
 ) = range(17)
 C_WIDTH = 17
 BY_NAME, BY_KEY, BY_ADDRESS = range(3)  # C_KEYED
-# What is known of a name: role, read rule, check, spins, is a run queue's lock, sleeps, is no name at all.
-N_ROLE, N_READ, N_CHECK, N_SPINS, N_RQ, N_SLEEPS, N_NONE, N_WIDTH = range(8)
+# What is known of a name: role, read rule, check, spins, is a run queue's lock, sleeps, is no name at all, its rows are
+# wanted.
+N_ROLE, N_READ, N_CHECK, N_SPINS, N_RQ, N_SLEEPS, N_NONE, N_KEPT, N_WIDTH = range(9)
+NEVER_KEPT, KEPT_BY_NAME, ALWAYS_KEPT = range(3)  # what is wanted of an operation's rows
 LOGS_ACQUIRED = 2  # N_SLEEPS: and has lock_acquired events
 CUT, KNOWN, NEVER_HELD = range(3)  # how a hold ends
 READ_PLAIN, READ_RECURSIVE, READ_RWLOCK = 0, 1, 2  # what "read" in lock:lock_acquire means for a kind of lock
@@ -95,14 +97,14 @@ MOST_UNSURE = 48
     O_RECURSIVE,
     O_HASHED,
     O_JUDGE,
-    O_HELD,
     O_CONTEXTS,
     O_PREEMPT,
     O_SLEEP,
     O_SWITCH,
-) = range(16, 31)
-# R_START: K_EPOCH as the window began; R_COUNTS: spinning locks were seen to take preemption levels.
-R_TS, R_SEQ, R_FLAGS, R_CPU, R_PREEMPT, R_CONTEXT, R_START, R_COUNTS = range(32, 40)
+) = range(16, 30)
+# R_START: K_EPOCH as the window began; R_COUNTS: spinning locks were seen to take preemption levels; R_KEPT: rows of
+# this batch that others want to see.
+R_TS, R_SEQ, R_FLAGS, R_CPU, R_PREEMPT, R_CONTEXT, R_START, R_COUNTS, R_KEPT = range(32, 41)
 BASES, SIZES, HEAD = 48, 72, 96
 REGIONS = (
     "task_keys",

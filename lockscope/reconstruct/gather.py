@@ -19,16 +19,16 @@ from lockscope.reconstruct.kvm_facts import FactSet
 from lockscope.reconstruct.lock_names import named
 from lockscope.reconstruct.markers import Markers
 from lockscope.reconstruct.switches import SwitchChain
-from lockscope.reconstruct.walk import WALKED_OPS, LockWalk, WalkOptions
+from lockscope.reconstruct.walk import LOCK_OPS, WALKED_OPS, LockWalk, WalkOptions
 from lockscope.rules.book import Rulebook
 from lockscope.tables.events import LOSS, UNKNOWN, EventBatch, EventFormat, Reader
 from lockscope.tables.ops import Op
-from lockscope.tables.tape import Projector, TapeBatch
+from lockscope.tables.tape import PackedTape, Projector, TapeBatch
 
 T = TypeVar("T")
 Progress = Callable[[int, int | None], None]
 _ROWS = 1 << 17  # a batch and its tape take 40 MB, and five are about at once
-_ALWAYS = WALKED_OPS | {Op.RENAME, Op.FORK}
+_TASKS = frozenset({Op.SWITCH, Op.RENAME, Op.FORK, Op.LOSS, Op.GAP})
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class GatherOptions:
     assumptions: frozenset[str] = frozenset()
     keep: Callable[[EventFormat], bool] | None = None
     holds: bool = False
-    tape: Callable[[TapeBatch], None] | None = None  # sees every batch after the walk
+    tape: Callable[[TapeBatch], None] | None = None  # sees what is kept of every batch
     ops: frozenset[Op] = frozenset()
 
 
@@ -81,7 +81,8 @@ class _Reading:
     def run(self, progress: Progress | None) -> Gathered:
         projector = Projector(None)
         self.facts = FactSet(self.options.facts, self.info, self.rules, projector.texts)
-        projector.ops = _ALWAYS | self.facts.ops | self.options.ops
+        self.kept = _TASKS | self.facts.ops | self.options.ops
+        projector.ops = WALKED_OPS | self.kept
         self.walk: LockWalk | None = None
         comms, switches = Comms(self.info.comms), SwitchChain()
         projector.texts.shared = True
@@ -99,17 +100,16 @@ class _Reading:
         return Gathered(self._evidence(walk, comms, switches), walk, self.events, self.lost)
 
     def _walked(self, projector: Projector) -> Iterator[TapeBatch]:
-        """The tape after the walk: one thread reads, one walks, and the caller's makes the facts of the batch
-        before.
+        """What is kept of the tape after the walk: one thread reads, one walks, and the caller's makes the facts of the
+        batch before.
         """
         for batch, tape in prefetched(self._taped(projector)):
             self._count(batch)
             if self.walk is None:
                 self.walk = LockWalk(projector.texts, self._walk_options())
-            self.walk.feed(tape, self.markers.in_batch(batch, tape, self.reader.formats))
-            yield tape
+            yield self.walk.feed(tape, self.markers.in_batch(batch, tape, self.reader.formats))
 
-    def _taped(self, projector: Projector) -> Iterator[tuple[EventBatch, TapeBatch]]:
+    def _taped(self, projector: Projector) -> Iterator[tuple[EventBatch, PackedTape]]:
         """Batches with their rows of the tape: made by the reading thread, while another walks the ones before."""
         for batch in self.reader.batches(self.options.keep, rows=_ROWS):
             cpu_of = np.array([s.cpu for s in self.info.streams], np.int32)
@@ -131,7 +131,9 @@ class _Reading:
             srcu_checked=checked,
             hashed=self.info.hashed_pointers,
             holds=self.options.holds,
-            held=bool(self.options.facts) or self.options.tape is not None,
+            keep=self.kept,
+            # Which tasks each of several buffers follows is told from all events (reconstruct.vms).
+            keep_locks=bool(self.options.ops & LOCK_OPS) or len({s.buffer for s in self.info.streams}) > 1,
             judged=not self.markers.wanted,
             preempt_mask=0xFF if self.kernel and self.kernel.before(5, 15) else 0x0F,
             contexts=not self.info.options.get("flags_unknown", False),

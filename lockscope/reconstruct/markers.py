@@ -6,10 +6,11 @@ import re
 
 import numpy as np
 
+from lockscope.kernels.columns import H_SEQ
 from lockscope.reconstruct.evidence import Window
 from lockscope.tables.binary_print import PrintFormats, render
 from lockscope.tables.events import EventBatch, EventFormat, TraceInfo
-from lockscope.tables.tape import TapeBatch
+from lockscope.tables.tape import PackedTape
 
 _MARKERS = ("print", "bprint", "bputs", "tracing_mark_write")
 
@@ -33,7 +34,7 @@ class Markers:
         """All windows so far; one that was never closed ends with the trace."""
         return [Window(name, begin, end_ns if end is None else end) for name, begin, end in self._found]
 
-    def in_batch(self, batch: EventBatch, tape: TapeBatch, formats: list[EventFormat]) -> list[tuple[int, int]]:
+    def in_batch(self, batch: EventBatch, tape: PackedTape, formats: list[EventFormat]) -> list[tuple[int, int]]:
         """(row of the tape, number of the window that begins there, or -1 where one ends)."""
         if not self.wanted or not len(batch):
             return []
@@ -42,7 +43,7 @@ class Markers:
         for row in np.flatnonzero(np.isin(batch.kind, kinds)).tolist():
             window = self._window(self._text(batch, row, formats[batch.kind[row]]), int(batch.ts_ns[row]))
             if window is not None:
-                marks.append((int(np.searchsorted(tape.seq, batch.first_seq + row)), window))
+                marks.append((int(np.searchsorted(tape.head[:, H_SEQ], batch.first_seq + row)), window))
         return marks
 
     def _window(self, text: str, ts: int) -> int | None:

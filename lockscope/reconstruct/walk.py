@@ -15,12 +15,13 @@ from lockscope.kernels import walk as compiled
 from lockscope.kernels import walk_locks as locks
 from lockscope.kernels import walk_memory as kernel
 from lockscope.kernels import walk_notes as notes
-from lockscope.kvm.locks import kind_of, role_of
+from lockscope.kernels.columns import H_TS
+from lockscope.kvm.locks import is_kvm, kind_of, role_of
 from lockscope.reconstruct.chains import Chains, Entry, LockClass, Oddity
 from lockscope.reconstruct.lock_names import UNNAMED, kind_of_function
 from lockscope.reconstruct.walk_regions import Memory
 from lockscope.tables.ops import Op
-from lockscope.tables.tape import TapeBatch
+from lockscope.tables.tape import PackedTape, TapeBatch
 from lockscope.tables.texts import Texts
 
 _WHAT = (
@@ -58,7 +59,8 @@ class WalkOptions:
     ``detailed``: it has lockscope:lockdep_acquire. ``fake_softirq``, ``recursive_reads``: the contract's assumptions.
     ``rt``: PREEMPT_RT, where spinlocks sleep. ``flags_say_irqs``: IRQS_OFF in the flags is true (not on 4.14 to 5.9,
     nor in text without flags). ``no_validate``: address of __lockdep_no_validate__, 0. ``srcu_checked``: lockdep checks
-    SRCU (6.4 and later). ``contexts``: the flags tell interrupts from tasks. ``holds``: make rows of the holds table.
+    SRCU (6.4 and later). ``contexts``: the flags tell interrupts from tasks.
+    ``keep``: rows that ``feed`` returns, of lock events those of KVM's locks and SRCUs, with ``keep_locks`` all. ``holds``: make rows of the holds table.
     ``judged``: judge from the start (no windows). ``preempt_mask``: the bits of common_preempt_count that count
     preemption levels (four since 5.15, where migrate-disable got the others).
     """
@@ -72,7 +74,8 @@ class WalkOptions:
     srcu_checked: bool = True
     hashed: bool = False
     holds: bool = False
-    held: bool = True
+    keep: frozenset[Op] = frozenset()
+    keep_locks: bool = False
     judged: bool = True
     contexts: bool = True
     preempt_mask: int = 0x0F
@@ -90,6 +93,8 @@ class LockWalk:
         _set_options(self.memory.m, options)
         self.kinds: NDArray[np.int64] = np.zeros((0, 2), np.int64)
         self._named = 0
+        self._wanted = _wanted(options)
+        self._kept: NDArray[np.int64] = np.zeros(0, np.int64)
         self._held: list[NDArray[np.int64]] = [np.zeros((0, kernel.ROLES), np.int64)] * _HELD_BATCHES
 
     @property
@@ -97,30 +102,35 @@ class LockWalk:
         """Rows of the holds table so far, by ``HOLD_COLUMNS``, in the order in which they ended."""
         return self.memory.drained
 
-    def feed(self, batch: TapeBatch, marks: Sequence[tuple[int, int]] = ()) -> None:
-        """Walk a batch; sets ``batch.held``.
+    def feed(self, tape: PackedTape, marks: Sequence[tuple[int, int]] = ()) -> TapeBatch:
+        """Walk a batch; return the rows that are to be kept, with what their tasks ``held``.
 
-        ``marks``: (row, window) where a judged window begins, -1 where it ends.
+        ``marks``: (row, window) where a judged window begins, -1 where it ends. ``held`` is overwritten some batches
+        later.
         """
         self._learn_names()
-        n = len(batch)
-        batch.held = self._held_for(n)
+        n = len(tape)
+        self._kept_for(n)
+        self.memory.m[kernel.R_KEPT] = 0
         begin = 0
         for row, window in marks:
-            begin = self._run(batch, begin, row)
-            self._mark(window, int(batch.ts_ns[min(row, n - 1)]) if n else 0)
-        self._run(batch, begin, n)
+            begin = self._run(tape, begin, row)
+            self._mark(window, int(tape.head[min(row, n - 1), H_TS]) if n else 0)
+        self._run(tape, begin, n)
         self.memory.drain()
+        kept = int(self.memory.m[kernel.R_KEPT])
+        batch = tape.rows(self._kept[:kept])
+        batch.held = self._held[-1][:kept]
+        return batch
 
-    def _held_for(self, rows: int) -> NDArray[np.int64]:
-        """Room for ``held``, used again some batches later: fresh memory costs more than the walk itself."""
-        if not self.options.held:
-            return np.zeros((0, kernel.ROLES), np.int64)
+    def _kept_for(self, rows: int) -> None:
+        """Room for the rows that are kept; memory is used in turns, since fresh memory costs more than the walk."""
+        if len(self._kept) < rows:
+            self._kept = np.empty(rows + rows // 8, np.int64)
         oldest = self._held.pop(0)
         if len(oldest) < rows:
-            oldest = np.zeros((rows + rows // 8, kernel.ROLES), np.int64)
+            oldest = np.empty((rows + rows // 8, kernel.ROLES), np.int64)
         self._held.append(oldest)
-        return oldest[:rows]
 
     def _mark(self, window: int, ts: int) -> None:
         m = self.memory.m
@@ -131,22 +141,10 @@ class LockWalk:
         self.memory.region("owners")[:] = 0
         notes.reset(m, int(window >= 0))
 
-    def _run(self, batch: TapeBatch, begin: int, end: int) -> int:
+    def _run(self, tape: PackedTape, begin: int, end: int) -> int:
         while begin < end:
             begin = compiled.walk(
-                self.memory.m,
-                batch.ts_ns,
-                batch.cpu,
-                batch.pid,
-                batch.flags,
-                batch.preempt,
-                batch.op,
-                batch.slots,
-                batch.seq,
-                self.kinds,
-                begin,
-                end,
-                batch.held,
+                self.memory.m, tape.head, tape.slots, self.kinds, self._wanted, begin, end, self._kept, self._held[-1]
             )
             if begin < end:
                 self.memory.drain()
@@ -252,11 +250,18 @@ class LockWalk:
         return int(self.memory.m[which])
 
 
+def _wanted(o: WalkOptions) -> NDArray[np.int64]:
+    wanted = np.zeros(max(Op) + 1, np.int64)
+    for op in o.keep:
+        by_name = op in LOCK_OPS and not o.keep_locks
+        wanted[op] = kernel.KEPT_BY_NAME if by_name else kernel.ALWAYS_KEPT
+    return wanted
+
+
 def _set_options(m: NDArray[np.int64], o: WalkOptions) -> None:
     m[kernel.O_DETAILED], m[kernel.O_WINDOW], m[kernel.O_SOFTIRQ], m[kernel.O_RT] = o.detailed, -1, o.fake_softirq, o.rt
     m[kernel.O_NOVALIDATE], m[kernel.O_FLAGS], m[kernel.O_HOLDS] = _signed(o.no_validate), o.flags_say_irqs, o.holds
     m[kernel.O_RECURSIVE], m[kernel.O_HASHED], m[kernel.O_JUDGE] = o.recursive_reads, o.hashed, o.judged
-    m[kernel.O_HELD] = o.held
     m[kernel.O_CONTEXTS], m[kernel.O_PREEMPT], m[kernel.O_SLEEP] = o.contexts, o.preempt_mask, 4
 
 
@@ -270,7 +275,7 @@ _NO_NAMES = ("", "(fault)", "(null)")  # what a probe prints of a name that it c
 _SPINS, _SPINS_ON_RT = ("spinlock", "raw_spinlock", "rwlock"), ("raw_spinlock",)
 
 
-def _name_row(name: str, srcu_checked: bool, rt: bool) -> tuple[int, int, int, int, int, int, int]:
+def _name_row(name: str, srcu_checked: bool, rt: bool) -> tuple[int, int, int, int, int, int, int, int]:
     kind, role = kind_of(name), role_of(name)
     read = (
         kernel.READ_RECURSIVE if kind in _RECURSIVE else kernel.READ_RWLOCK if kind == "rwlock" else kernel.READ_PLAIN
@@ -279,7 +284,8 @@ def _name_row(name: str, srcu_checked: bool, rt: bool) -> tuple[int, int, int, i
     run_queue = int(name in ("&rq->__lock", "&rq->lock"))  # renamed in 5.13
     nameless = int(name in _NO_NAMES)
     spins = int(kind in (_SPINS_ON_RT if rt else _SPINS))
-    return int(role), read, check, spins, run_queue, _SLEEPS.get(kind, 0), nameless
+    kept = int(role != 0 or kind == "srcu" or is_kvm(name))
+    return int(role), read, check, spins, run_queue, _SLEEPS.get(kind, 0), nameless, kept
 
 
 def _function_row(name: str, numbers: dict[str, int]) -> tuple[int, int]:
@@ -307,22 +313,16 @@ def _lock_class(index: int, row: list[int], words: list[str]) -> LockClass:
     return LockClass(index, text, key, subclass, bool(keyed), inner, outer, kind_of(text), lock_type, waited)
 
 
-WALKED_OPS = frozenset(
-    {
-        Op.ACQUIRE,
-        Op.DETAIL,
-        Op.ACQUIRED,
-        Op.CONTENDED,
-        Op.RELEASE,
-        Op.INIT,
-        Op.FN_ENTRY,
-        Op.FN_RETURN,
-        Op.FN_UNLOCK,
-        Op.CONTENTION_END,
-        Op.SWITCH,
-        Op.SYS_EXIT,
-        Op.TASK_EXIT,
-        Op.IRQS_ON,
-        Op.FREE,
-    }
-)
+LOCK_OPS = frozenset({Op.ACQUIRE, Op.DETAIL, Op.ACQUIRED, Op.CONTENDED, Op.RELEASE})
+WALKED_OPS = LOCK_OPS | {
+    Op.INIT,
+    Op.FN_ENTRY,
+    Op.FN_RETURN,
+    Op.FN_UNLOCK,
+    Op.CONTENTION_END,
+    Op.SWITCH,
+    Op.SYS_EXIT,
+    Op.TASK_EXIT,
+    Op.IRQS_ON,
+    Op.FREE,
+}

@@ -7,7 +7,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,15 +121,62 @@ class TapeBatch:
         return picked
 
 
+@dataclass(frozen=True, slots=True)
+class PackedTape:
+    """All rows of a batch as the walk takes them, one cache line each: most are of locks, and only it reads those.
+
+    ``head`` int64[n, 10]: ``kernels.columns.H_*``. ``slots`` int64[]: each row's behind the one's before, as many as its
+    operation has, and room for one more row. ``widths`` int64[formats]. The memory is used again some batches later.
+    """
+
+    head: NDArray[np.int64]
+    slots: NDArray[np.int64]
+    widths: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.head)
+
+    def rows(self, picked: NDArray[np.int64]) -> TapeBatch:
+        """These rows as columns."""
+        columns_of = np.empty((columns.HEAD_WIDTH, len(picked)), np.int64)
+        slots = np.empty((len(picked), WIDTH), np.int64)
+        columns.unpack(self.head, self.slots, self.widths, picked, columns_of, slots)
+        op, pid, flags, preempt, ts, seq, cpu, stream, kind, _ = columns_of
+        small = (column.astype(np.int32) for column in (cpu, stream, kind))
+        return TapeBatch(ts, next(small), pid, flags, preempt, op, slots, seq, next(small), next(small))
+
+
+_ROUNDS = 4  # one made, one waiting, one walked, and one to spare
+
+
+class _Room:
+    """Memory for packed rows, used in turns: fresh memory costs more than filling it."""
+
+    def __init__(self) -> None:
+        self._turns = [(np.empty((0, columns.HEAD_WIDTH), np.int64), np.empty(0, np.int64))] * _ROUNDS
+
+    def take(self, rows: int, slots: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """At least so much."""
+        head, values = self._turns.pop(0)
+        if len(head) < rows:
+            head = np.empty((rows + rows // 8, columns.HEAD_WIDTH), np.int64)
+        if len(values) < slots:
+            values = np.empty(slots + slots // 8, np.int64)
+        self._turns.append((head, values))
+        return head, values
+
+
 class Projector:
-    """Turns event batches into tape batches. One per reading of a trace: it holds the texts seen."""
+    """Turns event batches into rows of the tape. One per reading of a trace: it holds the texts seen."""
 
     def __init__(self, ops: frozenset[Op] | None = None) -> None:
         self.ops = ops
         self.texts = Texts()
         self._known = 0
         self._ops = np.zeros(0, np.int64)
+        self._widths = np.zeros(0, np.int64)
         self._plan = np.zeros((0, WIDTH, 4), np.int64)
+        self._room = _Room()
 
     def wants(self, fmt: EventFormat) -> bool:
         """Whether an event of this format makes a row."""
@@ -139,68 +185,43 @@ class Projector:
     def _plan_for(self, formats: list[EventFormat]) -> None:
         if len(formats) == self._known:
             return
-        ops = np.zeros(len(formats), np.int64)
+        ops, widths = np.zeros(len(formats), np.int64), np.zeros(len(formats), np.int64)
         plan = np.zeros((len(formats), WIDTH, 4), np.int64)
-        ops[: self._known], plan[: self._known] = self._ops, self._plan
-        ops[LOSS] = Op.LOSS
+        ops[: self._known], widths[: self._known], plan[: self._known] = self._ops, self._widths, self._plan
+        ops[LOSS], widths[LOSS] = Op.LOSS, len(SLOTS[Op.LOSS])
         for fmt in formats[self._known :]:
             source = source_of(fmt, self.ops)
             if source is None or fmt.index == LOSS:
                 continue
-            ops[fmt.index] = source.op
+            ops[fmt.index], widths[fmt.index] = source.op, len(SLOTS[source.op])
             for i, name in enumerate(SLOTS[source.op]):
                 if source.slots.get(name) == "@":
                     plan[fmt.index, i] = columns.CONSTANT, self.texts.number(fmt.name), 0, 0
                 else:
                     plan[fmt.index, i] = _slot_plan(fmt, source, name)
-        self._ops, self._plan, self._known = ops, plan, len(formats)
+        self._ops, self._widths, self._plan, self._known = ops, widths, plan, len(formats)
 
-    def project(self, batch: EventBatch, formats: list[EventFormat], cpu_of: NDArray[np.int32]) -> TapeBatch:
+    def project(self, batch: EventBatch, formats: list[EventFormat], cpu_of: NDArray[np.int32]) -> PackedTape:
         """The rows of a batch. ``cpu_of``: a stream's CPU."""
         self._plan_for(formats)
-        n = int(np.count_nonzero(self._ops[batch.kind])) if len(batch) else 0
-        row, head = np.empty(n, np.int64), np.empty((n, 4), np.int64)
-        slots = np.empty((n, WIDTH), np.int64)
+        counts = np.bincount(batch.kind, minlength=len(formats))
+        rows, room = int(counts[self._ops != 0].sum()), int(counts @ self._widths)
+        gaps = _gaps(batch)
+        head, slots = self._room.take(rows, room + WIDTH)
         lay = batch.layout
         common = np.array([lay.flags_at, lay.preempt_at, lay.pid_at, 1], np.int64)
-        reached, filled = 0, 0
+        reached, filled, used = 0, 0, 0
         while reached < len(batch):
             t = self.texts
-            reached, filled = columns.project(
-                batch.data,
-                batch.at,
-                batch.size,
-                batch.kind,
-                lay.big,
-                common,
-                self._ops,
-                self._plan,
-                reached,
-                row,
-                head,
-                slots,
-                t.table,
-                t.pool,
-                t.ends,
-                t.state,
-                filled,
-            )
+            reached, filled, used = columns.project(
+                batch.data, batch.at, batch.size, batch.kind, batch.ts_ns, batch.stream, batch.first_seq, lay.big,
+                common, cpu_of, self._ops, self._widths, self._plan, reached, filled, used, head, slots,
+                t.table, t.pool, t.ends, t.state,
+            )  # fmt: skip
             if reached < len(batch):
                 t.grow()
-        stream = batch.stream[row]
-        tape = TapeBatch(
-            batch.ts_ns[row],
-            cpu_of[stream],
-            head[:, 1],
-            head[:, 2],
-            head[:, 3],
-            head[:, 0],
-            slots,
-            row + batch.first_seq,
-            stream,
-            batch.kind[row],
-        )
-        gaps = _gaps(batch)
+        slots[used : used + WIDTH] = 0
+        tape = PackedTape(head[:rows], slots[: used + WIDTH], self._widths)
         return _with_gaps(tape, batch, gaps, cpu_of) if gaps else tape
 
 
@@ -222,26 +243,17 @@ def _gaps(batch: EventBatch) -> list[tuple[int, int]]:
     return sorted(found)
 
 
-def _with_gaps(tape: TapeBatch, batch: EventBatch, gaps: list[tuple[int, int]], cpu_of: NDArray[np.int32]) -> TapeBatch:
+def _with_gaps(
+    tape: PackedTape, batch: EventBatch, gaps: list[tuple[int, int]], cpu_of: NDArray[np.int32]
+) -> PackedTape:
     """The tape with a GAP row where each gap begins."""
     rows = np.array([row for row, _ in gaps], np.int64)
-    streams = np.array([s for _, s in gaps], np.int32)
-    at = np.searchsorted(tape.seq, rows + batch.first_seq, side="right")
-    ts = batch.ts_ns[np.maximum(rows, 0)] if len(batch) else np.zeros(len(rows), np.int64)
-    zeros = np.zeros(len(rows), np.int64)
-
-    def put(column: NDArray[Any], values: NDArray[Any]) -> NDArray[Any]:
-        return np.insert(column, at, values, axis=0)
-
-    return TapeBatch(
-        put(tape.ts_ns, ts),
-        put(tape.cpu, cpu_of[streams]),
-        put(tape.pid, zeros),
-        put(tape.flags, zeros),
-        put(tape.preempt, zeros),
-        put(tape.op, np.full(len(rows), Op.GAP)),
-        put(tape.slots, np.zeros((len(rows), WIDTH), np.int64)),
-        put(tape.seq, np.maximum(rows, 0) + batch.first_seq),
-        put(tape.stream, streams),
-        put(tape.kind, np.zeros(len(rows), np.int32)),
-    )
+    streams = np.array([s for _, s in gaps], np.int64)
+    made = np.zeros((len(gaps), columns.HEAD_WIDTH), np.int64)
+    made[:, columns.H_OP], made[:, columns.H_KIND] = Op.GAP, LOSS
+    made[:, columns.H_TS] = batch.ts_ns[np.maximum(rows, 0)] if len(batch) else 0
+    made[:, columns.H_SEQ] = np.maximum(rows, 0) + batch.first_seq
+    made[:, columns.H_CPU], made[:, columns.H_STREAM] = cpu_of[streams], streams
+    made[:, columns.H_SLOTS] = len(tape.slots) - WIDTH  # zeros
+    at = np.searchsorted(tape.head[:, columns.H_SEQ], rows + batch.first_seq, side="right")
+    return PackedTape(np.insert(tape.head, at, made, axis=0), tape.slots, tape.widths)

@@ -191,35 +191,33 @@ def _projected(call: Any, wrap: Any, records: Records, texts: Texts) -> Any:
         (columns.TAIL, 8, 0, 0),
     ]
     n = len(kind)
-    row, head, slots = np.zeros(n, np.int64), np.zeros((n, 4), np.int64), np.zeros((n, 7), np.int64)
+    head, slots = np.zeros((n, columns.HEAD_WIDTH), np.int64), np.zeros(7 * n + 7, np.int64)
     common, ops = np.array([0, 1, 4, 1], np.int64), np.array([1, 0, 17], np.int64)
-    _, filled = call(
-        *(wrap(r) for r in records),
-        wrap(kind),
-        False,
-        wrap(common),
-        wrap(ops),
-        wrap(plan),
-        0,
-        wrap(row),
-        wrap(head),
-        wrap(slots),
-        wrap(texts.table),
-        wrap(texts.pool),
-        wrap(texts.ends),
-        wrap(texts.state),
-        0,
-    )
-    return row[:filled].tolist(), head[:filled].tolist(), slots[:filled].tolist()
+    widths = np.array([1, 0, 7], np.int64)
+    times, stream, cpu_of = np.arange(n, dtype=np.int64) + 900, np.ones(n, np.int32), np.array([4, 5], np.int32)
+    _, filled, used = call(
+        *(wrap(r) for r in records), wrap(kind), wrap(times), wrap(stream), 50, False, wrap(common), wrap(cpu_of),
+        wrap(ops), wrap(widths), wrap(plan), 0, 0, 0, wrap(head), wrap(slots),
+        wrap(texts.table), wrap(texts.pool), wrap(texts.ends), wrap(texts.state),
+    )  # fmt: skip
+    assert used == widths[kind[ops[kind] != 0]].sum()
+    rows = np.zeros((columns.HEAD_WIDTH, filled), np.int64)
+    dense = np.zeros((filled, 7), np.int64)
+    columns.unpack(head, slots, widths, np.arange(filled), rows, dense)
+    return head[:filled].tolist(), dense.tolist(), rows.T.tolist()
 
 
 def test_project() -> None:
     one = struct.pack("<iI", -2, 5 << 16 | 8) + b"word\0tail"
     texts = Texts()
-    row, head, slots = _projected(columns.project, lambda a: a, _records([one, one, one, b"", one]), texts)
-    assert row == [0, 2, 3, 4]
-    assert [h[0] for h in head] == [17, 1, 17, 17]
-    assert head[0][1:] == [5 << 16 | 8, 0xFE, 0xFF]
+    head, slots, columns_of = _projected(columns.project, lambda a: a, _records([one, one, one, b"", one]), texts)
+    assert head == columns_of
+    assert [h[columns.H_OP] for h in head] == [17, 1, 17, 17]
+    assert head[0][columns.H_PID : columns.H_TS] == [5 << 16 | 8, 0xFE, 0xFF]
+    assert [h[columns.H_TS :] for h in head] == [
+        [900, 50, 5, 1, 2, 0], [902, 52, 5, 1, 0, 7], [903, 53, 5, 1, 2, 8], [904, 54, 5, 1, 2, 15],
+    ]  # fmt: skip
+    assert slots[1][1:] == [0] * 6
     found = [texts[slots[0][i]] for i in (2, 3, 4, 6)]
     assert (slots[0][:2], slots[0][5], found) == ([0xFFFFFFFE, -2], -7, ["word", "l", "word", "word"])
     assert [texts[i] for i in slots[2][2:5]] == ["", "", ""]
@@ -274,8 +272,8 @@ def test_hostile_records_are_never_left() -> None:
             assert done == 5
             checked = _projected(loops["project"], a, records, texts)
         plain = _projected(columns.project, lambda x: x, records, own)
-        assert (checked[0], checked[1], [s[:2] for s in checked[2]]) == (plain[0], plain[1], [s[:2] for s in plain[2]])
-        for head, mine, theirs in zip(checked[1], checked[2], plain[2], strict=True):
+        assert (checked[0], [s[:2] for s in checked[1]]) == (plain[0], [s[:2] for s in plain[1]])
+        for head, mine, theirs in zip(checked[0], checked[1], plain[1], strict=True):
             if head[0] == 17:
                 assert [texts[i] for i in mine[2:5]] == [own[i] for i in theirs[2:5]]
 

@@ -6,25 +6,27 @@ import numpy as np
 import pytest
 
 from lockscope.kernels import walk_memory as counters
+from lockscope.kernels.columns import H_OP, H_PID, H_SEQ, H_SLOTS, H_TS, HEAD_WIDTH
 from lockscope.reconstruct import walk_regions
 from lockscope.reconstruct.walk import LockWalk, WalkOptions
 from lockscope.tables.ops import WIDTH, Op
-from lockscope.tables.tape import TapeBatch
+from lockscope.tables.tape import PackedTape
 from lockscope.tables.texts import Texts
 from tests.builders.found import chains, holds, oddities, walked
 from tests.builders.script import Script
 
 
-def tape(rows: list[tuple[Op, int, int, int]]) -> TapeBatch:
+def tape(rows: list[tuple[Op, int, int, int]]) -> PackedTape:
     """Rows of (operation, pid, lock, text number of the name), a nanosecond apart, all on CPU 0."""
     n = len(rows)
     made = np.array(rows, np.int64).reshape(n, 4)
-    slots = np.zeros((n, WIDTH), np.int64)
-    slots[:, 0], slots[:, 1] = made[:, 2], made[:, 3]
-    small = np.zeros(n, np.int32)
-    zeros = np.zeros(n, np.int64)
-    times = np.arange(n, dtype=np.int64)
-    return TapeBatch(times, small, made[:, 1].copy(), zeros, zeros, made[:, 0].copy(), slots, times, small, small)
+    slots = np.zeros((n + 1, WIDTH), np.int64)
+    slots[:n, 0], slots[:n, 1] = made[:, 2], made[:, 3]
+    head = np.zeros((n, HEAD_WIDTH), np.int64)
+    head[:, H_OP], head[:, H_PID] = made[:, 0], made[:, 1]
+    head[:, H_TS] = head[:, H_SEQ] = np.arange(n)
+    head[:, H_SLOTS] = WIDTH * np.arange(n)
+    return PackedTape(head, slots.reshape(-1), np.array([WIDTH], np.int64))
 
 
 def walk_of(rows: list[tuple[Op, int, int, int]], names: list[str], *, holds: bool = True) -> LockWalk:
@@ -93,9 +95,8 @@ def test_results_do_not_depend_on_batches() -> None:
         texts.number(name)
     parts = LockWalk(texts, WalkOptions(holds=True))
     full = tape(rows)
-    columns = ("ts_ns", "cpu", "pid", "flags", "preempt", "op", "slots", "seq", "stream", "kind")
     for begin in range(0, len(rows), 37):
-        parts.feed(TapeBatch(**{name: getattr(full, name)[begin : begin + 37].copy() for name in columns}))
+        parts.feed(PackedTape(full.head[begin : begin + 37].copy(), full.slots, full.widths))
     parts.finish(len(rows))
     assert (np.concatenate(parts.holds) == np.concatenate(whole.holds)).all()
     assert (parts.chains().entries == whole.chains().entries).all()
