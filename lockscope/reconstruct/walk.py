@@ -59,9 +59,9 @@ class WalkOptions:
     ``detailed``: it has lockscope:lockdep_acquire. ``fake_softirq``, ``recursive_reads``: the contract's assumptions.
     ``rt``: PREEMPT_RT, where spinlocks sleep. ``flags_say_irqs``: IRQS_OFF in the flags is true (not on 4.14 to 5.9,
     nor in text without flags). ``no_validate``: address of __lockdep_no_validate__, 0. ``srcu_checked``: lockdep checks
-    SRCU (6.4 and later). ``contexts``: the flags tell interrupts from tasks.
-    ``keep``: rows that ``feed`` returns, of lock events those of KVM's locks and SRCUs, with ``keep_locks`` all. ``holds``: make rows of the holds table.
-    ``judged``: judge from the start (no windows). ``preempt_mask``: the bits of common_preempt_count that count
+    SRCU (6.4 and later). ``contexts``: the flags tell interrupts from tasks. ``keep``: which rows ``feed`` returns, of
+    lock events only those of KVM's locks and of SRCUs, or all with ``keep_locks``. ``holds``: make rows of the holds
+    table. ``judged``: judge from the start (no windows). ``preempt_mask``: the bits of common_preempt_count that count
     preemption levels (four since 5.15, where migrate-disable got the others).
     """
 

@@ -125,8 +125,9 @@ class TapeBatch:
 class PackedTape:
     """All rows of a batch as the walk takes them, one cache line each: most are of locks, and only it reads those.
 
-    ``head`` int64[n, 10]: ``kernels.columns.H_*``. ``slots`` int64[]: each row's behind the one's before, as many as its
-    operation has, and room for one more row. ``widths`` int64[formats]. The memory is used again some batches later.
+    ``head`` int64[n, 10]: ``kernels.columns.H_*``. ``slots`` int64[]: each row's behind the one's before, as many as
+    its operation has, and room for one more row. ``widths`` int64[formats]. The memory is used again some batches
+    later.
     """
 
     head: NDArray[np.int64]
