@@ -174,7 +174,7 @@ def test_options_reach_the_pipeline_as_plain_values(lockscope: Lockscope) -> Non
         (["--assume", "selftest"], "--assume selftest: there is no such (did you mean selftest-softirq?); there are"),
         (["--fail-on", "warn"],
          "--fail-on warn: there is no such (did you mean warning?); there are error, warning, info, never"),
-        (["--format", "sarif"], "--format sarif: there is no such output; there are json, jsonl"),
+        (["--format", "docx"], "--format docx: there is no such output; there are "),
         (["--baseline", "/nonexistent/b.json"],
          "/nonexistent/b.json: cannot read the baseline: No such file or directory"),
         (["-o", "/nonexistent/r.json"], "-o /nonexistent/r.json: there is no directory /nonexistent"),
