@@ -21,7 +21,7 @@ MAX_LINES = 450  # may only go down
 
 RANKS = {
     "cli": 8, "__main__": 8,
-    "notebook": 7, "nightly": 7, "simulate": 7,
+    "notebook": 7, "nightly": 7, "simulate": 7, "recording": 7,
     "pipeline": 6, "trace": 6, "trace_tables": 6, "trace_export": 6,
     "checks": 5, "report": 5,
     "reconstruct": 4,
@@ -36,6 +36,7 @@ ONE_ROOM = [{"pipeline", "trace", "trace_tables", "trace_export"}, {"cli", "__ma
 # Narrower than rank: the column "what they may know".
 _GROUND = {"errors", "units", "registry"}
 MAY_KNOW = {
+    "recording": {"kvm"} | _GROUND,
     "checks": {"reconstruct", "rules", "tables", "kernels", "kvm", "findings"} | _GROUND,
     "report": {"findings"} | _GROUND,
     "reconstruct": {"rules", "tables", "kernels", "kvm", "findings"} | _GROUND,

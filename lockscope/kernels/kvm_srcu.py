@@ -31,7 +31,7 @@ T_WIDTH = T_SECTIONS + DEPTH * S_WIDTH
 S_SSP, S_IDX, S_TS, S_SEQ, S_CPU, S_TOLD = range(S_WIDTH)
 AT_USER, AT_GUEST = 1, 2  # S_TOLD
 # What a row is to this loop.
-ENTRY, LOCK, UNLOCK, SYNC, ENTER, EXIT, GUEST, END, ACCESS, TAKEN, ZAP, MMU_LOCK_TAKEN = range(12)
+ENTRY, LOCK, UNLOCK, SYNC, ENTER, EXIT, GUEST, END, ACCESS, TAKEN, ZAP, MMU_LOCK_TAKEN, GIVEN = range(13)
 # What was met, and its columns. ``SINCE``: from when on nothing may be missing for it to be true.
 (WRONG_INDEX, NOT_OPEN, OPEN_AT_GUEST, OPEN_AT_END, OPEN_AT_USER, SYNC_INSIDE, UNPROTECTED, LOCK_INSIDE, NEVER_LEFT,
  SYNCED) = range(10)  # fmt: skip
@@ -222,6 +222,12 @@ def follow(
                     ]  # b59a87c1ba3c: it takes SRCU itself, and then mmu_lock to look at memslots
                 else:
                     _meet(found, count, UNPROTECTED, cols, r, task, -1, task[T_WHOLE], task[T_DEPTH])
+        elif kind == GIVEN:
+            locks = np.int64(0)
+            for role in range(FIRST_LOCK, LAST_LOCK + 1):
+                if held[i, role] != 0:
+                    locks |= np.int64(1) << role
+            task[T_LOCKS] = locks
         elif kind == TAKEN or kind == MMU_LOCK_TAKEN:
             if task[T_ZAP] != 0 and held[i, MMU_LOCK] != 0 and context == 0:
                 bare = held[i, SRCU] == 0 and held[i, SLOTS_LOCK] == 0 and _open_kvm(task, known_srcu, kinds, 0) < 0

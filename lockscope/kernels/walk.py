@@ -42,6 +42,8 @@ def switch(m: Any, t: int, prev_state: int) -> None:
     elif held < 0:  # what sched_switch itself has: preemption off, and the run queue's lock
         seen = min(level(m), 2)
         m[O_SWITCH] = seen if m[O_SWITCH] == 0 else min(seen, m[O_SWITCH])
+    elif counted == 0 and m[class_at(m, held) + C_KEYED] == BY_PLACE:
+        doubt(m, t)  # a probe's miss (kprobes' nmissed) is no event: it takes the preempt count to believe it
     else:
         n = emit_odd(m, t, SWITCHED_ATOMIC, held, 0, prev_state, 0, m[task_at(m, t) + T_DEPTH])
         if n >= 0 and counted > 0 and level(m) >= counted + 2:
@@ -58,7 +60,7 @@ def to_user(m: Any, t: int, what: int, number: int) -> None:
     left = 0
     for i in range(m[task + T_DEPTH]):
         e = entry_at(m, t, i)
-        left += m[e + CONTEXT] == 0 and m[class_at(m, m[e + CLS]) + C_KEYED] != BY_ADDRESS
+        left += m[e + CONTEXT] == 0 and m[class_at(m, m[e + CLS]) + C_KEYED] < BY_ADDRESS
     if left > 0:
         depth = m[task + T_DEPTH]
         n = emit_odd(m, t, what, m[entry_at(m, t, depth - 1) + CLS], 0, number, 0, depth)
@@ -104,10 +106,13 @@ def function_row(m: Any, t: int, op: int, slots: Any, at: int, kinds: Any) -> No
                 m[k] = m[k + FN_WIDTH]
         fresh = base + f * FN_WIDTH
         m[fresh], m[fresh + 1], m[fresh + 2], m[fresh + 3] = slots[at + 1], slots[at], m[R_TS], m[R_SEQ]
+        m[fresh + 4] = slots[at + 3]
         m[task + T_FN] = f + 1
         return
     if op == FN_UNLOCK:
-        release(m, t, slots[at], -1)
+        if slots[at + 2] < 0 and index_of(m, t, slots[at]) < 0:
+            m[class_at(m, class_of(m, -2, slots[at], 0, BY_ADDRESS)) + C_TYPE] = slots[at + 1]
+        release(m, t, slots[at], -2 - slots[at + 2] if slots[at + 2] >= 0 else -1)
         return
     entered = np.int64(-1)
     while f > 0 and entered < 0:
@@ -120,10 +125,14 @@ def function_row(m: Any, t: int, op: int, slots: Any, at: int, kinds: Any) -> No
     how, ret = kinds[m[entered], 0], slots[at]
     if (how & 4 and ret == 0) or (how & 8 and ret != 0):
         return
-    lock = m[entered + 1]
-    cls = class_of(m, -2, lock, 0, BY_ADDRESS)
-    m[class_at(m, cls) + C_TYPE] = m[entered]
-    i = push(m, t, cls, lock, (1 if how & 2 else 0) | (4 if how & 4 else 0), 1, 0, slots[at + 2], 0, 0)
+    lock, name = m[entered + 1], m[entered + 4]
+    if name < 0:
+        cls = class_of(m, -2, lock, 0, BY_ADDRESS)
+        m[class_at(m, cls) + C_TYPE] = m[entered]
+    else:
+        cls = class_of(m, name, 0, 0, BY_PLACE)
+    role = name_says(m, name, N_ROLE)
+    i = push(m, t, cls, lock, (1 if how & 2 else 0) | (4 if how & 4 else 0), 1, 0, slots[at + 2], 0, role)
     if i < 0:
         return
     e = entry_at(m, t, i)

@@ -277,7 +277,7 @@ def gave_up(m: Any, t: int, i: int) -> Any:
 
 @inner("void(i8[::1], i8, i8, i8)")
 def release(m: Any, t: int, lock: int, name: int) -> None:
-    """A release: ends the innermost hold of the lock, or is odd. ``name`` -1: not known."""
+    """A release: ends the innermost hold of the lock, or is odd. ``name`` -1: not known; -2 - N: N, by its place."""
     i = index_of(m, t, lock)
     if m[task_at(m, t) + T_WOUND_NEST] == lock:
         m[task_at(m, t) + T_WOUND_NEST] = 0  # the context ends
@@ -299,7 +299,12 @@ def release(m: Any, t: int, lock: int, name: int) -> None:
         return
     m[K_UNPAIRED] += 1
     released_by_other(m, lock)
-    cls = known_class(m, lock, name) if name >= 0 else class_of(m, -2, lock, 0, BY_ADDRESS)
+    if name >= 0:
+        cls = known_class(m, lock, name)
+    elif name == -1:
+        cls = class_of(m, -2, lock, 0, BY_ADDRESS)
+    else:
+        cls = class_of(m, -2 - name, 0, 0, BY_PLACE)
     if m[O_HOLDS]:
         row = m[HOLDS] + m[K_HOLDS] * HOLD_WIDTH
         m[K_HOLDS] += 1

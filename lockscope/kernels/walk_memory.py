@@ -51,7 +51,7 @@ ASKED_DEPTH, ASKED_PREEMPT = 8, 16  # bits of MARKS from there on: locks held wh
     C_GOT,  # lock_acquired
 ) = range(17)
 C_WIDTH = 17
-BY_NAME, BY_KEY, BY_ADDRESS = range(3)  # C_KEYED
+BY_NAME, BY_KEY, BY_ADDRESS, BY_PLACE = range(4)  # C_KEYED; the last two are of kernels without lockdep
 # What is known of a name: role, read rule, check, spins, is a run queue's lock, sleeps, is no name at all, its rows are
 # wanted.
 N_ROLE, N_READ, N_CHECK, N_SPINS, N_RQ, N_SLEEPS, N_NONE, N_KEPT, N_WIDTH = range(9)
@@ -59,7 +59,7 @@ NEVER_KEPT, KEPT_BY_NAME, ALWAYS_KEPT = range(3)  # what is wanted of an operati
 LOGS_ACQUIRED = 2  # N_SLEEPS: and has lock_acquired events
 CUT, KNOWN, NEVER_HELD = range(3)  # how a hold ends
 READ_PLAIN, READ_RECURSIVE, READ_RWLOCK = 0, 1, 2  # what "read" in lock:lock_acquire means for a kind of lock
-CHAIN_WIDTH, ODD_WIDTH, HOLD_WIDTH, FN_WIDTH = 8, 16, 13, 4
+CHAIN_WIDTH, ODD_WIDTH, HOLD_WIDTH, FN_WIDTH = 8, 16, 13, 5
 ODD_DENIED, ODD_PROVED = 14, 15  # how often another task got what seems leaked; the preempt count says so too
 (RELEASE_NOT_HELD, HELD_AT_USER, HELD_AT_EXIT, SWITCHED_ATOMIC, INIT_HELD, FREED_HELD, IRQS_ON_HELD, WW_ORDER,
  GAVE_UP) = range(9)  # fmt: skip

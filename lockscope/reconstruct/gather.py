@@ -17,13 +17,15 @@ from lockscope.reconstruct.comms import Comms
 from lockscope.reconstruct.evidence import Evidence
 from lockscope.reconstruct.kvm_facts import FactSet
 from lockscope.reconstruct.lock_names import named
+from lockscope.reconstruct.lock_places import OPS as _PLACING
+from lockscope.reconstruct.lock_places import LockPlaces
 from lockscope.reconstruct.markers import Markers
 from lockscope.reconstruct.switches import SwitchChain
 from lockscope.reconstruct.walk import LOCK_OPS, WALKED_OPS, LockWalk, WalkOptions
 from lockscope.rules.book import Rulebook
 from lockscope.tables.events import LOSS, UNKNOWN, EventBatch, EventFormat, Reader
 from lockscope.tables.ops import Op
-from lockscope.tables.tape import PackedTape, Projector, TapeBatch
+from lockscope.tables.tape import PackedTape, Projector, TapeBatch, source_of
 
 T = TypeVar("T")
 Progress = Callable[[int, int | None], None]
@@ -80,9 +82,12 @@ class _Reading:
 
     def run(self, progress: Progress | None) -> Gathered:
         projector = Projector(None)
-        self.facts = FactSet(self.options.facts, self.info, self.rules, projector.texts)
+        self.places = LockPlaces(self.info, projector.texts)
+        self.facts = FactSet(self.options.facts, self.info, self.rules, projector.texts, self.places)
         self.kept = _TASKS | self.facts.ops | self.options.ops
         projector.ops = WALKED_OPS | self.kept
+        if self._functions_probed():
+            projector.ops |= _PLACING
         self.walk: LockWalk | None = None
         comms, switches = Comms(self.info.comms), SwitchChain()
         projector.texts.shared = True
@@ -114,6 +119,7 @@ class _Reading:
         for batch in self.reader.batches(self.options.keep, rows=_ROWS):
             cpu_of = np.array([s.cpu for s in self.info.streams], np.int32)
             tape = projector.project(batch, self.reader.formats, cpu_of)
+            self.places.take(batch, tape, self.reader.formats)
             projector.texts.publish()
             yield batch, tape
 
@@ -138,6 +144,11 @@ class _Reading:
             preempt_mask=0xFF if self.kernel and self.kernel.before(5, 15) else 0x0F,
             contexts=not self.info.options.get("flags_unknown", False),
         )
+
+    def _functions_probed(self) -> bool:
+        """Whether lock functions may have been probed: of text, nobody knows beforehand."""
+        formats = self.reader.formats
+        return len(formats) <= UNKNOWN + 1 or any(source_of(f, frozenset({Op.FN_ENTRY})) for f in formats)
 
     def _kept(self, name: str) -> bool:
         keep = self.options.keep
@@ -184,7 +195,7 @@ class _Reading:
         evidence = Evidence(
             info=self.info,
             rules=self.rules,
-            classes=named(walk.classes(), walk.chains(), self.info),
+            classes=named(walk.classes(), walk.chains(), self.info, self.places.name),
             chains=walk.chains(),
             oddities=walk.oddities(),
             recorded=recorded,

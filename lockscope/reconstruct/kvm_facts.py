@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
+from lockscope.reconstruct.lock_places import LockPlaces
 from lockscope.registry import modules
 from lockscope.tables.events import TraceInfo
 from lockscope.tables.ops import Op
@@ -25,6 +26,7 @@ class Making:
     rules: Any  # rules.book.Rulebook
     texts: Texts
     facts: dict[str, Any] = field(default_factory=dict)
+    places: LockPlaces | None = None  # names of locks by address, on a kernel without lockdep
 
 
 class Fact(Protocol):
@@ -69,8 +71,10 @@ def _in_order(names: Iterable[str], all_facts: Mapping[str, type[Fact]]) -> list
 class FactSet:
     """The facts of one reading of a trace."""
 
-    def __init__(self, names: Iterable[str], info: TraceInfo, rules: Any, texts: Texts) -> None:
-        self.making = Making(info, rules, texts)
+    def __init__(
+        self, names: Iterable[str], info: TraceInfo, rules: Any, texts: Texts, places: LockPlaces | None = None
+    ) -> None:
+        self.making = Making(info, rules, texts, places=places)
         self._facts: list[Fact] = []
         for fact in _in_order(names, known()):
             made = fact(self.making)

@@ -1,11 +1,14 @@
 """Names for locks of a kernel without lockdep, which a probe knows by their address alone.
 
-A static lock has its symbol. Any other is told by what kind of lock its function takes and by the function that first
-asked for it: ``mutex of kvm_vm_ioctl``. Two locks may be named alike; they stay two classes.
+A lock of a VM has the name of its place (``lock_places``), a static lock its symbol. Any other is told by what kind of
+lock its function takes and by the function that first asked for it: ``mutex of kvm_vm_ioctl``. Two locks may be named
+alike; they stay two classes.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from dataclasses import replace
 
 from lockscope.reconstruct.chains import Chains, LockClass
@@ -13,6 +16,7 @@ from lockscope.tables.events import TraceInfo
 from lockscope.tables.symbols import Symbols
 
 UNNAMED = "lock 0x"  # how the walk calls a lock that it knows by address
+_CLONE = re.compile(r"\.\d+$")  # static to a file, and the compiler made the name unique: kvm_debugfs_lock.4
 _KINDS = (
     ("mutex", "mutex"),
     ("rt_mutex", "rtmutex"),
@@ -28,18 +32,22 @@ def kind_of_function(function: str) -> str:
     return next((kind for prefix, kind in _KINDS if function.startswith(prefix)), "")
 
 
-def named(classes: list[LockClass], chains: Chains, info: TraceInfo) -> list[LockClass]:
-    """The classes, with names for those that have only an address."""
+def named(
+    classes: list[LockClass], chains: Chains, info: TraceInfo, placed: Callable[[int], str | None] = lambda _: None
+) -> list[LockClass]:
+    """The classes, with names for those that have only an address. ``placed``: the name by its place, if known."""
     if not any(c.name.startswith(UNNAMED) for c in classes):
         return classes
     callers, symbols = _first_callers(chains), info.symbols()
-    return [_named(c, callers, symbols) if c.name.startswith(UNNAMED) else c for c in classes]
+    return [_named(c, callers, symbols, placed(c.key)) if c.name.startswith(UNNAMED) else c for c in classes]
 
 
-def _named(c: LockClass, callers: dict[int, int], symbols: Symbols) -> LockClass:
+def _named(c: LockClass, callers: dict[int, int], symbols: Symbols, place: str | None) -> LockClass:
+    if place is not None:
+        return replace(c, name=place)
     static = symbols.exact(c.key)
     if static is not None:
-        return replace(c, name=static.split(" ")[0])
+        return replace(c, name=_CLONE.sub("", static.split(" ")[0]))
     caller = symbols.name(callers[c.index]) if callers.get(c.index) else None
     what = c.kind or "lock"
     return replace(c, name=f"{what} of {caller.split('+')[0]}" if caller else f"{what} without a name")

@@ -37,6 +37,7 @@ _HOW = {
     Op.KVM_ENTRY: kernel.GUEST,
     Op.TASK_EXIT: kernel.END,
     Op.FN_RETURN: kernel.TAKEN,
+    Op.FN_UNLOCK: kernel.GIVEN,
     Op.MEMSLOT: kernel.ACCESS,
     Op.VCPU_MEMSLOT: kernel.ACCESS,
     Op.MARK_DIRTY: kernel.ACCESS,
@@ -124,7 +125,7 @@ class SrcuFact:
     needs: ClassVar[tuple[str, ...]] = ("vms",)
 
     def __init__(self, making: Making) -> None:
-        self._texts, self._vms = making.texts, making.facts["vms"]
+        self._texts, self._vms, self._placed = making.texts, making.facts["vms"], making.places
         self._tasks, self._kinds = Table(kernel.T_WIDTH), Table(1)
         self._found: NDArray[np.int64] = np.zeros((kernel.MOST * kernel.KINDS, kernel.WIDTH), np.int64)
         self._count: NDArray[np.int64] = np.zeros(kernel.FIRST_KIND + kernel.KINDS, np.int64)
@@ -232,6 +233,9 @@ class SrcuFact:
         return votes.most_common(1)[0][0] if votes else None
 
     def _name(self, ssp: int) -> str | None:
+        placed = self._placed.name(ssp) if self._placed is not None else None
+        if placed is not None:
+            return placed
         if self._map_names:
             # Without probes that name the pair, the distance is that of 6.12: struct srcu_struct has dep_map at 16.
             distance = self._map_votes.most_common(1)[0][0] if self._map_votes else 16

@@ -310,7 +310,7 @@ def _lock_class(index: int, row: list[int], words: list[str]) -> LockClass:
         return LockClass(index, text, key, 0, False, 0, 0, kind_of_function(words[lock_type]), 0)
     text = words[name] or "(null)"
     waited = row[kernel.C_GOT] > 0
-    return LockClass(index, text, key, subclass, bool(keyed), inner, outer, kind_of(text), lock_type, waited)
+    return LockClass(index, text, key, subclass, keyed == kernel.BY_KEY, inner, outer, kind_of(text), lock_type, waited)
 
 
 LOCK_OPS = frozenset({Op.ACQUIRE, Op.DETAIL, Op.ACQUIRED, Op.CONTENDED, Op.RELEASE})

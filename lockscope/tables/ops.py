@@ -106,9 +106,9 @@ SLOTS: dict[Op, tuple[str, ...]] = {
     Op.INIT: ("lock", "name", "key", "subclass", "wait_inner", "wait_outer"),
     Op.CONTENTION_BEGIN: ("lock", "flags"),
     Op.CONTENTION_END: ("lock", "ret"),
-    Op.FN_ENTRY: ("lock", "function", "caller"),  # function: text, "mutex_lock"
+    Op.FN_ENTRY: ("lock", "function", "caller", "name"),  # function: text, "mutex_lock"; name: learned, -1
     Op.FN_RETURN: ("ret", "function", "ret_ip"),
-    Op.FN_UNLOCK: ("lock", "function"),
+    Op.FN_UNLOCK: ("lock", "function", "name"),
     Op.SWITCH: ("prev_pid", "prev_state", "next_pid", "prev_comm", "next_comm"),
     Op.SYS_ENTER: ("id", "arg0", "arg1"),  # args[0..1] of raw_syscalls:sys_enter; ioctl: fd, cmd
     Op.SYS_EXIT: ("id", "ret"),

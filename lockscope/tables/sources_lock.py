@@ -20,7 +20,7 @@ SOURCES = (
     Source(Op.DETAIL, "*:lockdep_acquire", requires=("lock", "subclass", "key")),
     Source(Op.INIT, "*:lockdep_init", requires=("lock", "key")),
     # Functions of stock kernels, probed.
-    Source(Op.FN_ENTRY, "*:*_entry", {"function": "@"}, requires=("lock", "caller")),
+    Source(Op.FN_ENTRY, "*:*_entry", {"function": "@", "name": -1}, requires=("lock", "caller")),
     Source(
         Op.FN_RETURN,
         "*:*lock*",
@@ -34,8 +34,8 @@ SOURCES = (
         {"function": "@", "ret": "ret", "ret_ip": "__probe_ret_ip"},
         requires=("__probe_ret_ip",),
     ),
-    Source(Op.FN_UNLOCK, "*:*unlock*", {"function": "@"}, requires=("lock", "__probe_ip")),
-    Source(Op.FN_UNLOCK, "*:up_*", {"function": "@"}, requires=("lock", "__probe_ip")),
+    Source(Op.FN_UNLOCK, "*:*unlock*", {"function": "@", "name": -1}, requires=("lock", "__probe_ip")),
+    Source(Op.FN_UNLOCK, "*:up_*", {"function": "@", "name": -1}, requires=("lock", "__probe_ip")),
     # Tasks and contexts.
     Source(Op.SWITCH, "sched:sched_switch"),
     Source(Op.TASK_EXIT, "sched:sched_process_exit"),
