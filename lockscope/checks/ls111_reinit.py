@@ -13,9 +13,10 @@ What it looks like
 ------------------
 
 ```firing
-  qemu-100   [000] .....  1.000001: lock_acquire: 0xffff888100000100 &kvm->lock
-  qemu-100   [000] .....  1.000002: lockdep_init: lock=0xffff888100000100 key=0xffffffffa0123450 name="&kvm->lock"
-  qemu-100   [000] .....  1.000003: lock_release: 0xffff888100000100 &kvm->lock
+  qemu-100   [000] .....  1.000001: lockdep_init: lock=0xffff888100000100 key=0xffffffffa0123450 name="&kvm->lock"
+  qemu-100   [000] .....  1.000002: lock_acquire: 0xffff888100000100 &kvm->lock
+  qemu-100   [000] .....  1.000003: lockdep_init: lock=0xffff888100000100 key=0xffffffffa0123560 name="&kvm->lock"
+  qemu-100   [000] .....  1.000004: lock_release: 0xffff888100000100 &kvm->lock
 ```
 
 ```quiet
@@ -27,6 +28,7 @@ What it looks like
 What it cannot see
 ------------------
 A free whose pointer is not the lock's own address: kmem:kfree does not say how much is freed. Another task's lock.
+Without lockscope:lockdep_acquire, a lock whose first initialisation was not recorded: its key is not known.
 """
 
 from __future__ import annotations

@@ -78,17 +78,37 @@ def init_held(m: Any, t: int, at: int, name: int, key: int) -> None:
     """A held map is initialised. With its own key and name that is lock_set_subclass(): another class from here on.
 
     Which subclass is not recorded (__lock_set_class, kernel/locking/lockdep.c, initialises with 0); -1 stands for it.
+    Where the key was not known it may be that as well: the scheduler does so all the time (double_unlock_balance()).
     """
     e = entry_at(m, t, at)
     c = class_at(m, m[e + CLS])
-    if m[c + C_KEYED] == BY_KEY and m[c + C_KEY] == key and m[c + C_NAME] == name:
+    keyed = m[c + C_KEYED] == BY_KEY or m[c + C_KEYED] == BY_INIT
+    if m[c + C_NAME] != name or (keyed and m[c + C_KEY] != key):
+        emit_odd(m, t, INIT_HELD, m[e + CLS], m[e + LOCK], key, 0, m[task_at(m, t) + T_DEPTH])
+    elif m[c + C_KEYED] == BY_KEY:
         inner_type, outer_type, lock_type = m[c + C_INNER], m[c + C_OUTER], m[c + C_TYPE]
         m[e + CLS] = class_of(m, name, key, -1, BY_KEY)
         to = class_at(m, m[e + CLS])
         m[to + C_INNER], m[to + C_OUTER], m[to + C_TYPE] = inner_type, outer_type, lock_type
         rehash(m, t, at)
-    else:
-        emit_odd(m, t, INIT_HELD, m[e + CLS], m[e + LOCK], key, 0, m[task_at(m, t) + T_DEPTH])
+
+
+@inner("void(i8[::1], i8[::1], i8)")
+def learn_class(m: Any, slots: Any, at: int) -> None:
+    """A map is initialised: what is at this address has from here on another key. Where acquisitions do not say
+    theirs, it is this one's."""
+    lock, name, key = slots[at], slots[at + 1], slots[at + 2]
+    r = m[RECENTS] + 2 * (mix(lock, 3) & (RECENT - 1))
+    if m[O_DETAILED] or key == 0 or name_says(m, name, N_NONE):
+        if m[r] == lock:
+            m[r + 1] = 0
+        return
+    cls = class_of(m, name, key, 0, BY_INIT)
+    c = class_at(m, cls)
+    m[c + C_INNER], m[c + C_OUTER] = slots[at + 4], slots[at + 5]
+    if slots[at + 4] == 3 and name_says(m, name, N_SLEEPS) == LOGS_ACQUIRED:
+        m[O_SLEEP] = 3
+    m[r], m[r + 1] = lock, cls + 1
 
 
 @inner("void(i8[::1], i8, i8, i8[::1], i8, i8[:,::1])")
@@ -245,9 +265,7 @@ def walk(
             elif which >= 0:
                 emit_odd(m, t, FREED_HELD, m[entry_at(m, t, which) + CLS], slots[at], 0, 0, m[task_at(m, t) + T_DEPTH])
             if op == INIT:
-                r = m[RECENTS] + 2 * (mix(slots[at], 3) & (RECENT - 1))
-                if m[r] == slots[at]:
-                    m[r + 1] = 0
+                learn_class(m, slots, at)
         elif op == CONTENTION_END:
             wounded(m, t, slots[at + 1])
         elif op == FN_ENTRY or op == FN_RETURN or op == FN_UNLOCK:

@@ -28,7 +28,7 @@ SETTLED = 1_000_000  # ns: longer than CPUs' clocks differ, and than a free lock
 def spins(m: Any, cls: int) -> Any:
     """Whether a class is of locks that are held with preemption off, by its wait types or its name."""
     c = class_at(m, cls)
-    if m[c + C_KEYED] == BY_KEY and m[c + C_INNER] != 0:
+    if m[c + C_INNER] != 0:
         spin = m[c + C_INNER] == 2 or (m[c + C_INNER] == 3 and m[O_SLEEP] == 4 and not m[O_RT])
         # An RCU read section has an inner wait type too, and an outer one; a local_lock has lock type 1.
         return np.int64(spin and m[c + C_OUTER] == 0 and m[c + C_TYPE] == 0)

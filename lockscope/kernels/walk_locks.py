@@ -103,7 +103,7 @@ def settle(m: Any, t: int) -> None:
 
 @inner("i8(i8[::1], i8, i8)")
 def known_class(m: Any, lock: int, name: int) -> Any:
-    """The keyed class that was last seen at this address under this name, else the class of the name."""
+    """The class with a key that was last seen at this address under this name, else the class of the name."""
     r = m[RECENTS] + 2 * (mix(lock, 3) & (RECENT - 1))
     if m[r] == lock and m[r + 1] > 0 and m[class_at(m, m[r + 1] - 1) + C_NAME] == name:
         return m[r + 1] - 1
@@ -139,11 +139,10 @@ def plain_acquire(m: Any, t: int, lock: int, name: int, how: int) -> None:
         if rule == READ_RECURSIVE or (rule == READ_RWLOCK and (m[R_FLAGS] & 0xD8 or m[O_RECURSIVE])):
             read = 2
     detailed = m[O_DETAILED]
-    cls = known_class(m, lock, name) if detailed else class_of(m, name, 0, 0, BY_NAME)
     at = push(
         m,
         t,
-        cls,
+        known_class(m, lock, name),
         lock,
         read | (how & 1) << 2,
         name_says(m, name, N_CHECK),

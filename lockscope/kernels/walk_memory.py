@@ -51,7 +51,8 @@ ASKED_DEPTH, ASKED_PREEMPT = 8, 16  # bits of MARKS from there on: locks held wh
     C_GOT,  # lock_acquired
 ) = range(17)
 C_WIDTH = 17
-BY_NAME, BY_KEY, BY_ADDRESS, BY_PLACE = range(4)  # C_KEYED; the last two are of kernels without lockdep
+# C_KEYED. BY_ADDRESS, BY_PLACE: kernels without lockdep. BY_INIT: with the key and wait types of the initialisation.
+BY_NAME, BY_KEY, BY_ADDRESS, BY_PLACE, BY_INIT = range(5)
 # What is known of a name: role, read rule, check, spins, is a run queue's lock, sleeps, is no name at all, its rows are
 # wanted.
 N_ROLE, N_READ, N_CHECK, N_SPINS, N_RQ, N_SLEEPS, N_NONE, N_KEPT, N_WIDTH = range(9)
@@ -66,6 +67,7 @@ ODD_DENIED, ODD_PROVED = 14, 15  # how often another task got what seems leaked;
 ROLES, MODE, SRCU_DEPTH, MMU_LOCK, SRCU = 18, 16, 17, 1, 2
 RECENT, CPUS, OWNED = 1 << 16, 1 << 16, 1 << 12
 MOST_UNSURE = 48
+IMAGE = -0x80000000  # x86-64's kernel image and modules: 0xffffffff80000000 and up, as signed numbers
 
 # The head of ``m``: counters, options, the row at hand, bases and sizes of regions.
 (
@@ -318,8 +320,10 @@ def rehash(m: Any, t: int, begin: int) -> None:
         h = mix(m[e - WIDTH + HASH] if i > 0 else np.int64(0), m[e + CLS])
         nested = 64 if m[e + NEST] != 0 else 0
         h = mix(h, m[e + READ] | m[e + TRYLOCK] << 2 | m[e + CHECK] << 3 | m[e + CONTEXT] << 4 | nested)
-        if m[e + ROLE] != 0:  # a KVM lock: which VM's matters
-            h = mix(h, m[e + LOCK])
+        lock = m[e + LOCK]
+        # A KVM lock: which VM's matters. A variable known by no more than its name: the name may be that of several.
+        if m[e + ROLE] != 0 or (IMAGE <= lock < 0 and m[class_at(m, m[e + CLS]) + C_KEYED] == BY_NAME):
+            h = mix(h, lock)
         m[e + HASH] = h
 
 

@@ -14,7 +14,7 @@ from lockscope.kernels.walk_memory import *
 def sleeps(m: Any, cls: int) -> Any:
     """Whether a class is of locks that sleep, by its wait type or its name."""
     c = class_at(m, cls)
-    if m[c + C_KEYED] == BY_KEY and m[c + C_INNER] != 0:
+    if m[c + C_INNER] != 0:
         return np.int64(m[c + C_INNER] == m[O_SLEEP])
     return np.int64(name_says(m, m[c + C_NAME], N_SLEEPS) != 0)
 

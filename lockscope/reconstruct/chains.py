@@ -23,8 +23,10 @@ class LockClass:
 
     ``subclass`` -1 is one that a held lock was given later (lock_set_subclass) and that no event says.
 
-    ``wait_inner``/``wait_outer`` are lockdep's wait types (0 none or not recorded, 1 FREE, 2 SPIN, 3 CONFIG, 4 SLEEP);
-    ``keyed`` tells whether they were recorded at all. ``kind`` is inferred where not: see ``kvm.locks.kind_of``.
+    ``wait_inner``/``wait_outer`` are lockdep's wait types (0 none or not recorded, 1 FREE, 2 SPIN, 3 CONFIG, 4 SLEEP).
+    ``keyed``: its acquisitions were recorded with key, subclass and wait types. Without, there may be a ``key`` and
+    wait types from its initialisation (lockscope:lockdep_init), and no subclass. ``kind`` is what the name stands for:
+    see ``kvm.locks.kind_of``.
     """
 
     index: int

@@ -13,7 +13,20 @@ import numpy as np
 
 from lockscope.reconstruct.chains import Chain
 from lockscope.reconstruct.evidence import Evidence
-from lockscope.reconstruct.graph_rows import CHECK, CLS, LOCK, NEST, READ, TRYLOCK, TS, Bools, Ints, Rows, make_rows
+from lockscope.reconstruct.graph_rows import (
+    CHECK,
+    CLS,
+    LOCK,
+    NEST,
+    READ,
+    TRYLOCK,
+    TS,
+    Bools,
+    Ints,
+    Rows,
+    is_static,
+    make_rows,
+)
 
 # An edge's kind: what the held lock lets through, and whether the asked one waits for readers.
 EXCLUSIVE = 1  # the held lock is held exclusively (-(E*)->), else shared (-(S*)->)
@@ -148,9 +161,10 @@ def _build(evidence: Evidence) -> Graph:
     made = _edge_rows(rows, asks & ~barren)
     nxt = last[rows.chain[made]]
     tail, head = rows.node[made], rows.node[nxt]
-    # One name, several instances: their order is their subclasses', which were not recorded.
+    # One name, several instances: their order is their subclasses', which were not recorded. It can turn round as
+    # objects are allocated anew, or moved below others; that of two variables can not.
     told = rows.node_class[tail] != rows.node_class[head]
-    told |= tail == head
+    told |= (tail == head) | (is_static(entry[made, LOCK]) & is_static(entry[nxt, LOCK]))
     made, nxt, tail, head = made[told], nxt[told], tail[told], head[told]
     kind = EXCLUSIVE * (entry[made, READ] == 0) + WAITS * (entry[nxt, READ] != 2)
     nodes = max(len(rows.node_class), 1)

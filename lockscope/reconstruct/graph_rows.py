@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lockscope.kernels.walk_memory import IMAGE
 from lockscope.kvm import locks
 from lockscope.reconstruct.chains import HARDIRQ, NMI, SOFTIRQ, TASK, Entry
 from lockscope.reconstruct.evidence import Evidence
@@ -24,6 +25,8 @@ CLS, LOCK, READ, TRYLOCK, CHECK, CONTEXT, NEST, IP, TS, SEQ, FLAGS = range(len(E
 
 _SMALL = 1 << 24
 IRQS_OFF, IRQS_UNKNOWN, IN_HARDIRQ, IN_SOFTIRQ, IN_NMI, BH_OFF = 0x01, 0x02, 0x08, 0x10, 0x40, 0x80
+_IN_INTERRUPT = IN_HARDIRQ | IN_SOFTIRQ | IN_NMI | BH_OFF  # in_interrupt(), include/linux/preempt.h
+_PREEMPT = 0x0F  # the preemption levels of common_preempt_count
 
 
 @dataclass(slots=True)
@@ -67,6 +70,12 @@ def effective_context(context: Ints, flags: Ints, assumptions: frozenset[str]) -
     both = IRQS_OFF | BH_OFF
     faked = (context == TASK) & ((flags & both) == both) & ((flags & (IN_HARDIRQ | IN_NMI)) == 0)
     return np.where(faked, SOFTIRQ, context)
+
+
+def is_static(lock: Ints) -> Bools:
+    """Which locks are variables of the kernel or of a module (x86-64), not part of what is allocated and freed."""
+    inside: Bools = (lock >= IMAGE) & (lock < 0)
+    return inside
 
 
 def _last_where(condition: Bools, start: Ints) -> Ints:
@@ -116,20 +125,27 @@ def _top_merges(entry: Ints, last: Ints, start: Ints) -> Bools:
 def _reads(evidence: Evidence, entry: Ints, last: Ints) -> Ints:
     """Read kinds; where neither events nor the name tell, by how the class behaves.
 
-    Readers that are waited for with nothing that forbids sleeping are an rw_semaphore's: they wait for writers. Any
-    other reader of unknown kind is taken for a recursive one, which can only hide a ring.
+    What has readers and is waited for (lock_acquired) is an rw_semaphore, whose readers wait for writers, or an
+    rwlock_t, if it is never asked for with preemption on: its readers do so outside of interrupts and of sections that
+    keep softirqs off (read_lock_is_recursive, kernel/locking/lockdep.c, 5.10 to 6.12). Any other reader of unknown kind
+    is taken for a recursive one, which can only hide a ring.
     """
     unknown = np.array([not c.keyed and not c.kind for c in evidence.classes] or [False], np.bool_)
     if not unknown.any():
         return entry[:, READ]
     nxt = entry[last]
-    awake = (nxt[:, READ] != 0) & (evidence.chains.preempt == 0) & (nxt[:, CONTEXT] == TASK)
-    waits = np.zeros(len(unknown), np.bool_)
+    off = (evidence.chains.preempt & _PREEMPT) != 0
+    awake = (nxt[:, READ] != 0) & ~off & (nxt[:, CONTEXT] == TASK)
+    waits, spins = np.zeros(len(unknown), np.bool_), np.ones(len(unknown), np.bool_)
     waits[nxt[awake, CLS]] = True
-    waits &= np.array([c.acquired for c in evidence.classes], np.bool_)
+    spins[nxt[~off, CLS]] = False
+    recursive = (entry[:, FLAGS] & _IN_INTERRUPT) != 0
+    if evidence.assumptions:  # the kernel's self-tests, which force recursive readers
+        recursive[:] = True
     cls = entry[:, CLS]
-    guessed: Ints = np.where(waits[cls], 1, 2)
-    return np.where(unknown[cls] & (entry[:, READ] != 0), guessed, entry[:, READ])
+    known = np.array([c.acquired for c in evidence.classes], np.bool_)[cls]
+    waiting = known & (waits[cls] | (spins[cls] & ~recursive))
+    return np.where(unknown[cls] & (entry[:, READ] != 0), np.where(waiting, 1, 2), entry[:, READ])
 
 
 def _types(evidence: Evidence) -> Ints:

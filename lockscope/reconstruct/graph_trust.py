@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lockscope.findings import Confidence
+from lockscope.kernels.walk_memory import IMAGE
 from lockscope.kvm.locks import Role, role_of
 from lockscope.reconstruct.chains import HARDIRQ, SOFTIRQ, LockClass
 from lockscope.reconstruct.evidence import Evidence
@@ -21,7 +22,6 @@ from lockscope.reconstruct.graph_rows import CLS, LOCK, READ
 
 _MAKERS = 48  # witnesses of an edge that are tried
 _STEPS = 20_000  # combinations of them
-_IMAGE = -0x80000000  # x86-64's kernel image lies in the top 2 GiB: 0xffffffff80000000 and up, as signed numbers
 _LOCKS = ("mutex", "spinlock", "raw_spinlock", "rwlock", "rwsem")
 
 
@@ -40,7 +40,7 @@ def one_instance(cls: LockClass, lock: int) -> bool:
 
     Chains keep apart the instances of KVM's own locks (``Role``); a static lock has but one: its key is its address.
     """
-    return role_of(cls.name) is not Role.NONE or cls.key == lock or _IMAGE <= lock < 0
+    return role_of(cls.name) is not Role.NONE or cls.key == lock or IMAGE <= lock < 0
 
 
 def _is_lock(cls: LockClass) -> bool:

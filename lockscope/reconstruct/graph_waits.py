@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lockscope.kvm.locks import wait_of
+from lockscope.kvm.locks import wait_of, waits
 from lockscope.reconstruct.chains import HARDIRQ, NMI, SOFTIRQ, LockClass
 from lockscope.reconstruct.evidence import Evidence
 from lockscope.reconstruct.graph import lock_graph
@@ -36,7 +36,7 @@ def _raw_nesting(classes: list[LockClass]) -> bool:
 
     Without it CONFIG equals SPIN and everything above is one lower (enum lockdep_wait_type), so that a mutex says 3.
     """
-    told = [c for c in classes if c.keyed and c.wait_inner]
+    told = [c for c in classes if c.wait_inner]
     low_mutex = any(c.kind == "mutex" and c.wait_inner == CONFIG for c in told)
     return not low_mutex or max(c.wait_inner for c in told) >= SLEEP
 
@@ -51,9 +51,11 @@ def wait_types(evidence: Evidence) -> tuple[Ints, Ints, Bools]:
     outer, inner = np.zeros((2, max(len(classes), 1)), np.int64)
     known = np.zeros(max(len(classes), 1), np.bool_)
     for i, c in enumerate(classes):
-        known[i] = c.keyed
-        pair = (c.wait_outer, c.wait_inner) if c.keyed else wait_of(c.kind)
-        outer[i], inner[i] = (w + shift if c.keyed and w >= CONFIG else w for w in pair)
+        told = c.keyed or c.wait_inner > 0
+        known[i] = told or c.kind == "rcu"  # of RCU's maps there is one each, known by name
+        by_name = waits(c.name) if c.kind == "rcu" else wait_of(c.kind)
+        pair = (c.wait_outer, c.wait_inner) if told else by_name
+        outer[i], inner[i] = (w + shift if told and w >= CONFIG else w for w in pair)
     return np.where(outer > 0, outer, inner), inner, known
 
 

@@ -16,7 +16,7 @@ One line a task's stretch, ``TASK: WORD WORD ...``; lines run one after the othe
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -173,7 +173,10 @@ class _Walk:
 
     def note(self, task: _Task, held: list[Entry], entry: Entry) -> None:
         window = len(self.windows) - 1
-        shape = tuple((e.cls, e.read, e.trylock, e.check, e.context, e.nest != 0) for e in (*held, entry))
+        apart = not self.told and not self.heap  # as the walk does with variables of one name
+        shape = tuple(
+            (e.cls, e.read, e.trylock, e.check, e.context, e.nest != 0, e.lock * apart) for e in (*held, entry)
+        )
         same = any(e.lock == entry.lock for e in held), any(e.lock == entry.nest for e in held)
         key = shape, entry.flags & 0xD9, window, same
         self.chains.setdefault(key, _Chain(tuple(held), entry, task, window)).count += 1
@@ -222,6 +225,7 @@ def evidence_of(
     *,
     told: bool = True,
     heap: bool = False,
+    acquired: bool = False,
     whole: bool = True,
     kernel: str | None = "6.12.0",
     rules: Rulebook | None = None,
@@ -230,9 +234,14 @@ def evidence_of(
     filtered: bool = False,
     recorded: tuple[str, ...] = ("raw_syscalls:sys_exit", "sched:sched_switch", "lockscope:lockdep_init"),
 ) -> Evidence:
-    """Evidence of a script. ``told``: with lockscope:lockdep_acquire; ``heap``: locks are not static."""
+    """Evidence of a script.
+
+    ``told``: with lockscope:lockdep_acquire; ``heap``: locks are not static; ``acquired``: with lock:lock_acquired.
+    """
     walk = _Walk(told, heap, "selftest-softirq" in assume)
     walk.run(script)
+    if acquired:
+        walk.classes = {key: replace(c, acquired=True) for key, c in walk.classes.items()}
     events = {"lock:lock_acquire": 1, "lock:lock_release": 1, **dict.fromkeys(recorded, 1)}
     if told:
         events["lockscope:lockdep_acquire"] = 1

@@ -77,6 +77,9 @@ EVENTS = {
 PLAIN = {name: fields for name, fields in EVENTS.items() if not name.startswith("lockscope:lockdep")}  # no probe pack
 
 
+PLAIN_INIT = PLAIN | {"lockscope:lockdep_init": EVENTS["lockscope:lockdep_init"]}
+
+
 @dataclass(frozen=True)
 class Row:
     """An event, or with an empty ``name`` a loss (``count`` in ``values``)."""

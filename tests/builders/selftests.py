@@ -175,7 +175,9 @@ class Player:
 
     def _init(self, family: str, lock: str, other: int) -> None:
         name, key = named(family, lock)
-        self.task.event("lockscope:lockdep_init", lock=address_of(family, lock), key=key + other, name=name)
+        kind = next(k for k in KINDS.values() if k.family == family)
+        self.task.event("lockscope:lockdep_init", lock=address_of(family, lock), key=key + other, name=name,
+                        wait_inner=kind.inner, wait_outer=kind.outer)  # fmt: skip
 
     def _ww(self, task: Task, kind: Kind, do: str, lock: str, ctx: str | None) -> None:
         nest = _WW_NEST[ctx] if ctx else 0

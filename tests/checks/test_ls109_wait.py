@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from lockscope.checks._base import all_checks
@@ -68,7 +70,7 @@ def test_contexts_are_named() -> None:
         ("t: spin:A mutex:B", True),
         ("t: raw:A mutex:B", True),
         ("t: raw:A spin:B", False),  # only matters on PREEMPT_RT, and names are no proof
-        ("t: rcu:A mutex:B", True),
+        ("t: rcu:rcu_read_lock mutex:B", True),
         ("t: hardirq( mutex:B", True),
         ("t: mutex:A spin:B", False),
     ],
@@ -77,6 +79,16 @@ def test_by_names(script: str, bad: bool) -> None:
     found = findings("LS109", script, told=False)
     assert bool(found) is bad
     assert all(f.confidence is Confidence.LIKELY for f in found)
+
+
+def test_wait_types_of_the_initialisation_count_and_those_of_rcu() -> None:
+    evidence = evidence_of("t: raw:R spin:S\nv: mutex:M spin:N\nu: rcu:rcu_read_lock_sched spin:S", told=False)
+    inner = {"R": 2, "S": 3, "M": 4, "N": 3}
+    evidence.classes[:] = [replace(c, kind=c.kind if "rcu" in c.name else "", wait_inner=inner.get(c.name, 0))
+                           for c in evidence.classes]  # fmt: skip
+    found = all_checks()["LS109"].run(evidence)[1]
+    assert [(f.classes, f.confidence) for f in found] == [
+        (("R", "S"), Confidence.LIKELY), (("rcu_read_lock_sched", "S"), Confidence.LIKELY)]  # fmt: skip
 
 
 def test_confidence_of_an_uncertain_held_set() -> None:

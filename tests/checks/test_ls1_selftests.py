@@ -73,3 +73,36 @@ def test_every_case_gets_lockdeps_verdict() -> None:
 )
 def test_by_the_check_that_lockdep_has_for_it(name: str, codes: set[str]) -> None:
     assert {finding.code for finding in reported().get(name, [])} == codes
+
+
+# What lockdep reports and the standard events alone do not show, by the reason.
+READERS = {"queued_read_lock_hardirq_RE_Er", "queued_read_lock_hardirq_inversion"}  # the other tests' are recursive
+SUBCLASS = {f"AA_{kind}" for kind in ("spin", "wlock", "mutex", "wsem", "rsem", "rtmutex")}
+SUBCLASS |= {"rsem_AA1B", "rlock_AA2", "rsem_AA2", "rlock_AA3", "rsem_AA3"}
+SUBCLASS |= {f"ww_test_{name}" for name in ("two_contexts", "context_block", "try_block", "block_block")}
+NEST_LOCK = {f"ww_test_{name}" for name in ("context_fini_early", "spin_nest_unlocked", "try_context", "block_context")}
+NEST_LOCK |= {name for name in DEADLOCKS if name.startswith("ww_test_edeadlk_")}
+INITIALISATION = {name for name in DEADLOCKS if name.startswith("init_held_")}
+WAIT_TYPE = {name for name in DEADLOCKS if "_in_" in name} - set(UNDECIDABLE)
+IN_NO_EVENT = set(UNDECIDABLE)
+
+
+@pytest.mark.parametrize(
+    ("excluded", "missed"),
+    [
+        ("lockscope:*", READERS | SUBCLASS | NEST_LOCK | INITIALISATION | WAIT_TYPE | IN_NO_EVENT),
+        ("lockscope:lockdep_acquire", READERS | SUBCLASS | NEST_LOCK | IN_NO_EVENT),
+    ],
+)
+@pytest.mark.parametrize("assume", [("selftest-softirq",), ("selftest-softirq", "recursive-read-locks")])
+def test_the_standard_events_alone(excluded: str, missed: set[str], assume: tuple[str, ...]) -> None:
+    found = set(reported(excluded, assume=assume))
+    assert found - DEADLOCKS == set()
+    assert DEADLOCKS - found == missed
+
+
+def test_softirqs_that_the_tests_fake_need_the_assumption() -> None:
+    found = set(reported(assume=()))
+    assert found - DEADLOCKS == set()
+    faked = {n for n, case in CASES.items() if case.soft or "z(" in case.words}
+    assert DEADLOCKS - found - set(UNDECIDABLE) <= faked

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -88,6 +89,34 @@ def test_names_alone_are_instances() -> None:
     assert ring_names(evidence_of(two)) == ["Bs"]
     assert ring_names(evidence_of(two, told=False)) == []
     assert ring_names(evidence_of(two.replace("@2", "@1"), told=False)) == ["Bs"]
+
+
+def test_two_variables_of_one_name_have_an_order() -> None:
+    script = "t: mutex:lock@1 mutex:lock@2 -lock@2 -lock@1 mutex:lock@2 mutex:lock@1"
+    assert ring_names(evidence_of(script, told=False)) == ["locklock"]
+    # What is allocated can be another object the second time.
+    assert ring_names(evidence_of(script, told=False, heap=True)) == []
+
+
+@pytest.mark.parametrize(
+    ("preempt", "flags", "ring"),
+    [
+        (1, 0, True),  # an rwlock_t: its readers wait for writers,
+        (1, 0x80, False),  # but not where softirqs are off
+        (0, 0, True),  # an rw_semaphore
+    ],
+)
+def test_readers_of_an_unknown_kind(preempt: int, flags: int, ring: bool) -> None:
+    off = "bh-off " if flags else ""
+    script = f"t: {off}read:A spin:B -B -A\nu: {off}spin:B read:A -A -B\nu: write:A"
+    evidence = evidence_of(script, told=False, acquired=True)
+    evidence.classes[:] = [replace(c, kind="" if c.name == "A" else c.kind) for c in evidence.classes]
+    evidence.chains.preempt[:] = preempt
+    assert (ring_names(evidence) == ["AB"]) is ring
+    assumed = evidence_of(script, told=False, acquired=True, assume=("recursive-read-locks",))
+    assumed.classes[:] = evidence.classes
+    assumed.chains.preempt[:] = 1
+    assert ring_names(assumed) == []
 
 
 def test_kvm_names_are_classes() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lockscope.kernels import walk_memory as counters
 from tests.builders.found import Hold, chains, holds, oddities, walked
+from tests.builders.records import PLAIN, PLAIN_INIT
 from tests.builders.script import BH_OFF, HARDIRQ, IRQS_OFF, NMI, SOFTIRQ, Script
 
 A, B, C = 0xFFFF888100000100, 0xFFFF888100000200, 0xFFFF888100000300
@@ -193,6 +194,32 @@ def test_chain_is_whole_only_after_the_task_was_seen_to_hold_nothing() -> None:
     t = s.task("qemu", 100).take("&a->mutex", A).release("&a->mutex", A)
     t.sys_exit().take("&b->mutex", B).release("&b->mutex", B)
     assert chains(walked(s)) == ["&a->mutex?", "&b->mutex"]
+
+
+def test_plain_events_take_key_and_wait_types_of_the_initialisation() -> None:
+    s = Script(events=PLAIN_INIT)
+    t = s.task("qemu", 100)
+    for lock, key in ((A, 0x71), (B, 0x72), (C, 0x71)):
+        t.event("lockscope:lockdep_init", lock=lock, key=key, name="lock", wait_inner=4)
+    for lock in (A, B, C, C + 0x100):
+        t.take("lock", lock).release("lock", lock)
+    t.event("lockscope:lockdep_init", lock=A, key=0x72, name="lock", wait_inner=4).take("lock", A)
+    found = walked(s)
+    assert [(c.key, c.keyed, c.wait_inner) for c in found.evidence.classes] == [
+        (0x71, False, 4), (0x72, False, 4), (0, False, 0)]  # fmt: skip
+    assert found.walk.statistics()["acquired"].tolist() == [2, 2, 1]
+
+
+def test_variables_of_one_name_are_told_apart_by_address() -> None:
+    def chains_with(first: int) -> list[str]:
+        s = Script(events=PLAIN)
+        t = s.task("qemu", 100)
+        for lock in (first, first + 0x100):
+            t.take("lock", lock).take("&b->mutex", B).release("&b->mutex", B).release("lock", lock)
+        return chains(walked(s))
+
+    assert chains_with(0xFFFFFFFF82160000) == ["lock?", "lock > &b->mutex?", "lock?", "lock > &b->mutex?"]
+    assert chains_with(0xFFFF888100000000) == ["lock x2?", "lock > &b->mutex x2?"]
 
 
 def test_empty_trace_has_nothing() -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from lockscope.kernels import walk_memory as counters
 from tests.builders.found import chains, holds, oddities, walked
+from tests.builders.records import PLAIN_INIT
 from tests.builders.script import BH_OFF, HARDIRQ, IRQS_OFF, SOFTIRQ, Script
 
 A, B, C = 0x100, 0x200, 0x300
@@ -133,12 +136,22 @@ def test_run_queue_given_up_unseen_is_no_leak() -> None:
 
 
 def test_held_map_initialised_or_freed() -> None:
-    s = Script()
-    t = s.task("qemu", 100).take("&kvm->lock", A)
+    s = Script(events=PLAIN_INIT)
+    t = s.task("qemu", 100).event("lockscope:lockdep_init", lock=A, key=0x76, name="&kvm->lock").take("&kvm->lock", A)
     t.event("lockscope:lockdep_init", lock=A, key=0x77, name="&kvm->lock").event("kmem:kfree", ptr=A)
     found = walked(s)
     assert oddities(found) == [("init-held", "&kvm->lock", "&kvm->lock"), ("freed-held", "&kvm->lock", "&kvm->lock")]
     assert found.evidence.oddities[0].detail == 0x77
+
+
+@pytest.mark.parametrize("before", [0, 0x76])
+def test_its_own_key_or_one_not_known_is_perhaps_set_subclass(before: int) -> None:
+    s = Script(events=PLAIN_INIT)
+    t = s.task("idle", 100)
+    if before:
+        t.event("lockscope:lockdep_init", lock=A, key=before, name="&rq->__lock")
+    t.take("&rq->__lock", A).event("lockscope:lockdep_init", lock=A, key=0x76, name="&rq->__lock")
+    assert oddities(walked(s)) == []
 
 
 def test_set_subclass_gives_a_held_lock_another_class() -> None:
