@@ -103,7 +103,10 @@ def gathered(
         frozenset(options.assume),
         event_filter(options.events, options.exclude_events),
     )
-    return gather(reader, rules, wanted, progress), how
+    found = gather(reader, rules, wanted, progress)
+    if reader.info.only_enabled:
+        found.evidence.enabled = frozenset(f.full_name for f in reader.formats if wanted.keep is None or wanted.keep(f))
+    return found, how
 
 
 def _judge(

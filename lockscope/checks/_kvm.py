@@ -59,9 +59,25 @@ T = TypeVar("T", bound=Timed)
 
 
 def has(evidence: Evidence, *names: str) -> bool:
-    """Whether one of these events was recorded: seen, or at least known to the trace's catalogue."""
-    known: Iterable[str] = getattr(evidence, "defined", ())
-    return recorded(evidence, *names) or any(full.rpartition(":")[2] in names for full in known)
+    """Whether one of these events was recorded: seen, or switched on and quiet."""
+    return recorded(evidence, *names)
+
+
+def old_values_missing(evidence: Evidence) -> str | None:
+    """What to record so that SPTE changes show the value from before; None where they do.
+
+    Only the TDP MMU has an event for that. A VM of the legacy MMU (tdp_mmu=0, 32-bit hosts, shadow paging) shows in
+    kvm_mmu_set_spte without it.
+    """
+    if has(evidence, "mmu_spte_update_entry") or evidence.seen("kvm_tdp_mmu_spte_changed"):
+        return None
+    if not has(evidence, "kvm_tdp_mmu_spte_changed"):
+        what = "no SPTE changes with their old value: trace-cmd record -e kvmmmu (TDP MMU), and for tdp_mmu=0"
+    elif evidence.seen("kvm_mmu_set_spte", "kvm_mmu_get_page"):
+        what = "the legacy MMU's SPTE changes have no event with the old value:"
+    else:
+        return None
+    return f"{what} the probe lockscope:mmu_spte_update_entry; {RECORD}"
 
 
 def never_released(evidence: Evidence) -> bool:

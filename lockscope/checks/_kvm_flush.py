@@ -27,6 +27,8 @@ _LATE = {
     "too-small": "the range flush misses it, and only the full flush that this kernel falls back to covers it",
 }
 
+_LEGACY = ("kvm_mmu_set_spte", "mmu_spte_update_entry")  # and no kvm_tdp_mmu_spte_changed: tdp_mmu=0
+
 _OVER = {
     "sys_exit": "the system call returned",
     "sys_enter": "another system call began",
@@ -51,11 +53,8 @@ class Words:
 
 def grounds(evidence: Evidence) -> Grounds:
     """SPTE changes, flush requests and the locks around them must be recorded."""
-    if not _kvm.has(evidence, "kvm_tdp_mmu_spte_changed", "mmu_spte_update_entry"):
-        return _kvm.skipped(
-            "no SPTE changes with their old value: trace-cmd record -e kvmmmu (TDP MMU), and for tdp_mmu=0 the probe "
-            f"lockscope:mmu_spte_update_entry; {_kvm.RECORD}"
-        )
+    if missing := _kvm.old_values_missing(evidence):
+        return _kvm.skipped(missing)
     if not _kvm.has(evidence, "kvm_make_all_cpus_request"):
         return _kvm.skipped(
             "remote TLB flushes were not recorded, and no tracepoint shows them: the probe "
@@ -81,6 +80,8 @@ def zap_grounds(evidence: Evidence) -> Grounds:
     """What a zap owes depends on how mmu_lock is held."""
     found = grounds(evidence)
     history = evidence.facts.get("spte_history")
+    if found.status is not Status.SKIPPED and not evidence.seen("kvm_tdp_mmu_spte_changed") and evidence.seen(*_LEGACY):
+        return _kvm.skipped("the legacy MMU's zaps have no event, and no probe of the pack shows them")
     if found.status is not Status.SKIPPED and _kvm.never_released(evidence):
         return _kvm.skipped(_kvm.NO_RELEASES)
     if found.status is not Status.SKIPPED and history is not None and history.transitions and not history.mmu_lock_seen:

@@ -6,11 +6,14 @@ from collections.abc import Callable, Iterable, Iterator
 
 from lockscope.checks import _kvm
 from lockscope.findings import Confidence, Finding, RuleRef, Severity, Witness
+from lockscope.reconstruct.clock_skew import ClockSkew
 from lockscope.reconstruct.evidence import Evidence
 from lockscope.reconstruct.kvm_runs import runs, runs_text
 from lockscope.reconstruct.spte_history import SpteEvent, SpteHistory
+from lockscope.units import duration
 
-FACTS = ("spte_history", "spte_layout", "vms")
+FACTS = ("clock_skew", "spte_history", "spte_layout", "vms")
+_CLOSE_NS = 100_000  # a fault and the change that it races with lie closer together than an SPTE's changes do
 NO_FAST_FAULTS = "no fast page faults: trace-cmd record -e kvmmmu"
 
 
@@ -95,7 +98,16 @@ def task(evidence: Evidence, pid: int) -> str:
 
 
 def clock_doubt(evidence: Evidence) -> tuple[str, ...]:
-    """Why the order of two CPUs' events is not certain; empty where the clock gives it."""
-    if evidence.info.clock == "local" and evidence.info.cpus > 1:
-        return ("the clock 'local' does not order two CPUs' events (trace-cmd record -C mono)",)
-    return ()
+    """Why the order of two CPUs' events is not certain; empty where the clock gives it.
+
+    A race is looked for between an SPTE's change before the fault and the one after, and that the cmpxchg succeeded
+    says itself that it came before the latter: the clocks need not be in step, only closer than those two.
+    """
+    if evidence.info.clock != "local" or evidence.info.cpus < 2 or not history_of(evidence).fixed:
+        return ()
+    skew = evidence.facts.get("clock_skew")
+    bound = skew.bound_ns if isinstance(skew, ClockSkew) else None
+    if bound is not None and bound <= _CLOSE_NS:
+        return ()
+    known = f", and here they are only known to be within {duration(bound)} of each other" if bound is not None else ""
+    return (f"the clock 'local' does not order two CPUs' events{known} (trace-cmd record -C mono)",)

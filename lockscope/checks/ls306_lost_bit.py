@@ -62,11 +62,8 @@ def grounds(evidence: Evidence) -> Grounds:
     """Fast page faults, and changes with their old value."""
     if not _kvm.has(evidence, "fast_page_fault"):
         return _kvm.skipped(_kvm_spte.NO_FAST_FAULTS)
-    if not _kvm.has(evidence, "kvm_tdp_mmu_spte_changed", "mmu_spte_update_entry"):
-        return _kvm.skipped(
-            "no SPTE changes with their old value: trace-cmd record -e kvmmmu, and for tdp_mmu=0 the probe "
-            f"lockscope:mmu_spte_update_entry; {_kvm.RECORD}"
-        )
+    if missing := _kvm.old_values_missing(evidence):
+        return _kvm.skipped(missing)
     left_out = _kvm_spte.history_of(evidence).undecided
     doubt = f"{count(left_out)} changes from an old value are left out: of which VM or root the SPTE is, is not known"
     return _kvm.partial_if_lost(evidence, (*_kvm_spte.clock_doubt(evidence), doubt if left_out else ""))

@@ -12,6 +12,20 @@ _COUNTS = re.compile(r"^(overrun|commit overrun|dropped events):\s*(\d{1,18})\s*
 _REMEDY = "record with a larger buffer (trace-cmd record -b KB) or fewer events"
 
 
+# Every kernel with events has these; somebody who records KVM or locks hardly switches on all three.
+_EVERYWHERE = frozenset({"sched:sched_wakeup", "irq:irq_handler_entry", "timer:timer_start"})
+
+
+def only_enabled(names: frozenset[str]) -> bool:
+    """Whether the formats in the file (``names``: system:name) are those of the events that were switched on.
+
+    ``trace-cmd record -e`` saves the formats of what ``-e`` names, and of nothing else but ``ftrace``; with ``-e all``,
+    without ``-e``, and in ``trace-cmd extract`` it saves all that the kernel has (trace-output.c, ``read_event_files``,
+    and trace-record.c, ``list_event``; trace-cmd 3.1). ``-v`` switches some off again and leaves no mark.
+    """
+    return bool(names) and not names >= _EVERYWHERE
+
+
 def uname(text: str | None) -> tuple[str | None, str | None, str | None]:
     """(release, machine, host) of "Linux HOST RELEASE MACHINE"."""
     parts = (text or "").split()

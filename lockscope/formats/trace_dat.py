@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lockscope.errors import FormatError
 from lockscope.formats._dat_batches import Batcher
-from lockscope.formats._dat_facts import comms, lost, uname
+from lockscope.formats._dat_facts import comms, lost, only_enabled, uname
 from lockscope.formats._dat_head import HeadReader
 from lockscope.formats._dat_layout import MAGIC
 from lockscope.formats._dat_pages import Budget, PageStream, ends_of
@@ -78,6 +78,8 @@ class TraceDat:
         for buffer in h.buffers:
             info.streams.extend(Stream(c.cpu, buffer.name, buffer.clock or h.clock) for c in buffer.cpus)
             info.clock = info.clock or buffer.clock
+        named = frozenset(f.full_name for f in self.formats[2:] if f.system != "ftrace")
+        info.only_enabled = only_enabled(named)
         info.notes.extend(self._notes(info.clock or "local"))
         return info
 

@@ -36,8 +36,8 @@ C_WIDTH = C_OWN + 5
 # What an SPTE's value says, as bits.
 PRESENT, LEAF, W, M, H, TRACKED, LARGE = 1, 2, 4, 8, 16, 32, 64
 # Columns of a task: since when its locks are known, start of its page fault, last gfn it marked dirty, role and level
-# of the shadow page it last got.
-T_WHOLE, T_FAULT, T_DIRTY, T_ROLE, T_LEVEL = range(5)
+# of the shadow page it last got, when it marked that gfn.
+T_WHOLE, T_FAULT, T_DIRTY, T_ROLE, T_LEVEL, T_DIRTY_TS = range(6)
 # Columns of an SPTE by address.
 (P_GFN, P_LEVEL, P_VM, P_VALUE, P_TS, P_WAS_GFN, P_MOVED_TS, P_MOVED_PID, P_FAST_TS, P_FAST_PID, P_IN_TS, P_IN_PID,
  P_IN_OLD, P_FAST_CPU, P_MOVED_CPU, P_SEEN, P_DOUBTFUL, P_FAST_OLD) = range(18)  # fmt: skip
@@ -250,7 +250,9 @@ def _fixed(cols: Any, slots: Any, r: Any, gfn: Any, level: Any, options: Any, ta
     o, n, os, ns = cols[C_OLD, r], cols[C_NEW, r], cols[C_OLD_SAYS, r], cols[C_NEW_SAYS, r]
     write, sptep = slots[i, 2] & 2, slots[i, 3]
     since = task[T_FAULT] if task[T_FAULT] != 0 else ts
-    moved = s[P_SEEN] != 0 and s[P_MOVED_TS] > since and s[P_MOVED_PID] != p
+    moved = s[P_SEEN] != 0 and s[P_MOVED_TS] > since + options[O_SLACK] and s[P_MOVED_PID] != p
+    if task[T_DIRTY] >= 0 and task[T_DIRTY_TS] <= s[P_MOVED_TS]:
+        moved = False  # the gfn is marked after the cmpxchg: the SPTE was moved only then
     if moved and (s[P_VALUE] & PFN) == (o & PFN):
         stale = s[P_WAS_GFN] if task[T_DIRTY] == s[P_WAS_GFN] or task[T_DIRTY] < 0 else np.int64(-1)
         _meet(found, count, ABA, cols, r, gfn, level, sptep, since, stale)
@@ -335,7 +337,7 @@ def follow(
         elif kind == FAULT:
             task[T_FAULT], task[T_DIRTY] = ts, -1
         elif kind == DIRTY:
-            task[T_DIRTY] = slots[i, 2]
+            task[T_DIRTY], task[T_DIRTY_TS] = slots[i, 2], ts
         elif kind == PAGE:
             _page(cols, slots, r, vms, task, places[number(place_table, place_key(v, SHADOW, 0, slots[i, 1]))])
         elif kind == ZAP_ALL:

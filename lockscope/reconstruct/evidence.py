@@ -27,10 +27,12 @@ class Window:
 class Evidence:
     """One trace's evidence.
 
-    ``recorded``: events seen, by full name. ``lost``: events known to be missing (None: unknown how many, 0: none).
-    ``filtered``: the recorder left tasks out (a PID filter): gaps that no loss row shows. ``detailed``: the trace has
-    ``lockscope:lockdep_acquire``; ``plain``: it has ``lock:lock_acquire``. ``facts``: by name, what ``reconstruct``
-    modules made (``srcu_sections``, ``spte_history`` ...). ``vm_of``: the VM number of a KVM lock instance, or None.
+    ``recorded``: events seen, by full name. ``enabled``: events known to have been switched on, by full name: one
+    that was not seen did not happen (empty where the trace does not tell). ``lost``: events known to be missing
+    (None: unknown how many, 0: none). ``filtered``: the recorder left tasks out (a PID filter): gaps that no loss row
+    shows. ``detailed``: the trace has ``lockscope:lockdep_acquire``; ``plain``: it has ``lock:lock_acquire``.
+    ``facts``: by name, what ``reconstruct`` modules made (``srcu_sections``, ``spte_history`` ...). ``vm_of``: the VM
+    number of a KVM lock instance, or None.
     """
 
     info: TraceInfo
@@ -39,6 +41,7 @@ class Evidence:
     chains: Chains
     oddities: list[Oddity]
     recorded: dict[str, int]
+    enabled: frozenset[str] = frozenset()
     lost: int | None = 0
     filtered: bool = False
     detailed: bool = False
@@ -51,6 +54,14 @@ class Evidence:
     facts: dict[str, Any] = field(default_factory=dict)
     vm_of: Callable[[int], int | None] = lambda _: None
     comms: dict[int, str] = field(default_factory=dict)
+
+    def has(self, *names: str) -> bool:
+        """Whether one of these events, by name without its system, was recorded: seen, or switched on and quiet."""
+        return self.seen(*names) or any(full.rpartition(":")[2] in names for full in self.enabled)
+
+    def seen(self, *names: str) -> bool:
+        """Whether one of these events, by name without its system, is in the trace."""
+        return any(full.rpartition(":")[2] in names for full in self.recorded)
 
     def comm(self, pid: int) -> str:
         """The task's name; ``<...>`` when the recorder did not keep it, ``<idle>`` for pid 0."""

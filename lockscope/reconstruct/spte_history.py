@@ -51,6 +51,7 @@ _VALUES: dict[Op, tuple[str | None, str]] = {
 _WHAT = ("no-lock", "wrong-mode", "set-under-read", "not-writable", "large-logged", "indirect", "aba", "lost-bit",
          "lost-in-update", "bad-save", "bad-restore", "w-on-read", "shadowed")  # fmt: skip
 _GIB = (1 << 30) - 1
+_LEAST_SLACK = 5_000  # ns by which clocks of their own may differ, where no more is known
 
 
 class SpteEvent(NamedTuple):
@@ -113,13 +114,13 @@ class HistoryFact:
 
     name: ClassVar[str] = "spte_history"
     ops: ClassVar[frozenset[Op]] = frozenset(_HOW)
-    needs: ClassVar[tuple[str, ...]] = ("spte_layout", "vms")
+    needs: ClassVar[tuple[str, ...]] = ("clock_skew", "spte_layout", "vms")
 
     def __init__(self, making: Making) -> None:
         self._layout, self._vm_fact, self._rules = making.facts["spte_layout"], making.facts["vms"], making.rules
         self._kernel = parse(making.info.kernel)
-        self._slack = 5_000 if making.info.clock == "local" else 0  # ns by which two CPUs' local clocks may differ
-        self._tasks, self._sptes, self._pages, self._places = Table(5), Table(18), Table(2), Table(11)
+        self._skew = making.facts["clock_skew"]
+        self._tasks, self._sptes, self._pages, self._places = Table(6), Table(18), Table(2), Table(11)
         self._vms = np.zeros((64, 6), np.int64)
         self._found: NDArray[np.int64] = np.zeros((kernel.MOST * kernel.KINDS, kernel.WIDTH), np.int64)
         self._count: NDArray[np.int64] = np.zeros(kernel.UNDECIDED + 1, np.int64)
@@ -173,7 +174,9 @@ class HistoryFact:
         lockless = kernel_is is None or kernel_is.at_least(6, 15)  # KVM_MMU_LOCKLESS_AGING
         flushes = kernel_is is not None and kernel_is.before(6, 13)
         base = self._bases.most_common(1)[0][0] if self._bases else 0
-        return np.array([lay.saved, no_large, lockless, base, flushes, 10_000_000, self._slack], np.int64)
+        skew = self._skew.bound_ns
+        slack = 0 if skew == 0 else max(_LEAST_SLACK, skew or 0)
+        return np.array([lay.saved, no_large, lockless, base, flushes, 10_000_000, slack], np.int64)
 
     def _fill(self, values: NDArray[np.int64], index: OpIndex, rows: NDArray[np.int64], lay: Layout) -> None:
         """Old and new value, what each says, and whether a fast page fault did it."""

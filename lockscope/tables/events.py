@@ -141,6 +141,7 @@ class TraceInfo:
     notes: list[str] = field(default_factory=list)  # for the person: unknown options, salvage, guesses
     ns_exact: bool = True  # False: text with microseconds
     hashed_pointers: bool = False  # text printed with %p
+    only_enabled: bool = False  # ``formats`` are those of the events that were switched on, seen or not
     options: dict[str, Any] = field(default_factory=dict)  # trace id, guests, tsc2nsec ...: what was read, by name
 
 

@@ -40,6 +40,30 @@ def test_planted_defects() -> None:
     assert loud("bug_slots_lock_then_kvm_lock") == {}  # LS102
 
 
+def statuses(name: str, **options: object) -> dict[str, tuple[str, str]]:
+    report = lockscope.analyze([str(SAMPLES / f"{name}.dat")], lockscope.AnalyzeOptions(**options))  # type: ignore[arg-type]
+    return {c.code: (c.status.value, c.verdict.value) for c in report.checks}
+
+
+@pytest.mark.parametrize("code", ["LS304", "LS305", "LS306", "LS307", "LS401"])
+def test_an_event_that_was_switched_on_and_quiet_counts_as_recorded(code: str) -> None:
+    """No fast page fault in it, and the file says that they were recorded."""
+    assert statuses("memslot_stress", select=KVM)[code] == ("ran", "clean")
+    left_out = statuses("memslot_stress", select=KVM, exclude_events=("kvmmmu:*", "kvm:*"))
+    assert left_out[code] == ("skipped", "unknown")
+
+
+def test_the_legacy_mmus_zaps_are_not_seen() -> None:
+    found = statuses("legacy_mmu", select=KVM)
+    assert (found["LS301"], found["LS302"]) == (("ran", "clean"), ("skipped", "unknown"))
+    without = statuses("legacy_mmu", select=KVM, exclude_events=("lockscope:mmu_spte_update*",))
+    assert {without[code] for code in ("LS301", "LS302", "LS306")} == {("skipped", "unknown")}
+
+
+def test_a_pid_filter_shows_in_a_short_cut() -> None:
+    assert statuses("bug_clear_log_without_flush", select=("LS105",))["LS105"] == ("partial", "unknown")
+
+
 class Kept:
     """A trace that was read already."""
 

@@ -8,6 +8,7 @@ import pytest
 
 from lockscope.errors import FormatError
 from lockscope.formats import _dat_layout as layout
+from lockscope.formats._dat_facts import only_enabled
 from lockscope.formats.trace_dat import TraceDat
 from tests.builders.read import events
 from tests.builders.trace_dat import Kernel, Page, TraceFile, format_text
@@ -381,3 +382,15 @@ def test_latency_files_hold_no_events(tmp_path: Path) -> None:
 def test_sniff() -> None:
     assert TraceDat.sniff(b"\x17\x08Dtracing7\0")
     assert not TraceDat.sniff(b"PERFILE2")
+
+
+@pytest.mark.parametrize(
+    ("systems", "only"),
+    [
+        ({"lock": "lock_acquire", "sched": "sched_switch"}, True),
+        ({"sched": "sched_wakeup", "irq": "irq_handler_entry", "timer": "timer_start", "lock": "lock_acquire"}, False),
+        ({}, False),
+    ],
+)
+def test_the_recorder_saves_the_formats_of_what_was_switched_on(systems, only):
+    assert only_enabled(frozenset(f"{system}:{name}" for system, name in systems.items())) is only

@@ -102,16 +102,19 @@ def test_mmu_spte_update_that_saw_the_old_value_asks_for_no_flush(flush, kernel,
     assert met(script) == (["lost-in-update"] if lost else [])
 
 
-def aba(script: KvmScript, *, ret: int = 5, gfn: int = 0x200, value: int = RO) -> None:
+def aba(script: KvmScript, *, ret: int = 5, gfn: int = 0x200, value: int = RO, marked: bool = False) -> None:
     """A vCPU's fault begins; another task makes the SPTE map another gfn; the vCPU's cmpxchg follows."""
     vcpu, other = script.vcpu, script.vcpu2
     vcpu.leave()
     with vcpu.mmu_lock():
         vcpu.set_spte(0x180, RO, SPTEP)
     vcpu.fault(0x180)
+    if marked:  # after the cmpxchg
+        vcpu.event("lockscope:mark_page_dirty_in_slot", kvm=script.vm.kvm, gfn=0x180)
     with other.mmu_lock():
         other.set_spte(gfn, value, SPTEP)
-    vcpu.event("lockscope:mark_page_dirty_in_slot", kvm=script.vm.kvm, gfn=0x180)
+    if not marked:
+        vcpu.event("lockscope:mark_page_dirty_in_slot", kvm=script.vm.kvm, gfn=0x180)
     vcpu.fast(0x180, RO, RW, SPTEP, ret=ret)
 
 
@@ -122,7 +125,7 @@ def test_aba():
     assert (event.gfn, event.extra, event.other_pid) == (0x200, 0x180, 102)
 
 
-@pytest.mark.parametrize("how", [{"ret": 1}, {"gfn": 0x180}, {"value": RO + 0x1000}])
+@pytest.mark.parametrize("how", [{"ret": 1}, {"gfn": 0x180}, {"value": RO + 0x1000}, {"marked": True}])
 def test_aba_near_misses(how):
     script = KvmScript()
     aba(script, **how)

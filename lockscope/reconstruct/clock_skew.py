@@ -1,0 +1,127 @@
+"""How far two CPUs' clocks can be apart, measured from what must have happened in order.
+
+With ftrace's ``local`` clock each CPU stamps by its own ``sched_clock()``. Two things give the order of two CPUs'
+events all the same: a lock that one task waited for is acquired after its holder's ``lock_release`` (which fires
+before the lock is given up), and a task is switched in elsewhere after it was switched out. The shortest such step
+from one CPU to another bounds how far the other's clock can lag behind; steps both ways bound it on both sides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lockscope.reconstruct.kvm_facts import Making
+from lockscope.reconstruct.kvm_state import OpIndex
+from lockscope.tables.ops import Op
+from lockscope.tables.tape import TapeBatch
+
+_FAR = 1 << 60
+_MOST_CPUS = 512
+_ENOUGH = 1 << 16  # steps; the shortest of them is no longer going to shrink
+
+
+@dataclass(frozen=True, slots=True)
+class ClockSkew:
+    """``evidence.facts["clock_skew"]``.
+
+    ``bound_ns``: no two CPUs' clocks are further apart, None where the trace does not show it; 0 where the clock is one
+    for all CPUs.
+    """
+
+    bound_ns: int | None = None
+    steps: int = 0
+
+
+class SkewFact:
+    """Looks for steps from CPU to CPU."""
+
+    name: ClassVar[str] = "clock_skew"
+    ops: ClassVar[frozenset[Op]] = frozenset({Op.ACQUIRE, Op.ACQUIRED, Op.CONTENDED, Op.RELEASE, Op.SWITCH})
+    needs: ClassVar[tuple[str, ...]] = ("vms",)
+
+    def __init__(self, making: Making) -> None:
+        self._vms = making.facts["vms"]
+        self._per_cpu = making.info.clock == "local"
+        self._shortest: NDArray[np.int64] = np.full((0, 0), _FAR, np.int64)  # [from, to]
+        self._seen: set[int] = set()
+        self._steps = 0
+
+    def feed(self, batch: TapeBatch) -> None:
+        """Look at a batch's hand-overs and migrations."""
+        if not self._per_cpu or self._steps > _ENOUGH or not len(batch):
+            return
+        self._seen |= set(np.unique(batch.cpu).tolist())
+        index = self._vms.index
+        for before, after in (_handed_over(batch, index), _migrated(batch, index)):
+            self._note(batch, before, after)
+
+    def _note(self, batch: TapeBatch, before: NDArray[np.int64], after: NDArray[np.int64]) -> None:
+        a, b = batch.cpu[before], batch.cpu[after]
+        most = 1 + int(max(batch.cpu.max(), len(self._shortest) - 1))
+        if most > _MOST_CPUS or not len(a):
+            return
+        if most > len(self._shortest):
+            grown = np.full((most, most), _FAR, np.int64)
+            grown[: len(self._shortest), : len(self._shortest)] = self._shortest
+            self._shortest = grown
+        np.minimum.at(self._shortest, (a, b), batch.ts_ns[after] - batch.ts_ns[before])
+        self._steps += len(a)
+
+    @property
+    def bound_ns(self) -> int | None:
+        """What is known so far."""
+        if not self._per_cpu or len(self._seen) < 2:
+            return 0
+        cpus = np.array(sorted(self._seen))
+        if cpus[-1] >= len(self._shortest):
+            return None
+        far = self._shortest[np.ix_(cpus, cpus)].copy()
+        np.fill_diagonal(far, 0)
+        for k in range(len(cpus)):  # a bound by way of a third CPU counts too
+            far = np.minimum(far, far[:, k : k + 1] + far[k : k + 1, :])
+        worst = int(far.max())
+        return worst if worst < _FAR else None
+
+    def finish(self) -> ClockSkew:
+        """What was found."""
+        return ClockSkew(self.bound_ns, self._steps)
+
+
+def _handed_over(batch: TapeBatch, index: OpIndex) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows of a release and of the next acquisition of the same lock, by another CPU.
+
+    Of locks that somebody waited for, so that hand-overs are short, and that nobody takes for reading, since a reader
+    need not wait for another.
+    """
+    taken = index.of(Op.ACQUIRE)
+    shared = np.unique(batch.slots[taken[(batch.slots[taken, 2] & 2) != 0], 0])
+    locks = np.setdiff1d(batch.slots[index.of(Op.CONTENDED), 0], shared)
+    steps = np.sort(np.concatenate((index.of(Op.ACQUIRED), index.of(Op.RELEASE)))) if len(locks) else locks
+    lock = batch.slots[steps, 0]
+    ours = np.isin(lock, locks)
+    steps, lock = steps[ours], lock[ours]
+    order = np.argsort(lock, kind="stable")
+    a, b = steps[order[:-1]], steps[order[1:]]
+    handed = (lock[order[:-1]] == lock[order[1:]]) & (batch.op[a] == Op.RELEASE) & (batch.op[b] == Op.ACQUIRED)
+    handed &= batch.cpu[a] != batch.cpu[b]
+    return a[handed], b[handed]
+
+
+def _migrated(batch: TapeBatch, index: OpIndex) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows at which a task is switched out, and next in, on another CPU."""
+    switches = index.of(Op.SWITCH)
+    rows = np.concatenate((switches, switches))
+    pid = np.concatenate((batch.slots[switches, 0], batch.slots[switches, 2]))
+    into = np.arange(len(rows)) >= len(switches)
+    order = np.lexsort((rows, pid))
+    order = order[pid[order] != 0]  # each CPU has its own idle task
+    a, b = order[:-1], order[1:]
+    moved = (pid[a] == pid[b]) & ~into[a] & into[b] & (batch.cpu[rows[a]] != batch.cpu[rows[b]])
+    return rows[a[moved]], rows[b[moved]]
+
+
+FACT = SkewFact
