@@ -27,6 +27,8 @@ def switch(m: Any, t: int, prev_state: int) -> None:
     notifiers (kvm_sched_out) take under it; ``drop_run_queues`` ends it where its release was not recorded.
     """
     m[K_SWITCHES] += 1
+    if m[K_LOSSES] == 0 and m[K_GAPS] == 0 and m[task_at(m, t) + T_QUEUES] == 0:
+        m[K_BARE] += 1
     m[cpu_at(m, m[R_CPU])] = 0
     if m[K_GAPS] > 0:
         m[task_at(m, t) + T_EPOCH] = -1

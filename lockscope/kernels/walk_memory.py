@@ -105,8 +105,8 @@ IMAGE = -0x80000000  # x86-64's kernel image and modules: 0xffffffff80000000 and
     O_SWITCH,
 ) = range(16, 30)
 # R_START: K_EPOCH as the window began; R_COUNTS: spinning locks were seen to take preemption levels; R_KEPT: rows of
-# this batch that others want to see.
-R_TS, R_SEQ, R_FLAGS, R_CPU, R_PREEMPT, R_CONTEXT, R_START, R_COUNTS, R_KEPT = range(32, 41)
+# this batch that others want to see. K_BARE: switches by tasks that were not seen to take a run queue's lock for it.
+R_TS, R_SEQ, R_FLAGS, R_CPU, R_PREEMPT, R_CONTEXT, R_START, R_COUNTS, R_KEPT, K_BARE = range(32, 42)
 BASES, SIZES, HEAD = 48, 72, 96
 REGIONS = (
     "task_keys",

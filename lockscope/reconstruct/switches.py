@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lockscope.tables.ops import Op
 from lockscope.tables.tape import TapeBatch
 
 _ENOUGH = 2  # breaks on one CPU without a loss between: one could be the recording's start
-_LOOKED_AT = 32  # switches of a batch
-_BACK = 256  # rows that are looked at before each
 
 
 class SwitchChain:
-    """On one CPU, whoever is switched in is the next to be switched out; where not, switches are missing.
-
-    And whoever is switched out took the run queue's lock just before (``__schedule()``, kernel/sched/core.c): where
-    lock_acquire was recorded and the CPU's last one is another task's, the task's own events are missing. So a stretch
-    too short for two switches of left out tasks shows the filter too.
-    """
+    """On one CPU, whoever is switched in is the next to be switched out; where not, switches are missing."""
 
     def __init__(self) -> None:
         self._next: dict[int, int] = {}
@@ -27,13 +19,11 @@ class SwitchChain:
 
     @property
     def broken(self) -> bool:
-        """Switches or events are missing that no loss accounts for."""
+        """Switches are missing that no loss accounts for."""
         return self._breaks >= _ENOUGH
 
     def feed(self, batch: TapeBatch) -> None:
         """Follow a batch's switches."""
-        if not self.broken:
-            self._breaks += sum(_took_no_lock(batch, row) for row in batch.of(Op.SWITCH)[:_LOOKED_AT].tolist())
         rows = batch.of(Op.SWITCH, Op.LOSS)
         order = rows[np.argsort(batch.cpu[rows], kind="stable")]
         if not len(order):
@@ -52,13 +42,3 @@ class SwitchChain:
                 self._next.pop(int(cpu[j]), None)
             else:
                 self._next[int(cpu[j])] = int(after[j])
-
-
-def _took_no_lock(batch: TapeBatch, switch: int) -> bool:
-    """Whether the CPU's last lock event before a switch, if there is one nearby, is not of who is switched out."""
-    near = slice(max(0, switch - _BACK), switch)
-    here: NDArray[np.int64] = np.flatnonzero(batch.cpu[near] == batch.cpu[switch]) + near.start
-    steps = here[np.isin(batch.op[here], (Op.ACQUIRE, Op.RELEASE, Op.LOSS, Op.GAP))][-1:]
-    if not len(steps) or batch.op[steps[0]] in (Op.LOSS, Op.GAP):
-        return False
-    return bool(batch.pid[steps[0]] != batch.pid[switch])

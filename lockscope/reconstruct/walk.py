@@ -245,6 +245,16 @@ class LockWalk:
             )
         return found
 
+    @property
+    def tasks_left_out(self) -> bool:
+        """Whether some tasks' events are not in the trace though nothing was lost (a PID filter).
+
+        Who is switched out took the run queue's lock just before (``__schedule()``, kernel/sched/core.c): where others
+        were seen to and some were not, their lock events are missing. One could be a trace that begins in between.
+        """
+        bare = self.counter(kernel.K_BARE)
+        return 1 < bare < self.counter(kernel.K_SWITCHES)
+
     def counter(self, which: int) -> int:
         """One of the kernel's K_ counters."""
         return int(self.memory.m[which])
