@@ -15,7 +15,7 @@ from lockscope.tables.schema import all_schemas
 if TYPE_CHECKING:
     from lockscope.trace import EventTable, Trace
 
-_ADDRESS_NAMES = re.compile(r"lock|ip|ptr|addr|sptep|kvm|vcpu|ssp|key|func|caller|slot|args")
+_ADDRESS_NAMES = re.compile(r"lock|callchain|ip|ptr|addr|sptep|kvm|vcpu|ssp|key|func|caller|slot|args")
 
 
 def export(

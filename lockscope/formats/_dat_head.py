@@ -84,7 +84,8 @@ def _read_formats(head: Head, c: Cursor, number: int) -> None:
             _format(head, system, c, "an event format")
 
 
-def _read_section(head: Head, number: int, c: Cursor) -> None:
+def read_section(head: Head, number: int, c: Cursor) -> None:
+    """One section of the head, from its beginning; also perf.data has them. Raises ``FormatError``."""
     if number == HEADER_INFO:
         _read_header_info(head, c)
     elif number in (FTRACE_EVENTS, EVENT_FORMATS):
@@ -141,7 +142,7 @@ class HeadReader:
     def _read_v6(self, head: Head, c: FileCursor) -> None:
         for number in SECTIONS:
             begin = c.offset
-            _read_section(head, number, c)
+            read_section(head, number, c)
             head.sections[number] = os.pread(c.fd, min(c.offset - begin, MOST_HEAD), begin)
         head.cpu_count = c.number(4, "the CPU count")
         if head.cpu_count > MOST_CPUS:
@@ -211,7 +212,7 @@ class HeadReader:
             try:
                 body = self._body(head, places[number])
                 head.sections[number] = body.data
-                _read_section(head, number, body)
+                read_section(head, number, body)
             except FormatError as broken:
                 if number == HEADER_INFO:
                     raise

@@ -17,5 +17,5 @@ def open_trace(path: str) -> Reader:
             opened: Reader = reader(path)
             return opened
     what = "is empty" if not head else "is no trace that lockscope reads"
-    hint = "trace.dat (6, 7), tracefs text and trace-cmd report text are read, plain or gzip, xz, zstd"
+    hint = "trace.dat (6, 7), perf.data, tracefs text and trace-cmd report text are read, plain or gzip, xz, zstd"
     raise FormatError(path, "", what, hint)

@@ -14,7 +14,7 @@ from lockscope.kernels.interner import text_number
 from lockscope.kernels.memory import BOOL, INT, address, inner, prefetch, put8, put16, put32, put64, u8, u16, u32, u64
 
 # How a slot of a row is filled (first number of its entry in ``plan``).
-EMPTY, UNSIGNED, SIGNED, DATA_LOC, REL_LOC, TEXT, CONSTANT, TAIL = range(8)
+EMPTY, UNSIGNED, SIGNED, DATA_LOC, REL_LOC, TEXT, CONSTANT, TAIL, BEFORE = range(9)
 
 BLOCK = 1024  # rows whose records stay in the cache while one column after another is taken out of them
 _AHEAD = 64  # bytes behind a record's beginning that are asked for beside it
@@ -59,9 +59,13 @@ def span(record: int, size: int, how: int, offset: int, width: int, big: bool) -
     """Where a variable part of a record lies: (offset in the record, bytes), clamped to it; (0, 0) if outside.
 
     ``__data_loc`` counts from the record's start, ``__rel_loc`` from the end of the field itself
-    (libtraceevent src/event-parse.c, get_field_val of dynamic arrays).
+    (libtraceevent src/event-parse.c, get_field_val of dynamic arrays). BEFORE: items of 8 bytes in front of the record,
+    and between them and it their number in 4 bytes; the reader has checked that they are there.
     """
     begin, length = offset, width
+    if how == BEFORE:
+        length = 8 * u32(record - 4, big)
+        return -4 - length, length
     if how == DATA_LOC or how == REL_LOC:
         if offset < 0 or offset + 4 > size:
             return 0, 0

@@ -22,7 +22,7 @@ _ARROW = {
     for width, kind in kinds.items()
 }
 _HOW = {"data_loc": columns.DATA_LOC, "rel_loc": columns.REL_LOC, "string": columns.TEXT, "array": columns.TEXT,
-        "tail": columns.TAIL}  # fmt: skip
+        "tail": columns.TAIL, "before": columns.BEFORE}  # fmt: skip
 
 
 def gather_int(batch: EventBatch, rows: NDArray[np.int64], offset: int, width: int, signed: bool) -> NDArray[Any]:

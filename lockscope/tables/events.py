@@ -25,7 +25,8 @@ class Field:
 
     ``kind``: "int" (also pointers, bools, enums), "string" (``char[n]`` in place), "array" (``count`` integers of
     ``item`` bytes in place), "data_loc" / "rel_loc" (elsewhere in the record: text when ``text``, else integers of
-    ``item`` bytes; a bitmask is such an array), "tail" (from ``offset`` to the record's end).
+    ``item`` bytes; a bitmask is such an array), "tail" (from ``offset`` to the record's end), "before" (64-bit
+    integers in front of the record, their number in the 4 bytes between them and it: a callchain of perf's).
     """
 
     name: str

@@ -6,14 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from lockscope.formats.trace_dat import TraceDat
 from lockscope.tables.decode import FieldDecoder, partition
-from lockscope.tables.events import LOSS, Wanted
+from lockscope.tables.events import LOSS, Reader, Wanted
 
 Row = dict[str, Any]
 
 
-def events(reader: TraceDat, wanted: Wanted | None = None, *, rows: int = 1 << 16) -> list[Row]:
+def events(reader: Reader, wanted: Wanted | None = None, *, rows: int = 1 << 16) -> list[Row]:
     """All rows in order: ``event`` (its name, "loss", "unknown"), ``ts_ns``, ``cpu``, ``buffer``, then its fields.
 
     A loss has its ``count`` instead of fields.

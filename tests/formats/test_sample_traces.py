@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lockscope.formats.open import open_trace
+from lockscope.formats.perf_data import PerfData
 from lockscope.formats.trace_dat import TraceDat
 from lockscope.tables.events import LOSS
 from tests.builders.cut import cut, symbols_in_use
@@ -20,7 +22,7 @@ TRACES: list[dict[str, Any]] = tomllib.loads((SAMPLES / "MANIFEST.toml").read_te
 
 
 def test_every_trace_is_listed() -> None:
-    assert {p.name for p in SAMPLES.glob("*.dat")} == {t["file"] for t in TRACES}
+    assert {p.name for p in (*SAMPLES.glob("*.dat"), *SAMPLES.glob("*.perf.data*"))} == {t["file"] for t in TRACES}
     assert all((SAMPLES / t["windows"]).exists() for t in TRACES if "windows" in t)
 
 
@@ -28,7 +30,7 @@ def test_every_trace_is_listed() -> None:
 def test_a_file_is_the_one_that_the_manifest_is_about(trace: dict[str, Any]) -> None:
     path = SAMPLES / trace["file"]
     assert hashlib.sha256(path.read_bytes()).hexdigest() == trace["sha256"]
-    reader = TraceDat(str(path))
+    reader = open_trace(str(path))
     assert (reader.info.kernel or "") == trace["kernel"]
     assert sum(int((batch.kind != LOSS).sum()) for batch in reader.batches()) == trace["events"]
     assert reader.info.notes == []
@@ -42,6 +44,12 @@ def test_what_the_recordings_say() -> None:
     assert (arm.info.long_size, arm.info.cpus, arm.info.symbols().names) == (4, 8, [])
     big = TraceDat(str(SAMPLES / "big_endian.dat"))
     assert (big.info.big_endian, big.info.machine, big.info.clock) == (True, "s390x", "local")
+    chains = PerfData(str(SAMPLES / "callchains.perf.data.xz"))
+    first = next(r for r in events(chains) if r["event"] == "contention_begin")
+    assert (first["ts_ns"], first["cpu"], first["flags_"]) == (5_912_136_967, 1, 33)
+    assert [hex(ip) for ip in (*first["callchain"][:2], first["callchain"][-1])] == [
+        "0xffffffff818a8113", "0xffffffff812fbb9e", "0x7f6aee01fad7",
+    ]  # fmt: skip
     two = TraceDat(str(SAMPLES / "instances.dat"))
     assert [(s.buffer, s.cpu) for s in two.info.streams] == [("", 0), ("", 1), ("kvm", 0), ("kvm", 1)]
 
