@@ -254,17 +254,18 @@ class PageStream:
 
 def _unpack(codec: str, chunks: list[tuple[memoryview, int]]) -> list[Any]:
     """The chunks' plain bytes; ends with None where one is damaged."""
-    import pyarrow as pa
+    import zstandard
 
-    zstd = pa.Codec("zstd") if codec == "zstd" else None
+    zstd = zstandard.ZstdDecompressor()  # one for all: to make one for each chunk costs as much as to unpack it
     plain: list[Any] = []
     for packed, size in chunks:
+        raw = None
         try:
-            if zstd is None:
+            if codec != "zstd":
                 raw = zlib.decompressobj().decompress(packed, size)
-            else:
-                raw = zstd.decompress(packed, decompressed_size=size)
-        except (zlib.error, OSError, ValueError):
+            elif zstandard.frame_content_size(packed) in (size, -1):  # it would be believed, whatever it says
+                raw = zstd.decompress(packed, max_output_size=size)
+        except (zlib.error, zstandard.ZstdError, ValueError):
             raw = None
         if raw is None or len(raw) != size:
             plain.append(None)
