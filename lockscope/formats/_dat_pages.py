@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 import zlib
@@ -256,19 +257,28 @@ def _unpack(codec: str, chunks: list[tuple[memoryview, int]]) -> list[Any]:
     """The chunks' plain bytes; ends with None where one is damaged."""
     import zstandard
 
-    zstd = zstandard.ZstdDecompressor()  # one for all: to make one for each chunk costs as much as to unpack it
+    if codec == "zstd":
+        sizes = struct.pack(f"={len(chunks)}Q", *(size for _, size in chunks))
+        with contextlib.suppress(zstandard.ZstdError, ValueError):  # which of them is damaged is found one by one
+            # All at once: threads that take Python's lock for every chunk wait for each other longer than they unpack.
+            packed = [chunk for chunk, _ in chunks]
+            return list(zstandard.ZstdDecompressor().multi_decompress_to_buffer(packed, decompressed_sizes=sizes))
     plain: list[Any] = []
-    for packed, size in chunks:
-        raw = None
-        try:
-            if codec != "zstd":
-                raw = zlib.decompressobj().decompress(packed, size)
-            elif zstandard.frame_content_size(packed) in (size, -1):  # it would be believed, whatever it says
-                raw = zstd.decompress(packed, max_output_size=size)
-        except (zlib.error, zstandard.ZstdError, ValueError):
-            raw = None
-        if raw is None or len(raw) != size:
-            plain.append(None)
-            break
+    for chunk, size in chunks:
+        raw = _unpacked(codec, chunk, size)
         plain.append(raw)
+        if raw is None:
+            break
     return plain
+
+
+def _unpacked(codec: str, chunk: memoryview, size: int) -> bytes | None:
+    import zstandard
+
+    raw = b""
+    with contextlib.suppress(zlib.error, zstandard.ZstdError, ValueError):
+        if codec != "zstd":
+            raw = zlib.decompressobj().decompress(chunk, size)
+        elif zstandard.frame_content_size(chunk) in (size, -1):  # it would be believed, whatever it says
+            raw = zstandard.ZstdDecompressor().decompress(chunk, max_output_size=size)
+    return raw if len(raw) == size else None
