@@ -261,8 +261,9 @@ def _unpack(codec: str, chunks: list[tuple[memoryview, int]]) -> list[Any]:
         sizes = struct.pack(f"={len(chunks)}Q", *(size for _, size in chunks))
         with contextlib.suppress(zstandard.ZstdError, ValueError):  # which of them is damaged is found one by one
             # All at once: threads that take Python's lock for every chunk wait for each other longer than they unpack.
-            packed = [chunk for chunk, _ in chunks]
-            return list(zstandard.ZstdDecompressor().multi_decompress_to_buffer(packed, decompressed_sizes=sizes))
+            packed: list[Any] = [chunk for chunk, _ in chunks]
+            found = zstandard.ZstdDecompressor().multi_decompress_to_buffer(packed, decompressed_sizes=sizes)
+            return [found[i] for i in range(len(found))]
     plain: list[Any] = []
     for chunk, size in chunks:
         raw = _unpacked(codec, chunk, size)
