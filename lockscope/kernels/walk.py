@@ -95,7 +95,7 @@ def init_held(m: Any, t: int, at: int, name: int, key: int) -> None:
         rehash(m, t, at)
 
 
-@inner("void(i8[::1], i8[::1], i8)")
+@inner("void(CPointer(i8), CPointer(i8), i8)")
 def learn_class(m: Any, slots: Any, at: int) -> None:
     """A map is initialised: what is at this address has from here on another key. Where acquisitions do not say
     theirs, it is this one's."""
