@@ -27,10 +27,10 @@ def info(
         bool, typer.Option("--redact", help="Leave out task names, pids, hosts, directories, addresses.")
     ] = False,
 ) -> None:
-    """Say what a trace holds, and what it lost."""
+    """Say what a trace holds, what can be decided from it, and what it lost."""
     from lockscope.trace import load
 
-    facts = plain(load(trace).info())
+    facts = plain(answered(load(trace).info()))
     if redact:
         from lockscope.report._pseudonyms import Redactor
 
@@ -42,6 +42,27 @@ def info(
         return
     for line in info_lines(facts):
         typer.echo(line)
+
+
+def answered(facts: dict[str, Any]) -> dict[str, Any]:
+    """The facts, with the checks by what the trace can say of them, and the command lines that would add the rest."""
+    from lockscope.recording.advice import Recorded, commands
+
+    checks: dict[str, str] = facts.get("checks", {})
+    if not checks:
+        return facts
+    by_status: dict[str, list[str]] = {"ran": [], "partial": [], "skipped": []}
+    for code, text in checks.items():
+        by_status[text.partition(": ")[2].partition(" ")[0]].append(code)
+    seen: dict[str, int] = facts["events_by_name"]
+    open_ = tuple(sorted(by_status["partial"] + by_status["skipped"]))
+    recorded = Recorded(open_, "lock:lock_acquire" in seen, facts["lost_events"] != 0, bool(facts["pid_filter"]))
+    answers = {
+        "decided": " ".join(by_status["ran"]) or "none",
+        "in part": " ".join(by_status["partial"]) or "none",
+        "not": " ".join(by_status["skipped"]) or "none",
+    }
+    return facts | {"answers": answers, "to_add": list(commands(recorded))}
 
 
 def info_lines(facts: Mapping[str, Any]) -> Iterator[str]:

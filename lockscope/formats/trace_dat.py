@@ -76,7 +76,9 @@ class TraceDat:
         info.options = {"trace_id": h.trace_id, "guests": h.guests, "writer": h.writer, "tsc2nsec": h.tsc2nsec,
                         "printk": h.printk}  # fmt: skip
         for buffer in h.buffers:
-            info.streams.extend(Stream(c.cpu, buffer.name, buffer.clock or h.clock) for c in buffer.cpus)
+            # An empty buffer orders nothing: the top one, where only an instance was recorded (trace-cmd record -B).
+            clock = (buffer.clock or h.clock) if any(c.size for c in buffer.cpus) else None
+            info.streams.extend(Stream(c.cpu, buffer.name, clock) for c in buffer.cpus)
             info.clock = info.clock or buffer.clock
         named = frozenset(f.full_name for f in self.formats[2:] if f.system != "ftrace")
         info.only_enabled = only_enabled(named)
@@ -92,7 +94,7 @@ class TraceDat:
             yield "the file holds a latency tracer's text, no events"
         if h.tsc2nsec is None and clock not in _NS_CLOCKS:
             yield f"clock {clock!r} does not count nanoseconds: times and durations are in its own units"
-        clocks = {b.clock for b in h.buffers if b.clock}
+        clocks = {b.clock for b in h.buffers if b.clock and any(c.size for c in b.cpus)}
         if len(clocks) > 1:
             yield f"buffers use different clocks ({', '.join(sorted(clocks))}): order between them is not known"
 

@@ -22,8 +22,9 @@ class BtfFile:
 
     def _text(self, text: str) -> int:
         first = len(self.base.texts) if self.base else 0
-        if self.base and (text.encode() + b"\0") in self.base.texts:
-            return self.base.texts.index(text.encode() + b"\0")
+        whole = b"\0" + text.encode() + b"\0"
+        if self.base and whole in self.base.texts:
+            return self.base.texts.index(whole) + 1
         if not text:
             return 0
         at = len(self.texts)

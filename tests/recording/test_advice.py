@@ -1,0 +1,43 @@
+"""The command lines that would add what a trace cannot decide."""
+
+from __future__ import annotations
+
+from lockscope.checks._base import all_checks
+from lockscope.recording.advice import Recorded, commands
+
+LOCK_CHECKS = tuple(f"LS1{n:02}" for n in range(1, 12))
+
+
+def test_nothing_to_add() -> None:
+    assert list(commands(Recorded((), lockdep=True))) == []
+
+
+def test_on_the_same_host() -> None:
+    assert list(commands(Recorded(("LS203", "LS301"), lockdep=False))) == [
+        "LS203 LS301: lockscope record --for LS203,LS301 -- COMMAND"
+    ]
+    assert list(commands(Recorded(("LS109",), lockdep=True))) == ["LS109: lockscope record --for LS109 -- COMMAND"]
+
+
+def test_a_stock_kernel_never_tells_it_all() -> None:
+    found = list(commands(Recorded((*LOCK_CHECKS, "LS204", "LS401"), lockdep=False)))
+    assert found == [
+        "LS401, on a test host: lockscope record --for LS401 --locks spinlock -- COMMAND",
+        f"{' '.join(LOCK_CHECKS)} LS204, on a kernel with CONFIG_PROVE_LOCKING: "
+        "lockscope record --for LS1,LS204 -- COMMAND",
+    ]
+
+
+def test_losses_and_filters_come_first() -> None:
+    lossy = Recorded(("LS101",), lockdep=True, lost=True)
+    assert list(commands(lossy)) == [
+        "without losses, LS101: lockscope record --buffer KB (four times what it was) -- COMMAND"
+    ]
+    filtered = Recorded(("LS105",), lockdep=True, filtered=True)
+    assert list(commands(filtered)) == ["without a filter for tasks, LS105: lockscope record --all -- COMMAND"]
+
+
+def test_every_check_gets_an_answer() -> None:
+    for code in (c for c, check in all_checks().items() if not check.notice):
+        assert len(list(commands(Recorded((code,), lockdep=False)))) == 1
+        assert len(list(commands(Recorded((code,), lockdep=True)))) == 1
