@@ -12,6 +12,19 @@ from numba import njit, types
 
 from lockscope.kernels.interner import text_number
 from lockscope.kernels.memory import BOOL, INT, address, inner, prefetch, put8, put16, put32, put64, u8, u16, u32, u64
+from lockscope.kernels.tape_rows import (
+    H_CPU,
+    H_FLAGS,
+    H_KIND,
+    H_OP,
+    H_PID,
+    H_PREEMPT,
+    H_SEQ,
+    H_SLOTS,
+    H_STREAM,
+    H_TS,
+    HEAD_WIDTH,
+)  # fmt: skip
 
 # How a slot of a row is filled (first number of its entry in ``plan``).
 EMPTY, UNSIGNED, SIGNED, DATA_LOC, REL_LOC, TEXT, CONSTANT, TAIL, BEFORE = range(9)
@@ -80,10 +93,6 @@ def span(record: int, size: int, how: int, offset: int, width: int, big: bool) -
     return begin, min(length, size - begin)
 
 
-# A row of the tape: what it is, who made it, when and where, and where its slots begin.
-H_OP, H_PID, H_FLAGS, H_PREEMPT, H_TS, H_SEQ, H_CPU, H_STREAM, H_KIND, H_SLOTS, HEAD_WIDTH = range(11)
-
-
 @njit(
     "UniTuple(i8, 3)(u1[::1], i8[::1], i4[::1], i4[::1], i8[::1], i4[::1], i8, b1, i8[::1], i4[::1], i8[::1], i8[::1], "
     "i8[:, :, ::1], i8, i8, i8, i8[:, ::1], i8[::1], i4[::1], u1[::1], i8[::1], i8[::1])",
@@ -120,19 +129,24 @@ def project(
     """
     n = filled
     base, tables, pools, stops, states = address(data), address(table), address(pool), address(ends), address(state)
+    places, sizes, kinds, times, streams = address(at), address(size), address(kind), address(ts), address(stream)
+    heads, values, plans = address(head), address(slots), address(plan)
+    most = plan.shape[1]
     for i in range(begin, len(at)):
-        what = np.int64(kind[i])
+        what = u32(kinds + 4 * i, False)
         op = ops[what]
         if op == 0:
             continue
-        for k in range(H_PID, H_TS):
-            head[n, k] = 0
+        row, first = heads + 8 * HEAD_WIDTH * n, values + 8 * used
+        count, place = widths[what], u64(places + 8 * i, False)
+        pid, flags, preempt = np.int64(0), np.int64(0), np.int64(0)
         if what == 0:
-            slots[used] = at[i]
+            put64(first, place)
         else:
-            record, length = base + at[i], np.int64(size[i])
-            for s in range(widths[what]):
-                how, offset, width = plan[what, s, 0], plan[what, s, 1], plan[what, s, 2]
+            record, length = base + place, u32(sizes + 4 * i, False)
+            for s in range(count):
+                step = plans + 32 * (what * most + s)
+                how, offset, width = u64(step, False), u64(step + 8, False), u64(step + 16, False)
                 value = np.int64(0)
                 if how == UNSIGNED or how == SIGNED:
                     value = read_int(record, length, offset, width, how == SIGNED, big)
@@ -145,14 +159,21 @@ def project(
                     )
                     if value < 0:
                         return i, n, used
-                slots[used + s] = value
-            head[n, H_PID] = read_int(record, length, common[2], 4, True, big)
-            head[n, H_FLAGS] = read_int(record, length, common[0], 1, False, big)
-            head[n, H_PREEMPT] = read_int(record, length, common[1], common[3], False, big)
-        head[n, H_OP], head[n, H_TS], head[n, H_SEQ] = op, ts[i], first_seq + i
-        head[n, H_CPU], head[n, H_STREAM] = cpu_of[stream[i]], stream[i]
-        head[n, H_KIND], head[n, H_SLOTS] = what, used
-        used += widths[what]
+                put64(first + 8 * s, value)
+            pid = read_int(record, length, common[2], 4, True, big)
+            flags = read_int(record, length, common[0], 1, False, big)
+            preempt = read_int(record, length, common[1], common[3], False, big)
+        put64(row + 8 * H_OP, op)
+        put64(row + 8 * H_PID, pid)
+        put64(row + 8 * H_FLAGS, flags)
+        put64(row + 8 * H_PREEMPT, preempt)
+        put64(row + 8 * H_TS, u64(times + 8 * i, False))
+        put64(row + 8 * H_SEQ, first_seq + i)
+        put64(row + 8 * H_CPU, cpu_of[stream[i]])
+        put64(row + 8 * H_STREAM, u32(streams + 4 * i, False))
+        put64(row + 8 * H_KIND, what)
+        put64(row + 8 * H_SLOTS, used)
+        used += count
         n += 1
     return len(at), n, used
 

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from lockscope.kernels.columns import H_CPU, H_FLAGS, H_OP, H_PID, H_PREEMPT, H_SEQ, H_SLOTS, H_TS
+from lockscope.kernels.tape_rows import H_CPU, H_FLAGS, H_OP, H_PID, H_PREEMPT, H_SEQ, H_SLOTS, H_TS, HEAD_WIDTH
 from lockscope.kernels.walk_doubts import *
 from lockscope.kernels.walk_locks import *
 from lockscope.kernels.walk_memory import *
 from lockscope.kernels.walk_notes import *
 
 
-@inner("void(i8[::1], i8, i8)")
+@inner("void(CPointer(i8), i8, i8)")
 def switch(m: Any, t: int, prev_state: int) -> None:
     """The task is switched out: any spinning lock it holds is odd, but for the run queue's.
 
@@ -52,7 +52,7 @@ def switch(m: Any, t: int, prev_state: int) -> None:
             m[m[ODD] + n * ODD_WIDTH + ODD_PROVED] = 1
 
 
-@inner("void(i8[::1], i8, i8, i8)")
+@inner("void(CPointer(i8), i8, i8, i8)")
 def to_user(m: Any, t: int, what: int, number: int) -> None:
     """Return to user space or the task's end: it must hold nothing, and from here on its held set is whole."""
     drop_run_queues(m, t, np.int64(0))
@@ -75,7 +75,7 @@ def to_user(m: Any, t: int, what: int, number: int) -> None:
     m[task + T_MUTE] = left > 0
 
 
-@inner("void(i8[::1], i8, i8, i8, i8)")
+@inner("void(CPointer(i8), i8, i8, i8, i8)")
 def init_held(m: Any, t: int, at: int, name: int, key: int) -> None:
     """A held map is initialised. With its own key and name that is lock_set_subclass(): another class from here on.
 
@@ -95,7 +95,7 @@ def init_held(m: Any, t: int, at: int, name: int, key: int) -> None:
         rehash(m, t, at)
 
 
-@inner("void(i8[::1], i8[::1], i8)")
+@inner("void(CPointer(i8), CPointer(i8), i8)")
 def learn_class(m: Any, slots: Any, at: int) -> None:
     """A map is initialised: what is at this address has from here on another key. Where acquisitions do not say
     theirs, it is this one's."""
@@ -113,7 +113,7 @@ def learn_class(m: Any, slots: Any, at: int) -> None:
     m[r], m[r + 1] = lock, cls + 1
 
 
-@inner("void(i8[::1], i8, i8, i8[::1], i8, i8[:,::1])")
+@inner("void(CPointer(i8), i8, i8, CPointer(i8), i8, CPointer(i8))")
 def function_row(m: Any, t: int, op: int, slots: Any, at: int, kinds: Any) -> None:
     """Probed lock functions of a stock kernel. ``kinds`` by function text: [1 exclusive, 2 read, +4 trylock, +8 may
     fail;
@@ -139,12 +139,12 @@ def function_row(m: Any, t: int, op: int, slots: Any, at: int, kinds: Any) -> No
     entered = np.int64(-1)
     while f > 0 and entered < 0:
         f -= 1
-        if kinds[m[base + f * FN_WIDTH], 1] == slots[at + 1]:
+        if kinds[2 * m[base + f * FN_WIDTH] + 1] == slots[at + 1]:
             entered = base + f * FN_WIDTH
     if entered < 0:
         return
     m[task + T_FN] = f
-    how, ret = kinds[m[entered], 0], slots[at]
+    how, ret = kinds[2 * m[entered]], slots[at]
     if (how & 4 and ret == 0) or (how & 8 and ret != 0):
         return
     lock, name = m[entered + 1], m[entered + 4]
@@ -164,7 +164,7 @@ def function_row(m: Any, t: int, op: int, slots: Any, at: int, kinds: Any) -> No
     enter(m, t, i)
 
 
-@inner("b1(i8[::1])")
+@inner("b1(CPointer(i8))")
 def room(m: Any) -> bool:
     """Whether every region can take what one row may add."""
     for k, region, table, spare in (
@@ -180,14 +180,14 @@ def room(m: Any) -> bool:
     return not m[O_HOLDS] or m[K_HOLDS] + 4 * DEPTH <= m[HOLDS - BASES + SIZES]
 
 
-@inner("void(i8[::1], i8, i8, i8[::1], i8[:,::1])")
+@tiny("void(CPointer(i8), i8, i8, CPointer(i8), CPointer(i8))")
 def keep(m: Any, t: int, row: int, kept: Any, held: Any) -> None:
     """Note a row that others want to see, with the KVM locks that its task holds; ``t`` -1: nobody's."""
     n = m[R_KEPT]
     kept[n] = row
     base = m[HELD] + t * ROLES
     for k in range(ROLES):
-        held[n, k] = m[base + k] if t >= 0 else 0
+        held[n * ROLES + k] = m[base + k] if t >= 0 else 0
     m[R_KEPT] = n + 1
 
 
@@ -201,14 +201,15 @@ def walk(
     heads: Any,  # int64[:, HEAD_WIDTH]
     values: Any,  # int64[:]: slots
     functions: Any,
-    wanted: Any,  # int64[operations]: NEVER_KEPT, KEPT_BY_NAME, ALWAYS_KEPT
+    wanted_ops: Any,  # int64[operations]: NEVER_KEPT, KEPT_BY_NAME, ALWAYS_KEPT
     begin: int,
     end: int,
-    kept: Any,  # int64[:]: rows to keep, R_KEPT of them so far; has room for all
-    held: Any,  # int64[:, ROLES]: what their tasks hold
+    kept_rows: Any,  # int64[:]: rows to keep, R_KEPT of them so far; has room for all
+    held_rows: Any,  # int64[:, ROLES]: what their tasks hold
 ) -> int:
     """Rows ``begin`` to ``end`` of a tape batch; return where it stopped (``end``, or a region must grow first)."""
-    m, head, slots, kinds = borrowed(memory), borrowed(heads), borrowed(values), borrowed(functions)
+    m, head, slots, kinds = pointer(memory), pointer(heads), pointer(values), pointer(functions)
+    wanted, kept, held = pointer(wanted_ops), pointer(kept_rows), pointer(held_rows)
     last_pid, last_cpu, t = np.int64(-1) << 62, np.int64(-1), np.int64(0)
     m[K_SEEN] = -1
     for i in range(begin, end):
@@ -217,10 +218,11 @@ def walk(
             if not room(m):
                 return i
             m[K_SEEN] = made
-        op, pid, flags, cpu, at = head[i, H_OP], head[i, H_PID], head[i, H_FLAGS], head[i, H_CPU], head[i, H_SLOTS]
+        h = i * HEAD_WIDTH
+        op, pid, flags, cpu, at = head[h + H_OP], head[h + H_PID], head[h + H_FLAGS], head[h + H_CPU], head[h + H_SLOTS]
         context = context_of(flags, m[O_SOFTIRQ])
-        m[R_TS], m[R_SEQ], m[R_FLAGS], m[R_CPU] = head[i, H_TS], head[i, H_SEQ], flags, cpu
-        m[R_PREEMPT], m[R_CONTEXT] = head[i, H_PREEMPT], context
+        m[R_TS], m[R_SEQ], m[R_FLAGS], m[R_CPU] = head[h + H_TS], head[h + H_SEQ], flags, cpu
+        m[R_PREEMPT], m[R_CONTEXT] = head[h + H_PREEMPT], context
         if op == LOSS or op == GAP:
             lose(m, np.int64(op == GAP))
             if wanted[op]:

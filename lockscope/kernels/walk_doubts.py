@@ -24,7 +24,7 @@ from lockscope.kernels.walk_notes import *
 SETTLED = 1_000_000  # ns: longer than CPUs' clocks differ, and than a free lock is waited for
 
 
-@inner("i8(i8[::1], i8)")
+@tiny("i8(CPointer(i8), i8)")
 def spins(m: Any, cls: int) -> Any:
     """Whether a class is of locks that are held with preemption off, by its wait types or its name."""
     c = class_at(m, cls)
@@ -35,28 +35,28 @@ def spins(m: Any, cls: int) -> Any:
     return name_says(m, m[c + C_NAME], N_SPINS)
 
 
-@inner("i8(i8[::1], i8)")
+@tiny("i8(CPointer(i8), i8)")
 def blocks(m: Any, cls: int) -> Any:
     """Whether nobody gets past an exclusive lock of this class: no map, RCU, seqcount or local_lock."""
     c = class_at(m, cls)
     return np.int64(m[c + C_GOT] > 0 or spins(m, cls) != 0 or name_says(m, m[c + C_NAME], N_SLEEPS) == LOGS_ACQUIRED)
 
 
-@inner("i8(i8[::1])")
+@tiny("i8(CPointer(i8))")
 def level(m: Any) -> Any:
     """Preemption levels at the row at hand; many where the counter is full (four bits: tracing_gen_ctx_irq_test())."""
     v = m[R_PREEMPT] & m[O_PREEMPT]
     return np.int64(1 << 30) if v == 15 and m[O_PREEMPT] == 15 else v
 
 
-@inner("void(i8[::1], i8)")
+@inner("void(CPointer(i8), i8)")
 def doubt(m: Any, t: int) -> None:
     """Events of this task are missing: what it holds is not known."""
     m[K_STALE] += 1
     forget(m, t)
 
 
-@inner("i8(i8[::1], i8, i8)")
+@inner("i8(CPointer(i8), i8, i8)")
 def keep_only(m: Any, t: int, at: int) -> Any:
     """As ``doubt``, but for entry ``at``, which is known to be real; its new index."""
     m[K_STALE] += 1
@@ -69,7 +69,7 @@ def keep_only(m: Any, t: int, at: int) -> Any:
     return 0
 
 
-@inner("i8(i8[::1], i8, i8)")
+@tiny("i8(CPointer(i8), i8, i8)")
 def count_level(m: Any, t: int, at: int) -> Any:
     """Count the preemption level of a new spinning lock; where there are too few for all, the others are gone."""
     e, task = entry_at(m, t, at), task_at(m, t)
@@ -84,13 +84,13 @@ def count_level(m: Any, t: int, at: int) -> Any:
     return at
 
 
-@inner("i8(i8[::1], i8)")
+@inner("i8(CPointer(i8), i8)")
 def owner_at(m: Any, lock: int) -> Any:
     """Where the last exclusive owner of a lock is noted: lock, task + 1, oddity + 1 of a leak."""
     return m[OWNERS] + 3 * (mix(lock, 5) & (OWNED - 1))
 
 
-@inner("void(i8[::1], i8, i8)")
+@inner("void(CPointer(i8), i8, i8)")
 def rival(m: Any, t: int, lock: int) -> None:
     """Another task got a lock that this one may seem to hold: it is doubted, though only a while later, as clocks of
     CPUs differ. A run queue's is taken off at once: PID filters cut its releases all the time."""
@@ -107,7 +107,7 @@ def rival(m: Any, t: int, lock: int) -> None:
         m[e + MARKS] |= RIVALLED
 
 
-@inner("void(i8[::1], i8, i8)")
+@inner("void(CPointer(i8), i8, i8)")
 def got(m: Any, t: int, at: int) -> None:
     """A task got a lock. Whoever else seems to hold it exclusively does not; nor did who seemed to have leaked it."""
     e = entry_at(m, t, at)
@@ -124,14 +124,14 @@ def got(m: Any, t: int, at: int) -> None:
     m[o], m[o + 1], m[o + 2] = lock, t + 1, 0
 
 
-@inner("void(i8[::1], i8, i8)")
+@inner("void(CPointer(i8), i8, i8)")
 def leaked(m: Any, lock: int, odd: int) -> None:
     """A lock seems to have been leaked (oddity ``odd``): who gets it next denies that, but for a release in between."""
     o = owner_at(m, lock)
     m[o], m[o + 1], m[o + 2] = lock, 0, odd + 1
 
 
-@inner("void(i8[::1], i8)")
+@inner("void(CPointer(i8), i8)")
 def released_by_other(m: Any, lock: int) -> None:
     """A lock is released by a task that does not hold it: a leak of it was real."""
     o = owner_at(m, lock)
@@ -139,7 +139,7 @@ def released_by_other(m: Any, lock: int) -> None:
         m[o + 2] = 0
 
 
-@inner("void(i8[::1], i8)")
+@inner("void(CPointer(i8), i8)")
 def unasked(m: Any, t: int) -> None:
     """lock_acquired or lock_contended of a lock that was not asked for: the attempt was missed."""
     task = task_at(m, t)
@@ -149,7 +149,7 @@ def unasked(m: Any, t: int) -> None:
         m[task + T_UNSURE] = 0
 
 
-@inner("b1(i8[::1], i8, i8)")
+@inner("b1(CPointer(i8), i8, i8)")
 def held_already(m: Any, t: int, at: int) -> Any:
     """Whether the task holds, in this context, the very lock that entry ``at`` asks for, so that it can't get it."""
     e = entry_at(m, t, at)
@@ -161,7 +161,7 @@ def held_already(m: Any, t: int, at: int) -> Any:
     return False
 
 
-@inner("b1(i8[::1], i8, i8)")
+@inner("b1(CPointer(i8), i8, i8)")
 def held_back(m: Any, t: int, at: int) -> Any:
     """Whether an attempt at what is held already waits for what the task does next: see ``goes_on``. A trylock that
     got it says at once that it was not held."""
@@ -176,7 +176,7 @@ def held_back(m: Any, t: int, at: int) -> Any:
     return True
 
 
-@inner("i8(i8[::1], i8)")
+@inner("i8(CPointer(i8), i8)")
 def again_at(m: Any, t: int) -> Any:
     """The innermost attempt that is held back, -1."""
     i = m[task_at(m, t) + T_DEPTH] - 1
@@ -185,7 +185,7 @@ def again_at(m: Any, t: int) -> Any:
     return i
 
 
-@inner("i8(i8[::1], i8, i8, i8, i8)")
+@inner("i8(CPointer(i8), i8, i8, i8, i8)")
 def proves_progress(m: Any, e: int, op: int, lock: int, name: int) -> Any:
     """Whether a row says that the attempt of entry ``e`` is over: 1 it was got, 2 it may have failed, 0 neither."""
     same = m[e + LOCK] == lock or m[e + ALIAS] == lock
@@ -200,7 +200,7 @@ def proves_progress(m: Any, e: int, op: int, lock: int, name: int) -> Any:
     return np.int64(op == SYS_ENTER or op == SYS_EXIT or op == TASK_EXIT or op >= OF_SUBSYSTEMS)
 
 
-@inner("void(i8[::1], i8, i8, i8, i8)")
+@inner("void(CPointer(i8), i8, i8, i8, i8)")
 def goes_on(m: Any, t: int, op: int, lock: int, name: int) -> None:
     """A task that asked for what it seems to hold does something. While it waits only what mutex and rwsem do when they
     sleep is seen of it (wait_lock, run queues, sched_switch); anything else, and it had released the lock before."""
@@ -220,7 +220,7 @@ def goes_on(m: Any, t: int, op: int, lock: int, name: int) -> None:
     emit_chain(m, t, at, m[entry_at(m, t, at) + FLAGS])
 
 
-@inner("void(i8[::1], i8, i8)")
+@tiny("void(CPointer(i8), i8, i8)")
 def contradict(m: Any, t: int, op: int) -> None:
     """Before a row counts: what it says against what the task seems to hold."""
     task = task_at(m, t)
@@ -230,7 +230,7 @@ def contradict(m: Any, t: int, op: int) -> None:
         doubt(m, t)
 
 
-@inner("void(i8[::1], i8)")
+@inner("void(CPointer(i8), i8)")
 def sure(m: Any, t: int) -> None:
     """The task holds nothing, and all it held was released: the chains noted meanwhile are whole."""
     task = task_at(m, t)

@@ -12,7 +12,7 @@ from lockscope.kernels.walk_memory import *
 from lockscope.kernels.walk_notes import *
 
 
-@inner("void(i8[::1], i8, i8)")
+@inner("void(CPointer(i8), i8, i8)")
 def drop_run_queues(m: Any, t: int, asked: int) -> None:
     """Take off run-queue locks that were given up unseen, in a switch that was not recorded or that a filter cut.
 
@@ -35,7 +35,7 @@ def drop_run_queues(m: Any, t: int, asked: int) -> None:
             close(m, t, i, 0)
 
 
-@inner("void(i8[::1], i8, i8, i8)")
+@inner("void(CPointer(i8), i8, i8, i8)")
 def left_out(m: Any, task: int, lock: int, detailed: int) -> None:
     """Count an acquisition that has no room; its other event, plain or detailed, does not count again."""
     if m[task + T_LEFT_OUT] == mix(lock, ALONE - detailed):
@@ -46,7 +46,7 @@ def left_out(m: Any, task: int, lock: int, detailed: int) -> None:
     m[K_TOO_DEEP] += 1
 
 
-@inner("i8(i8[::1], i8, i8, i8, i8, i8, i8, i8, i8, i8)")
+@inner("i8(CPointer(i8), i8, i8, i8, i8, i8, i8, i8, i8, i8)")
 def push(m: Any, t: int, cls: int, lock: int, how: int, check: int, nest: int, ip: int, marks: int, role: int) -> Any:
     """A new innermost entry, ``how`` = read | trylock << 2; return its index, -1 where the stack is full."""
     drop_run_queues(m, t, lock if name_says(m, m[class_at(m, cls) + C_NAME], N_RQ) else np.int64(0))
@@ -70,7 +70,7 @@ def push(m: Any, t: int, cls: int, lock: int, how: int, check: int, nest: int, i
     return depth
 
 
-@inner("void(i8[::1], i8, i8)")
+@inner("void(CPointer(i8), i8, i8)")
 def enter(m: Any, t: int, at: int) -> None:
     """An acquisition stands as its entry has it: count it, note the situation."""
     e = entry_at(m, t, at)
@@ -87,7 +87,7 @@ def enter(m: Any, t: int, at: int) -> None:
     emit_chain(m, t, at, m[e + FLAGS])
 
 
-@inner("void(i8[::1], i8)")
+@tiny("void(CPointer(i8), i8)")
 def settle(m: Any, t: int) -> None:
     """An acquisition whose detail never came stands as the plain event told it."""
     depth = m[task_at(m, t) + T_DEPTH]
@@ -101,7 +101,7 @@ def settle(m: Any, t: int) -> None:
         enter(m, t, depth - 1)
 
 
-@inner("i8(i8[::1], i8, i8)")
+@tiny("i8(CPointer(i8), i8, i8)")
 def known_class(m: Any, lock: int, name: int) -> Any:
     """The class with a key that was last seen at this address under this name, else the class of the name."""
     r = m[RECENTS] + 2 * (mix(lock, 3) & (RECENT - 1))
@@ -110,7 +110,7 @@ def known_class(m: Any, lock: int, name: int) -> Any:
     return class_of(m, name, 0, 0, BY_NAME)
 
 
-@inner("b1(i8[::1], i8, i8, i8)")
+@inner("b1(CPointer(i8), i8, i8, i8)")
 def detailed_before(m: Any, t: int, lock: int, name: int) -> Any:
     """Whether the detail of this acquisition came before its plain event: so it is where that was enabled first."""
     depth = m[task_at(m, t) + T_DEPTH]
@@ -127,7 +127,7 @@ def detailed_before(m: Any, t: int, lock: int, name: int) -> Any:
     return True
 
 
-@inner("void(i8[::1], i8, i8, i8, i8)")
+@inner("void(CPointer(i8), i8, i8, i8, i8)")
 def plain_acquire(m: Any, t: int, lock: int, name: int, how: int) -> None:
     """lock:lock_acquire: the attempt, or a trylock's success. Read kind and check by what the name stands for."""
     if detailed_before(m, t, lock, name):
@@ -155,7 +155,7 @@ def plain_acquire(m: Any, t: int, lock: int, name: int, how: int) -> None:
         enter(m, t, at)
 
 
-@inner("void(i8[::1], i8, i8)")
+@inner("void(CPointer(i8), i8, i8)")
 def wounded(m: Any, t: int, ret: int) -> None:
     """contention_end with -EDEADLK: the innermost attempt under a ww context has to back off (ww-mutex-design.rst)."""
     if ret != EDEADLK:
@@ -170,7 +170,7 @@ def wounded(m: Any, t: int, ret: int) -> None:
         i -= 1
 
 
-@inner("void(i8[::1], i8, i8)")
+@tiny("void(CPointer(i8), i8, i8)")
 def after_wound(m: Any, t: int, at: int) -> None:
     """The next acquisition of a wounded context must be of the lock it was wounded at, with all others dropped."""
     task, e = task_at(m, t), entry_at(m, t, at)
@@ -186,7 +186,7 @@ def after_wound(m: Any, t: int, at: int) -> None:
         emit_odd(m, t, WW_ORDER, m[e + CLS], m[e + LOCK], 0, first, at)
 
 
-@inner("void(i8[::1], i8, i8[::1], i8)")
+@inner("void(CPointer(i8), i8, CPointer(i8), i8)")
 def detail(m: Any, t: int, slots: Any, first: int) -> None:
     """lockscope:lockdep_acquire: all of lock_acquire()'s arguments. Joins the plain event of the same acquisition."""
     lock, name, key = slots[first], slots[first + 1], slots[first + 8]
@@ -246,7 +246,7 @@ def detail(m: Any, t: int, slots: Any, first: int) -> None:
         enter(m, t, at)
 
 
-@inner("i8(i8[::1], i8, i8)")
+@inner("i8(CPointer(i8), i8, i8)")
 def index_of(m: Any, t: int, lock: int) -> Any:
     """The innermost entry of a lock, -1."""
     i = m[task_at(m, t) + T_DEPTH] - 1
@@ -255,7 +255,7 @@ def index_of(m: Any, t: int, lock: int) -> Any:
     return i
 
 
-@inner("b1(i8[::1], i8, i8)")
+@inner("b1(CPointer(i8), i8, i8)")
 def gave_up(m: Any, t: int, i: int) -> Any:
     """Whether a release is that of an attempt that failed (interruptible, killable, ww_mutex): a lock that sleeps, of
     which lock_acquired was not seen though the trace has it. If the task already held it, that was no recursion."""
@@ -274,7 +274,7 @@ def gave_up(m: Any, t: int, i: int) -> Any:
     return True
 
 
-@inner("void(i8[::1], i8, i8, i8)")
+@inner("void(CPointer(i8), i8, i8, i8)")
 def release(m: Any, t: int, lock: int, name: int) -> None:
     """A release: ends the innermost hold of the lock, or is odd. ``name`` -1: not known; -2 - N: N, by its place."""
     i = index_of(m, t, lock)
@@ -318,7 +318,7 @@ def release(m: Any, t: int, lock: int, name: int) -> None:
             m[m[ODD] + n * ODD_WIDTH + ODD_PROVED] = 1
 
 
-@inner("void(i8[::1], i8)")
+@inner("void(CPointer(i8), i8)")
 def waited(m: Any, e: int) -> None:
     """The wait of an entry ends at the present row."""
     wait = m[R_TS] - m[e + TS]
@@ -331,8 +331,9 @@ def waited(m: Any, e: int) -> None:
 
 
 @njit("void(i8[::1], i8)", nogil=True, cache=True)
-def stand(m: Any, t: int) -> None:
+def stand(memory: Any, t: int) -> None:
     """The trace is over: what the task still waits for, it waits for in vain. R_TS is the trace's end."""
+    m = pointer(memory)
     for i in range(m[task_at(m, t) + T_DEPTH]):
         if m[entry_at(m, t, i) + MARKS] & PENDING:
             m[entry_at(m, t, i) + MARKS] &= ~PENDING

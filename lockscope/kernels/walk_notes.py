@@ -10,7 +10,7 @@ from numba import njit
 from lockscope.kernels.walk_memory import *
 
 
-@inner("i8(i8[::1], i8)")
+@inner("i8(CPointer(i8), i8)")
 def sleeps(m: Any, cls: int) -> Any:
     """Whether a class is of locks that sleep, by its wait type or its name."""
     c = class_at(m, cls)
@@ -19,7 +19,7 @@ def sleeps(m: Any, cls: int) -> Any:
     return np.int64(name_says(m, m[c + C_NAME], N_SLEEPS) != 0)
 
 
-@inner("void(i8[::1], i8, i8)")
+@inner("void(CPointer(i8), i8, i8)")
 def perhaps_whole(m: Any, t: int, c: int) -> None:
     """A chain of a task whose held set is whole is so itself when all that is held was seen to be released; in a judged
     window at once."""
@@ -34,7 +34,7 @@ def perhaps_whole(m: Any, t: int, c: int) -> None:
         m[task + T_UNSURE] = n + 1
 
 
-@inner("i8(i8[::1], i8, i8, i8)")
+@inner("i8(CPointer(i8), i8, i8, i8)")
 def emit_chain(m: Any, t: int, at: int, flags: int) -> Any:
     """Note the situation in which entry ``at`` was asked for; its number, -1 where it does not count."""
     if not m[O_JUDGE]:
@@ -73,7 +73,7 @@ def emit_chain(m: Any, t: int, at: int, flags: int) -> Any:
     return -1 - c
 
 
-@inner("i8(i8[::1], i8, i8, i8, i8, i8, i8, i8)")
+@inner("i8(CPointer(i8), i8, i8, i8, i8, i8, i8, i8)")
 def emit_odd(m: Any, t: int, what: int, cls: int, lock: int, detail: int, low: int, high: int) -> Any:
     """Note an oddity with entries ``low`` to ``high`` of what the task holds; the same again is counted. Its number,
     -1 where it does not count."""
@@ -102,7 +102,7 @@ def emit_odd(m: Any, t: int, what: int, cls: int, lock: int, detail: int, low: i
     return -1 - n
 
 
-@inner("void(i8[::1], i8, i8, i8)")
+@inner("void(CPointer(i8), i8, i8, i8)")
 def close(m: Any, t: int, i: int, known: int) -> None:
     """Take entry ``i`` off a task's stack: its hold ends here, was cut, or never was one."""
     e, task = entry_at(m, t, i), task_at(m, t)
@@ -141,7 +141,7 @@ def close(m: Any, t: int, i: int, known: int) -> None:
         regard(m, t)
 
 
-@njit("void(i8[::1], i8)", nogil=True, cache=True)
+@inner("void(CPointer(i8), i8)")
 def forget(m: Any, t: int) -> None:
     """What a task holds is no longer known."""
     task = task_at(m, t)
@@ -157,8 +157,9 @@ def forget(m: Any, t: int) -> None:
 
 
 @njit("void(i8[::1], i8)", nogil=True, cache=True)
-def reset(m: Any, whole: int) -> None:
+def reset(memory: Any, whole: int) -> None:
     """Begin or end a judged window: nobody holds anything, nor does who comes new."""
+    m = pointer(memory)
     m[R_START] = m[K_EPOCH]
     for t in range(m[K_TASKS]):
         forget(m, t)
@@ -166,7 +167,7 @@ def reset(m: Any, whole: int) -> None:
         m[task_at(m, t) + T_MUTE] = 0
 
 
-@inner("void(i8[::1], i8)")
+@inner("void(CPointer(i8), i8)")
 def lose(m: Any, begins: int) -> None:
     """A gap in a CPU's events begins or ends here. Nobody is known to run on it; every task must show that it was not
     there (``catch_up``)."""
@@ -178,7 +179,7 @@ def lose(m: Any, begins: int) -> None:
     m[K_LOSSES] += 1 - begins
 
 
-@inner("void(i8[::1], i8, i8)")
+@tiny("void(CPointer(i8), i8, i8)")
 def catch_up(m: Any, t: int, cpu: int) -> None:
     """A task shows up after a gap began or ended somewhere. Unless it has run on this CPU all the while (where task
     switches are recorded), it may have been on the CPU whose events are missing: what it holds is not known."""
@@ -190,7 +191,7 @@ def catch_up(m: Any, t: int, cpu: int) -> None:
         forget(m, t)
 
 
-@inner("void(i8[::1], i8, i8, i8)")
+@tiny("void(CPointer(i8), i8, i8, i8)")
 def seen_enabled(m: Any, t: int, at: int, flags: int) -> None:
     """An event under a hold with interrupts enabled proves that they can come while it lasts: note it once a hold."""
     if at < 0 or not m[O_FLAGS]:
@@ -206,3 +207,9 @@ def seen_enabled(m: Any, t: int, at: int, flags: int) -> None:
     if was & 1 == 0 and (was & 0x90 == 0 or not fresh & BH_SEEN_ON):
         return
     emit_odd(m, t, IRQS_ON_HELD, m[e + CLS], m[e + LOCK], 0, at, at + 1)
+
+
+@njit("void(i8[::1], i8)", nogil=True, cache=True)
+def forget_task(memory: Any, t: int) -> None:
+    """``forget`` for Python."""
+    forget(pointer(memory), t)

@@ -15,7 +15,7 @@ from lockscope.kernels import walk as compiled
 from lockscope.kernels import walk_locks as locks
 from lockscope.kernels import walk_memory as kernel
 from lockscope.kernels import walk_notes as notes
-from lockscope.kernels.columns import H_TS
+from lockscope.kernels.tape_rows import H_TS
 from lockscope.kvm.locks import is_kvm, kind_of, role_of
 from lockscope.reconstruct.chains import Chains, Entry, LockClass, Oddity
 from lockscope.reconstruct.lock_names import UNNAMED, kind_of_function

@@ -111,7 +111,7 @@ class Memory:
         self.region(keys)[:], self.region(table)[:] = 0, 0
         base_keys, base_table = (int(self.m[kernel.BASES + kernel.REGIONS.index(n)]) for n in (keys, table))
         for key, number in zip(known, numbers, strict=True):
-            at = kernel.find(self.m, base_keys, base_table, self.sizes[table], key)
+            at = kernel.find_in(self.m, base_keys, base_table, self.sizes[table], key)
             self.m[base_keys + at], self.m[base_table + at] = key, number
 
     def retire(self) -> None:
@@ -142,7 +142,7 @@ class Memory:
         for t in np.flatnonzero(depths > 0).tolist():
             if self.m[kernel.K_HOLDS] + 2 * kernel.DEPTH > self.sizes["holds"]:
                 self.drain()
-            notes.forget(self.m, t)
+            notes.forget_task(self.m, t)
         self.drain()
 
     def drain(self) -> None:

@@ -11,7 +11,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from lockscope.kernels import columns
+from lockscope.kernels import columns, tape_rows
 from lockscope.registry import modules
 from lockscope.tables.events import LOSS, EventBatch, EventFormat, Field
 from lockscope.tables.ops import SLOTS, TEXT_SLOTS, WIDTH, Op
@@ -125,7 +125,7 @@ class TapeBatch:
 class PackedTape:
     """All rows of a batch as the walk takes them, one cache line each: most are of locks, and only it reads those.
 
-    ``head`` int64[n, 10]: ``kernels.columns.H_*``. ``slots`` int64[]: each row's behind the one's before, as many as
+    ``head`` int64[n, 10]: ``kernels.tape_rows``. ``slots`` int64[]: each row's behind the one's before, as many as
     its operation has, and room for one more row. ``widths`` int64[formats]. The memory is used again some batches
     later.
     """
@@ -139,7 +139,7 @@ class PackedTape:
 
     def rows(self, picked: NDArray[np.int64]) -> TapeBatch:
         """These rows as columns."""
-        columns_of = np.empty((columns.HEAD_WIDTH, len(picked)), np.int64)
+        columns_of = np.empty((tape_rows.HEAD_WIDTH, len(picked)), np.int64)
         slots = np.empty((len(picked), WIDTH), np.int64)
         columns.unpack(self.head, self.slots, self.widths, picked, columns_of, slots)
         op, pid, flags, preempt, ts, seq, cpu, stream, kind, _ = columns_of
@@ -154,13 +154,13 @@ class _Room:
     """Memory for packed rows, used in turns: fresh memory costs more than filling it."""
 
     def __init__(self) -> None:
-        self._turns = [(np.empty((0, columns.HEAD_WIDTH), np.int64), np.empty(0, np.int64))] * _ROUNDS
+        self._turns = [(np.empty((0, tape_rows.HEAD_WIDTH), np.int64), np.empty(0, np.int64))] * _ROUNDS
 
     def take(self, rows: int, slots: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """At least so much."""
         head, values = self._turns.pop(0)
         if len(head) < rows:
-            head = np.empty((rows + rows // 8, columns.HEAD_WIDTH), np.int64)
+            head = np.empty((rows + rows // 8, tape_rows.HEAD_WIDTH), np.int64)
         if len(values) < slots:
             values = np.empty(slots + slots // 8, np.int64)
         self._turns.append((head, values))
@@ -250,11 +250,11 @@ def _with_gaps(
     """The tape with a GAP row where each gap begins."""
     rows = np.array([row for row, _ in gaps], np.int64)
     streams = np.array([s for _, s in gaps], np.int64)
-    made = np.zeros((len(gaps), columns.HEAD_WIDTH), np.int64)
-    made[:, columns.H_OP], made[:, columns.H_KIND] = Op.GAP, LOSS
-    made[:, columns.H_TS] = batch.ts_ns[np.maximum(rows, 0)] if len(batch) else 0
-    made[:, columns.H_SEQ] = np.maximum(rows, 0) + batch.first_seq
-    made[:, columns.H_CPU], made[:, columns.H_STREAM] = cpu_of[streams], streams
-    made[:, columns.H_SLOTS] = len(tape.slots) - WIDTH  # zeros
-    at = np.searchsorted(tape.head[:, columns.H_SEQ], rows + batch.first_seq, side="right")
+    made = np.zeros((len(gaps), tape_rows.HEAD_WIDTH), np.int64)
+    made[:, tape_rows.H_OP], made[:, tape_rows.H_KIND] = Op.GAP, LOSS
+    made[:, tape_rows.H_TS] = batch.ts_ns[np.maximum(rows, 0)] if len(batch) else 0
+    made[:, tape_rows.H_SEQ] = np.maximum(rows, 0) + batch.first_seq
+    made[:, tape_rows.H_CPU], made[:, tape_rows.H_STREAM] = cpu_of[streams], streams
+    made[:, tape_rows.H_SLOTS] = len(tape.slots) - WIDTH  # zeros
+    at = np.searchsorted(tape.head[:, tape_rows.H_SEQ], rows + batch.first_seq, side="right")
     return PackedTape(np.insert(tape.head, at, made, axis=0), tape.slots, tape.widths)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lockscope.kernels import columns, interner
+from lockscope.kernels import columns, interner, tape_rows
 from lockscope.tables.texts import Texts
 from tests.builders.checked import checked_loops
 
@@ -191,7 +191,7 @@ def _projected(call: Any, wrap: Any, records: Records, texts: Texts) -> Any:
         (columns.TAIL, 8, 0, 0),
     ]
     n = len(kind)
-    head, slots = np.zeros((n, columns.HEAD_WIDTH), np.int64), np.zeros(7 * n + 7, np.int64)
+    head, slots = np.zeros((n, tape_rows.HEAD_WIDTH), np.int64), np.zeros(7 * n + 7, np.int64)
     common, ops = np.array([0, 1, 4, 1], np.int64), np.array([1, 0, 17], np.int64)
     widths = np.array([1, 0, 7], np.int64)
     times, stream, cpu_of = np.arange(n, dtype=np.int64) + 900, np.ones(n, np.int32), np.array([4, 5], np.int32)
@@ -201,7 +201,7 @@ def _projected(call: Any, wrap: Any, records: Records, texts: Texts) -> Any:
         wrap(texts.table), wrap(texts.pool), wrap(texts.ends), wrap(texts.state),
     )  # fmt: skip
     assert used == widths[kind[ops[kind] != 0]].sum()
-    rows = np.zeros((columns.HEAD_WIDTH, filled), np.int64)
+    rows = np.zeros((tape_rows.HEAD_WIDTH, filled), np.int64)
     dense = np.zeros((filled, 7), np.int64)
     columns.unpack(head, slots, widths, np.arange(filled), rows, dense)
     return head[:filled].tolist(), dense.tolist(), rows.T.tolist()
@@ -212,9 +212,9 @@ def test_project() -> None:
     texts = Texts()
     head, slots, columns_of = _projected(columns.project, lambda a: a, _records([one, one, one, b"", one]), texts)
     assert head == columns_of
-    assert [h[columns.H_OP] for h in head] == [17, 1, 17, 17]
-    assert head[0][columns.H_PID : columns.H_TS] == [5 << 16 | 8, 0xFE, 0xFF]
-    assert [h[columns.H_TS :] for h in head] == [
+    assert [h[tape_rows.H_OP] for h in head] == [17, 1, 17, 17]
+    assert head[0][tape_rows.H_PID : tape_rows.H_TS] == [5 << 16 | 8, 0xFE, 0xFF]
+    assert [h[tape_rows.H_TS :] for h in head] == [
         [900, 50, 5, 1, 2, 0], [902, 52, 5, 1, 0, 7], [903, 53, 5, 1, 2, 8], [904, 54, 5, 1, 2, 15],
     ]  # fmt: skip
     assert slots[1][1:] == [0] * 6

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lockscope.kernels import walk_memory as counters
-from lockscope.kernels.columns import H_OP, H_PID, H_SEQ, H_SLOTS, H_TS, HEAD_WIDTH
+from lockscope.kernels.tape_rows import H_OP, H_PID, H_SEQ, H_SLOTS, H_TS, HEAD_WIDTH
 from lockscope.reconstruct import walk_regions
 from lockscope.reconstruct.walk import LockWalk, WalkOptions
 from lockscope.tables.ops import WIDTH, Op
