@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import os
 import subprocess
 import sys
@@ -44,7 +45,7 @@ def _share_out() -> None:
     paths = os.pathsep.join([str(_HERE.parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = {**os.environ, _CHILD: "1", "PYTHONPATH": paths}
     for share in _SHARES:
-        code = "import " + ", ".join(f"lockscope.kernels.{name}" for name in share.split())
+        code = "import gc; gc.disable(); import " + ", ".join(f"lockscope.kernels.{name}" for name in share.split())
         with contextlib.suppress(OSError):
             _children.append(
                 subprocess.Popen(
@@ -56,7 +57,10 @@ def _share_out() -> None:
                 )
             )
     if _children:
+        gc.disable()  # all that numba makes stays: to look through it again and again takes a fifteenth of the time
         from lockscope.kernels import walk as walk  # this process's share, before it waits for the others'
+
+        gc.enable()
 
 
 def wait() -> None:

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numba import njit, types
 
+from lockscope.kernels.inner import inner
 from lockscope.kernels.interner import text_number
-from lockscope.kernels.memory import BOOL, INT, address, inner, prefetch, put8, put16, put32, put64, u8, u16, u32, u64
+from lockscope.kernels.memory import BOOL, INT, address, prefetch, put8, put16, put32, put64, u8, u16, u32, u64
 from lockscope.kernels.tape_rows import (
     H_CPU,
     H_FLAGS,
@@ -34,7 +35,7 @@ _AHEAD = 64  # bytes behind a record's beginning that are asked for beside it
 _LATER = 16  # rows ahead that are asked for
 
 
-@inner(INT, INT, INT, INT, INT, BOOL, BOOL)
+@inner(INT(INT, INT, INT, INT, BOOL, BOOL), always=True)
 def read_int(record: int, size: int, offset: int, width: int, signed: bool, big: bool) -> Any:
     """The integer of ``width`` bytes at ``offset`` of the record, as int64 (64-bit values keep their bits)."""
     if offset < 0 or offset + width > size:
@@ -54,7 +55,7 @@ def read_int(record: int, size: int, offset: int, width: int, signed: bool, big:
     return 0
 
 
-@inner(types.void, INT, INT, INT)
+@inner(types.void(INT, INT, INT), always=True)
 def put(place: int, width: int, value: int) -> None:
     """Store the low ``width`` bytes of a value."""
     if width == 8:
@@ -67,7 +68,7 @@ def put(place: int, width: int, value: int) -> None:
         put8(place, value)
 
 
-@inner(types.UniTuple(INT, 2), INT, INT, INT, INT, INT, BOOL)
+@inner(types.UniTuple(INT, 2)(INT, INT, INT, INT, INT, BOOL), always=True)
 def span(record: int, size: int, how: int, offset: int, width: int, big: bool) -> Any:
     """Where a variable part of a record lies: (offset in the record, bytes), clamped to it; (0, 0) if outside.
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from lockscope.kernels.memory import BOOL, INT, NO_WRAPPERS, address, inner, put8, put32, put64, u8, u32, u64
+from lockscope.kernels.inner import inner
+from lockscope.kernels.memory import BOOL, INT, address, put8, put32, put64, u8, u32, u64
 
 # ``state`` of an interner: the texts it has, the pool bytes used, then what it saw last, by the text's ends: four
 # numbers an entry (first eight bytes, last eight bytes, length, the text's number + 1).
@@ -18,7 +19,7 @@ _LOW, _HIGH = 0x0101010101010101, -0x7F7F7F7F7F7F7F80  # of each byte: the lowes
 _MIX = -7046029254386353131
 
 
-@inner(INT, INT, INT)
+@inner(INT(INT, INT), always=True)
 def text_end(text: int, length: int) -> Any:
     """Bytes before the first NUL."""
     n = 0
@@ -32,7 +33,7 @@ def text_end(text: int, length: int) -> Any:
     return n
 
 
-@inner(INT, INT, INT)
+@inner(INT(INT, INT), always=True)
 def head_word(text: int, length: int) -> Any:
     """The first eight bytes, or all of fewer, as a number that tells texts of one length apart."""
     if length >= 8:
@@ -44,7 +45,7 @@ def head_word(text: int, length: int) -> Any:
     return u8(text, False) | u8(text + (length >> 1), False) << 8 | u8(text + length - 1, False) << 16
 
 
-@inner(BOOL, INT, INT, INT)
+@inner(BOOL(INT, INT, INT), always=True)
 def same(one: int, other: int, length: int) -> Any:
     """Whether two texts are equal."""
     for i in range(0, length - 7, 8):
@@ -55,7 +56,7 @@ def same(one: int, other: int, length: int) -> Any:
     return head_word(one, length) == head_word(other, length)
 
 
-@njit(INT(INT, INT, INT, INT, INT, INT, INT, INT, INT), nogil=True, cache=True, **NO_WRAPPERS)
+@inner(INT(INT, INT, INT, INT, INT, INT, INT, INT, INT))
 def number_of(
     text: int, length: int, table: int, slots: int, pool: int, room: int, ends: int, most: int, state: int
 ) -> Any:
@@ -91,7 +92,7 @@ def number_of(
     return number
 
 
-@inner(INT, INT, INT, INT, INT, INT, INT, INT, INT, INT)
+@inner(INT(INT, INT, INT, INT, INT, INT, INT, INT, INT), always=True)
 def text_number(
     text: int, length: int, table: int, slots: int, pool: int, room: int, ends: int, most: int, state: int
 ) -> Any:

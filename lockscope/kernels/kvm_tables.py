@@ -15,17 +15,14 @@ import numpy as np
 from numba import njit
 
 from lockscope.kernels import wait
+from lockscope.kernels.inner import inner
 
 wait()
 
 # Columns of the rows (``cols[column, row]``): the row's place in the batch, what it is to the loop, the tape's own.
 C_ROW, C_HOW, C_TS, C_SEQ, C_CPU, C_PID, C_FLAGS, C_OP, C_VM, C_OWN = range(10)
 IN_INTERRUPT = 0x58  # common_flags: hardirq, softirq, NMI
-
-
-def helper(signature: str) -> Any:
-    """A function that only the loops call."""
-    return njit(signature, nogil=True, cache=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+helper = inner
 
 
 @njit("i8(i8, i8)", nogil=True, cache=True, no_cfunc_wrapper=True)

@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
@@ -25,12 +25,6 @@ from lockscope.kernels import wait
 wait()
 
 INT, BOOL = types.int64, types.boolean
-NO_WRAPPERS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # they cost more to compile than the function
-
-
-def inner(result: Any, *arguments: Any) -> Any:
-    """A function that only other compiled ones call: typed once, for all its callers, and inlined by LLVM."""
-    return njit(result(*arguments), nogil=True, cache=True, forceinline=True, **NO_WRAPPERS)
 
 
 @intrinsic

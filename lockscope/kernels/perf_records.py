@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numba import njit, types
 
-from lockscope.kernels.memory import BOOL, INT, address, inner, put8, put16, put32, put64, u8, u16, u32, u64
+from lockscope.kernels.inner import inner
+from lockscope.kernels.memory import BOOL, INT, address, put8, put16, put32, put64, u8, u16, u32, u64
 
 LOST, COMM, THROTTLE, UNTHROTTLE, SAMPLE, LOST_SAMPLES = 2, 3, 5, 6, 9, 13
 TRACING_DATA, FINISHED_ROUND, AUXTRACE, COMPRESSED, COMPRESSED2 = 66, 68, 71, 81, 83
@@ -33,7 +34,7 @@ BPF_FILTERED = 1 << 15  # PERF_RECORD_MISC_LOST_SAMPLES_BPF: left out by a filte
 _CONTEXT_MAX = -4095  # PERF_CONTEXT_MAX: entries of a callchain from here on say what kind of addresses follow
 
 
-@inner(types.void, INT, INT, BOOL)
+@inner(types.void(INT, INT, BOOL), always=True)
 def put32_as(place: int, value: int, big: bool) -> None:
     """Store 32 bits in the file's byte order."""
     if big:
@@ -41,7 +42,7 @@ def put32_as(place: int, value: int, big: bool) -> None:
     put32(place, value)
 
 
-@inner(INT, INT, INT, INT, BOOL)
+@inner(INT(INT, INT, INT, BOOL), always=True)
 def read_size(place: int, end: int, read_format: int, big: bool) -> int:
     """Bytes of a sample's counter values (PERF_SAMPLE_READ); negative where they do not fit."""
     values = 1 + ((read_format & READ_ID) != 0) + ((read_format & READ_LOST) != 0)
@@ -56,7 +57,7 @@ def read_size(place: int, end: int, read_format: int, big: bool) -> int:
     return 8 * (1 + times + members * values)
 
 
-@inner(INT, INT, INT, BOOL)
+@inner(INT(INT, INT, BOOL), always=True)
 def without_contexts(first: int, entries: int, big: bool) -> int:
     """Close a callchain's ranks over its context markers, towards its end; return how many addresses stay."""
     to = first + 8 * entries
@@ -71,7 +72,7 @@ def without_contexts(first: int, entries: int, big: bool) -> int:
     return kept
 
 
-@inner(INT, INT, INT, INT, INT)
+@inner(INT(INT, INT, INT, INT), always=True)
 def attr_of(ident: int, keys: int, values: int, mask: int) -> int:
     """The event that an id belongs to; 0 where it is not known. ``mask`` -1: there is only one."""
     if mask < 0:

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numba import njit, types
 
-from lockscope.kernels.memory import INT, address, inner, put32, put64, u16, u32, u64
+from lockscope.kernels.inner import inner
+from lockscope.kernels.memory import INT, address, put32, put64, u16, u32, u64
 
 PADDING, TIME_EXTEND, TIME_STAMP = 29, 30, 31
 ABSOLUTE_BITS = 59  # a TIME_STAMP record carries 59 bits; the page's time gives the top five (TS_MSB, ring_buffer.c)
@@ -146,7 +147,7 @@ def first_not_before(ts: Any, until: int) -> int:
     return n
 
 
-@inner(types.void, INT, INT, INT, INT, INT)
+@inner(types.void(INT, INT, INT, INT, INT), always=True)
 def sift(heap: int, held: int, i: int, heads: int, times: int) -> None:
     """Move entry ``i`` of a heap of streams down: by the time of a stream's head, then by the stream's place."""
     s = u64(heap + 8 * i, False)

@@ -180,7 +180,7 @@ def room(m: Any) -> bool:
     return not m[O_HOLDS] or m[K_HOLDS] + 4 * DEPTH <= m[HOLDS - BASES + SIZES]
 
 
-@tiny("void(CPointer(i8), i8, i8, CPointer(i8), CPointer(i8))")
+@inner("void(CPointer(i8), i8, i8, CPointer(i8), CPointer(i8))", always=True)
 def keep(m: Any, t: int, row: int, kept: Any, held: Any) -> None:
     """Note a row that others want to see, with the KVM locks that its task holds; ``t`` -1: nobody's."""
     n = m[R_KEPT]

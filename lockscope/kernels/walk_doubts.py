@@ -24,7 +24,7 @@ from lockscope.kernels.walk_notes import *
 SETTLED = 1_000_000  # ns: longer than CPUs' clocks differ, and than a free lock is waited for
 
 
-@tiny("i8(CPointer(i8), i8)")
+@inner("i8(CPointer(i8), i8)", always=True)
 def spins(m: Any, cls: int) -> Any:
     """Whether a class is of locks that are held with preemption off, by its wait types or its name."""
     c = class_at(m, cls)
@@ -35,14 +35,14 @@ def spins(m: Any, cls: int) -> Any:
     return name_says(m, m[c + C_NAME], N_SPINS)
 
 
-@tiny("i8(CPointer(i8), i8)")
+@inner("i8(CPointer(i8), i8)", always=True)
 def blocks(m: Any, cls: int) -> Any:
     """Whether nobody gets past an exclusive lock of this class: no map, RCU, seqcount or local_lock."""
     c = class_at(m, cls)
     return np.int64(m[c + C_GOT] > 0 or spins(m, cls) != 0 or name_says(m, m[c + C_NAME], N_SLEEPS) == LOGS_ACQUIRED)
 
 
-@tiny("i8(CPointer(i8))")
+@inner("i8(CPointer(i8))", always=True)
 def level(m: Any) -> Any:
     """Preemption levels at the row at hand; many where the counter is full (four bits: tracing_gen_ctx_irq_test())."""
     v = m[R_PREEMPT] & m[O_PREEMPT]
@@ -69,7 +69,7 @@ def keep_only(m: Any, t: int, at: int) -> Any:
     return 0
 
 
-@tiny("i8(CPointer(i8), i8, i8)")
+@inner("i8(CPointer(i8), i8, i8)", always=True)
 def count_level(m: Any, t: int, at: int) -> Any:
     """Count the preemption level of a new spinning lock; where there are too few for all, the others are gone."""
     e, task = entry_at(m, t, at), task_at(m, t)
@@ -220,7 +220,7 @@ def goes_on(m: Any, t: int, op: int, lock: int, name: int) -> None:
     emit_chain(m, t, at, m[entry_at(m, t, at) + FLAGS])
 
 
-@tiny("void(CPointer(i8), i8, i8)")
+@inner("void(CPointer(i8), i8, i8)", always=True)
 def contradict(m: Any, t: int, op: int) -> None:
     """Before a row counts: what it says against what the task seems to hold."""
     task = task_at(m, t)

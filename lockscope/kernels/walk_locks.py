@@ -87,7 +87,7 @@ def enter(m: Any, t: int, at: int) -> None:
     emit_chain(m, t, at, m[e + FLAGS])
 
 
-@tiny("void(CPointer(i8), i8)")
+@inner("void(CPointer(i8), i8)", always=True)
 def settle(m: Any, t: int) -> None:
     """An acquisition whose detail never came stands as the plain event told it."""
     depth = m[task_at(m, t) + T_DEPTH]
@@ -101,7 +101,7 @@ def settle(m: Any, t: int) -> None:
         enter(m, t, depth - 1)
 
 
-@tiny("i8(CPointer(i8), i8, i8)")
+@inner("i8(CPointer(i8), i8, i8)", always=True)
 def known_class(m: Any, lock: int, name: int) -> Any:
     """The class with a key that was last seen at this address under this name, else the class of the name."""
     r = m[RECENTS] + 2 * (mix(lock, 3) & (RECENT - 1))
@@ -170,7 +170,7 @@ def wounded(m: Any, t: int, ret: int) -> None:
         i -= 1
 
 
-@tiny("void(CPointer(i8), i8, i8)")
+@inner("void(CPointer(i8), i8, i8)", always=True)
 def after_wound(m: Any, t: int, at: int) -> None:
     """The next acquisition of a wounded context must be of the lock it was wounded at, with all others dropped."""
     task, e = task_at(m, t), entry_at(m, t, at)

@@ -14,6 +14,8 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from lockscope.kernels.inner import inner
+
 DEPTH = 64  # lockdep stops at 48 (MAX_LOCK_DEPTH); deeper acquisitions are counted and left out
 FN_DEPTH = 16
 # An entry of a task's stack; the first eleven are those of ``chains.Entry``.
@@ -203,18 +205,7 @@ def pointer(typingctx: Any, array: Any) -> Any:  # noqa: ARG001 (numba's signatu
     return types.CPointer(array.dtype)(array), codegen
 
 
-def tiny(signature: str) -> Any:
-    """As ``inner``, for what is called at every row: always inlined. More of these compile longer and gain nothing."""
-    return njit(signature, nogil=True, cache=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True)
-
-
-def inner(signature: str) -> Any:
-    """A function that only other compiled ones call. One signature: numba would else compile it anew for each literal
-    argument; no wrappers for Python: they cost more to compile than the function."""
-    return njit(signature, nogil=True, cache=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
-
-
-@tiny("i8(i8, i8)")
+@inner("i8(i8, i8)", always=True)
 def mix(h: int, v: int) -> Any:
     """Fold a value into a hash."""
     folded = (h ^ v) * np.int64(-7046029254386353131)
@@ -246,7 +237,7 @@ def number_of(m: Any, keys_at: int, table_at: int, count_at: int, key: int) -> A
     return -1 - n
 
 
-@tiny("i8(i8, i8)")
+@inner("i8(i8, i8)", always=True)
 def context_of(flags: int, fake_softirq: int) -> Any:
     """0 task, 1 softirq, 2 hardirq, 3 NMI, from common_flags."""
     if flags & 0x40:
@@ -258,31 +249,31 @@ def context_of(flags: int, fake_softirq: int) -> Any:
     return 0
 
 
-@tiny("i8(CPointer(i8), i8)")
+@inner("i8(CPointer(i8), i8)", always=True)
 def task_at(m: Any, t: int) -> Any:
     """Where task ``t`` begins."""
     return m[TASKS] + t * T_WIDTH
 
 
-@tiny("i8(CPointer(i8), i8, i8)")
+@inner("i8(CPointer(i8), i8, i8)", always=True)
 def entry_at(m: Any, t: int, i: int) -> Any:
     """Where entry ``i`` of a task's stack begins."""
     return m[STACKS] + (t * DEPTH + i) * WIDTH
 
 
-@tiny("i8(CPointer(i8), i8)")
+@inner("i8(CPointer(i8), i8)", always=True)
 def cpu_at(m: Any, cpu: int) -> Any:
     """Where a CPU begins: the task last seen on it (number + 1, 0 = not known), and whether events are missing now."""
     return m[RUNNING] + 2 * (cpu & (CPUS - 1))
 
 
-@tiny("i8(CPointer(i8), i8)")
+@inner("i8(CPointer(i8), i8)", always=True)
 def class_at(m: Any, c: int) -> Any:
     """Where class ``c`` begins."""
     return m[CLASSES] + c * C_WIDTH
 
 
-@tiny("i8(CPointer(i8), i8, i8)")
+@inner("i8(CPointer(i8), i8, i8)", always=True)
 def name_says(m: Any, name: int, what: int) -> Any:
     """What is known of a name; nothing (0) of a lock without one."""
     return m[m[NAMES] + name * N_WIDTH + what] if name >= 0 else np.int64(0)

@@ -179,7 +179,7 @@ def lose(m: Any, begins: int) -> None:
     m[K_LOSSES] += 1 - begins
 
 
-@tiny("void(CPointer(i8), i8, i8)")
+@inner("void(CPointer(i8), i8, i8)", always=True)
 def catch_up(m: Any, t: int, cpu: int) -> None:
     """A task shows up after a gap began or ended somewhere. Unless it has run on this CPU all the while (where task
     switches are recorded), it may have been on the CPU whose events are missing: what it holds is not known."""
@@ -191,7 +191,7 @@ def catch_up(m: Any, t: int, cpu: int) -> None:
         forget(m, t)
 
 
-@tiny("void(CPointer(i8), i8, i8, i8)")
+@inner("void(CPointer(i8), i8, i8, i8)", always=True)
 def seen_enabled(m: Any, t: int, at: int, flags: int) -> None:
     """An event under a hold with interrupts enabled proves that they can come while it lasts: note it once a hold."""
     if at < 0 or not m[O_FLAGS]:
