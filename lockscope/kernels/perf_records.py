@@ -2,6 +2,8 @@
 
 Layout: include/uapi/linux/perf_event.h (enum perf_event_type) and kernel/events/core.c, perf_output_sample(), v6.12;
 record types from 64 on are perf's own (tools/perf/util/event.h).
+
+Compiled when first called, by the types it is called with: who reads no perf.data need not wait for it.
 """
 
 from __future__ import annotations
@@ -98,12 +100,7 @@ def fill_ids(idents: Any, owners: Any, keys: Any, values: Any) -> None:
         keys[h], values[h] = idents[i], owners[i] + 1
 
 
-@njit(
-    "i8(u1[::1], i8, b1, i8[:, ::1], i8[::1], u4[::1], i8, i8, b1, i8, i8, i4[::1], i8[::1], i8[::1], i8[::1], "
-    "i8[::1], i4[::1], i4[::1], i4[::1], i4[::1], i8[::1])",
-    nogil=True,
-    cache=True,
-)
+@njit(nogil=True, cache=True)
 def walk(
     data: Any,  # uint8[:]; written to: a callchain's length goes in front of the record behind it
     end: int,  # of what has been read
@@ -285,7 +282,7 @@ def walk(
     return reason
 
 
-@njit("i8(u1[::1], i8, i8, b1)", nogil=True, cache=True)
+@njit(nogil=True, cache=True)
 def last_boundary(data: Any, begin: int, end: int, big: bool) -> int:
     """Where the last whole record before ``end`` ends; -1 where something can't be a record."""
     base = address(data)
@@ -300,7 +297,7 @@ def last_boundary(data: Any, begin: int, end: int, big: bool) -> int:
     return pos
 
 
-@njit("i8(u1[::1], i8[::1], i4[::1], i4[::1], i4[::1], u1[::1])", nogil=True, cache=True)
+@njit(nogil=True, cache=True)
 def carry(data: Any, at: Any, size: Any, kind: Any, lead: Any, out: Any) -> int:
     """Copy the records of some rows, with what belongs to them in front, to the beginning of ``out``; move ``at``."""
     pos = 0

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from lockscope.kernels.inner import inner
 from lockscope.kernels.tape_rows import H_CPU, H_FLAGS, H_OP, H_PID, H_PREEMPT, H_SEQ, H_SLOTS, H_TS, HEAD_WIDTH
 from lockscope.kernels.walk_doubts import *
 from lockscope.kernels.walk_locks import *

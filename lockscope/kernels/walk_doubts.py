@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from lockscope.kernels.inner import inner
 from lockscope.kernels.walk_memory import *
 from lockscope.kernels.walk_notes import *
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from lockscope.kernels.inner import inner
 from lockscope.kernels.walk_doubts import *
 from lockscope.kernels.walk_memory import *
 from lockscope.kernels.walk_notes import *
