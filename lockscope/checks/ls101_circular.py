@@ -11,8 +11,11 @@ Every edge of the graph that lies on a ring is looked at, once. Rings that share
 finding, told by the shortest. If one lock is held over every side, taken inside what is judged, the ring cannot happen:
 that is reported as information, where lockdep itself cries wolf.
 
-Confidence: certain, when the sides were different tasks and each waited for the very instance that the next one held;
-likely, when different tasks took the same classes; possible, when one task did all of it.
+Confidence: certain, when the sides were different tasks, each waited for the very instance that the next one held, and
+the recorded events have a schedule that ends there: every side can run up to its attempt while all locks change hands
+in the recorded order (a sync-preserving deadlock; SPDOffline, PLDI 2023). Likely, when that is not shown, or the
+instances differ. Possible, when one task did all of it, or one was created by another's task afterwards, or may have
+waited for its end. What was looked at, and the answers, end the report of each ring.
 
 Why it is a bug
 ---------------
@@ -112,7 +115,7 @@ def _finding(teller: Teller, ring: Ring) -> Finding:
         story=tuple(_story(teller, ring, belief)),
         flow=" ".join(kinds),
         window=evidence.window(chain.window),
-        details={"also": ring.also},
+        details={"also": ring.also, "trust": dict(belief.reasons)},
     )
 
 
@@ -141,9 +144,8 @@ def _story(teller: Teller, ring: Ring, belief: Trust) -> Iterator[str]:
         [(f"{lock_word(h)}({evidence.label(h.cls)});", f"{lock_word(n)}({evidence.label(n.cls)});") for h, n in calls]
     )
     yield ""
-    yield f"how far to trust it: {belief.confidence}: {belief.why}"
-    if belief.guard >= 0:
-        yield f"no two sides can be under way at once: all are under {evidence.label(belief.guard)}"
+    yield f"how far to trust it: {belief.confidence}"
+    yield from (f"  {what + ':':<10} {answer}" for what, answer in belief.reasons)
     if ring.also:
         yield f"{count(ring.also)} more dependencies lie on longer rings only through one of these"
     yield ""

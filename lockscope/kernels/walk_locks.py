@@ -61,7 +61,7 @@ def push(m: Any, t: int, cls: int, lock: int, how: int, check: int, nest: int, i
     m[e + CONTEXT], m[e + NEST], m[e + IP], m[e + TS], m[e + SEQ] = m[R_CONTEXT], nest, ip, m[R_TS], m[R_SEQ]
     m[e + FLAGS], m[e + ACQUIRED], m[e + CPU], m[e + ROLE] = m[R_FLAGS], 0, m[R_CPU], role
     m[e + MARKS] = marks | depth << ASKED_DEPTH | m[R_PREEMPT] << ASKED_PREEMPT
-    m[e + ALIAS] = lock
+    m[e + ALIAS], m[e + BEFORE] = lock, take_again(m, m[task + T_PID], lock)
     m[task + T_DEPTH] = depth + 1
     m[task + T_QUEUES] += name_says(m, m[class_at(m, cls) + C_NAME], N_RQ)
     rehash(m, t, depth)

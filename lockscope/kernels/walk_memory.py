@@ -18,20 +18,19 @@ from lockscope.kernels.inner import inner
 
 DEPTH = 64  # lockdep stops at 48 (MAX_LOCK_DEPTH); deeper acquisitions are counted and left out
 FN_DEPTH = 16
-# An entry of a task's stack; the first eleven are those of ``chains.Entry``.
-(CLS, LOCK, READ, TRYLOCK, CHECK, CONTEXT, NEST, IP, TS, SEQ, FLAGS, ACQUIRED, CPU, HASH, MARKS, ROLE, ALIAS) = range(
-    17
-)
-ENTRY, WIDTH = 11, 17
+# An entry of a task's stack; the first twelve are those of ``chains.Entry``.
+(CLS, LOCK, READ, TRYLOCK, CHECK, CONTEXT, NEST, IP, TS, SEQ, FLAGS, BEFORE, ACQUIRED, CPU, HASH, MARKS, ROLE,
+ ALIAS) = range(18)  # fmt: skip
+ENTRY, WIDTH = 12, 18
 # MARKS: ALONE its plain event may follow, COUNTED as a preemption level, RIVALLED another task got it, AGAIN held back.
 PENDING, CONTENDED, IRQS_SEEN_ON, BH_SEEN_ON, ALONE, COUNTED, RIVALLED, AGAIN = 1, 2, 4, 8, 16, 32, 64, 128
 ASKED_DEPTH, ASKED_PREEMPT = 8, 16  # bits of MARKS from there on: locks held when it was asked for, preempt count
 # A task: locks held, CPU last seen on, held set whole, probed functions entered, pid, quiet about releases after leaks,
 # the ww_mutex at which its context was wounded, and that context, run queues locked, gaps seen so far, acquisitions
 # left out because the stack was full, and what the last of them was; preemption levels that its locks take, since when
-# another task has what it holds, whether an attempt is held back, chains that are not yet whole.
+# another task has what it holds, whether an attempt is held back, chains that are not yet whole, when first seen.
 (T_DEPTH, T_CPU, T_WHOLE, T_FN, T_PID, T_MUTE, T_WOUND, T_WOUND_NEST, T_QUEUES, T_EPOCH, T_DEEPER, T_LEFT_OUT, T_SPINS,
- T_RIVAL, T_AGAIN, T_UNSURE, T_WIDTH) = range(17)  # fmt: skip
+ T_RIVAL, T_AGAIN, T_UNSURE, T_FIRST, T_WIDTH) = range(18)  # fmt: skip
 # A class: text number of its name, key, subclass, how it is known, wait types, lock type, then counters.
 (
     C_NAME,
@@ -67,7 +66,7 @@ ODD_DENIED, ODD_PROVED = 14, 15  # how often another task got what seems leaked;
 (RELEASE_NOT_HELD, HELD_AT_USER, HELD_AT_EXIT, SWITCHED_ATOMIC, INIT_HELD, FREED_HELD, IRQS_ON_HELD, WW_ORDER,
  GAVE_UP) = range(9)  # fmt: skip
 ROLES, MODE, SRCU_DEPTH, MMU_LOCK, SRCU = 18, 16, 17, 1, 2
-RECENT, CPUS, OWNED = 1 << 16, 1 << 16, 1 << 12
+RECENT, CPUS, OWNED, TAKEN_SLOTS = 1 << 16, 1 << 16, 1 << 12, 1 << 16
 MOST_UNSURE = 48
 IMAGE = -0x80000000  # x86-64's kernel image and modules: 0xffffffff80000000 and up, as signed numbers
 
@@ -134,6 +133,7 @@ REGIONS = (
     "holds",
     "owners",
     "unsure",
+    "taken",
 )
 (
     TASK_KEYS,
@@ -159,7 +159,8 @@ REGIONS = (
     HOLDS,
     OWNERS,
     UNSURE,
-) = range(BASES, BASES + 23)
+    TAKEN,
+) = range(BASES, BASES + 24)
 WIDTHS = (
     1,
     1,
@@ -184,6 +185,7 @@ WIDTHS = (
     HOLD_WIDTH,
     3,
     MOST_UNSURE,
+    3,
 )
 
 (LOSS, ACQUIRE, DETAIL, ACQUIRED_OP, CONTENDED_OP, RELEASE, INIT) = range(1, 8)
@@ -289,6 +291,7 @@ def task_of(m: Any, pid: int, cpu: int) -> Any:
         for i in range(T_WIDTH):
             m[a + i] = 0
         m[a + T_PID] = pid
+        m[a + T_FIRST] = m[R_TS]
         m[a + T_EPOCH] = m[K_EPOCH]
         m[a + T_WHOLE] = m[O_WINDOW] >= 0 and m[K_EPOCH] == m[R_START]
     return t
@@ -306,6 +309,23 @@ def class_of(m: Any, name: int, key: int, subclass: int, keyed: int) -> Any:
             m[a + i] = 0
         m[a + C_NAME], m[a + C_KEY], m[a + C_SUBCLASS], m[a + C_KEYED] = name, key, subclass, keyed
     return c
+
+
+@inner("i8(CPointer(i8), i8, i8)")
+def take_again(m: Any, pid: int, lock: int) -> Any:
+    """A task asks for a lock now; when it last did.
+
+    A slot belongs to whoever used it last, and keeps the latest time of all before: what is forgotten is never too
+    early.
+    """
+    key = mix(pid, lock)
+    a = m[TAKEN] + 3 * ((key ^ key >> 32) & (TAKEN_SLOTS - 1))
+    if m[a] != key:
+        m[a], m[a + 2] = key, max(m[a + 1], m[a + 2])
+        m[a + 1] = m[a + 2]
+    before = m[a + 1]
+    m[a + 1] = m[R_TS]
+    return before
 
 
 @inner("void(CPointer(i8), i8, i8)")
@@ -346,3 +366,11 @@ def regard(m: Any, t: int) -> None:
 def find_in(memory: Any, keys: int, table: int, size: int, key: int) -> int:
     """``find`` for Python."""
     return find(pointer(memory), keys, table, size, key)
+
+
+@njit("i8(i8[::1], i8, i8)", nogil=True, cache=True)
+def last_taken(m: Any, pid: int, lock: int) -> int:
+    """For Python: when a task last asked for a lock, at the latest; 0 if it never did."""
+    key = mix(pid, lock)
+    a = m[TAKEN] + 3 * ((key ^ key >> 32) & (TAKEN_SLOTS - 1))
+    return m[a + 1] if m[a] == key else m[a + 2]

@@ -60,6 +60,7 @@ class Entry(NamedTuple):
     ts_ns: int  # when asked for
     seq: int  # sequence number of that event
     flags: int  # common_flags of that event: irqs off 0x01, hardirq 0x08, softirq 0x10, NMI 0x40, BH off 0x80
+    before_ns: int = 0  # when this task last asked for this very lock before, at the latest; 0 never
 
 
 @dataclass(frozen=True, slots=True)

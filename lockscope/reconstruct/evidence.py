@@ -8,6 +8,7 @@ from typing import Any
 
 from lockscope.findings import Context, Witness
 from lockscope.reconstruct.chains import Chains, Entry, LockClass, Oddity
+from lockscope.reconstruct.lifetimes import Lifetimes
 from lockscope.rules.book import Rulebook
 from lockscope.tables.events import TraceInfo
 
@@ -32,7 +33,8 @@ class Evidence:
     (None: unknown how many, 0: none). ``filtered``: the recorder left tasks out (a PID filter): gaps that no loss row
     shows. ``detailed``: the trace has ``lockscope:lockdep_acquire``; ``plain``: it has ``lock:lock_acquire``.
     ``facts``: by name, what ``reconstruct`` modules made (``srcu_sections``, ``spte_history`` ...). ``vm_of``: the VM
-    number of a KVM lock instance, or None.
+    number of a KVM lock instance, or None. ``last_taken``: when a task (pid) last asked for a lock, at the latest; 0
+    never.
     """
 
     info: TraceInfo
@@ -54,6 +56,8 @@ class Evidence:
     facts: dict[str, Any] = field(default_factory=dict)
     vm_of: Callable[[int], int | None] = lambda _: None
     comms: dict[int, str] = field(default_factory=dict)
+    lives: Lifetimes = field(default_factory=Lifetimes)
+    last_taken: Callable[[int, int], int] = lambda _pid, _lock: 0
 
     def has(self, *names: str) -> bool:
         """Whether one of these events, by name without its system, was recorded: seen, or switched on and quiet."""

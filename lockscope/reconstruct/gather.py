@@ -16,6 +16,7 @@ from lockscope.kvm import versions
 from lockscope.reconstruct.comms import Comms
 from lockscope.reconstruct.evidence import Evidence
 from lockscope.reconstruct.kvm_facts import FactSet
+from lockscope.reconstruct.lifetimes import Lifetimes
 from lockscope.reconstruct.lock_names import named
 from lockscope.reconstruct.lock_places import OPS as _PLACING
 from lockscope.reconstruct.lock_places import LockPlaces
@@ -30,7 +31,7 @@ from lockscope.tables.tape import PackedTape, Projector, TapeBatch, source_of
 T = TypeVar("T")
 Progress = Callable[[int, int | None], None]
 _ROWS = 1 << 17  # a batch and its tape take 40 MB, and five are about at once
-_TASKS = frozenset({Op.SWITCH, Op.RENAME, Op.FORK, Op.LOSS, Op.GAP})
+_TASKS = frozenset({Op.SWITCH, Op.RENAME, Op.FORK, Op.TASK_EXIT, Op.LOSS, Op.GAP})
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +91,13 @@ class _Reading:
             projector.ops |= _PLACING
         self.walk: LockWalk | None = None
         comms, switches = Comms(self.info.comms), SwitchChain()
+        self.lives = Lifetimes()
         projector.texts.shared = True
         for tape in prefetched(self._walked(projector)):
             self.facts.feed(tape)
             comms.feed(tape, projector.texts)
             switches.feed(tape)
+            self.lives.feed(tape)
             if self.options.tape is not None:
                 self.options.tape(tape)
             if progress is not None:
@@ -189,6 +192,7 @@ class _Reading:
     def _evidence(self, walk: LockWalk, comms: Comms, switches: SwitchChain) -> Evidence:
         if self.events == 0:
             self.start = self.end = 0
+        self.lives.seen = walk.first_seen()
         facts = self.facts.finish()
         recorded = self._recorded()
         vms = facts.get("vms")
@@ -210,6 +214,8 @@ class _Reading:
             assumptions=self.options.assumptions,
             facts=facts,
             comms=comms.by_pid,
+            lives=self.lives,
+            last_taken=walk.last_taken,
         )
         if vms is not None and hasattr(vms, "vm_of"):
             evidence.vm_of = vms.vm_of

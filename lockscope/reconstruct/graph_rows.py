@@ -21,7 +21,7 @@ from lockscope.reconstruct.evidence import Evidence
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-CLS, LOCK, READ, TRYLOCK, CHECK, CONTEXT, NEST, IP, TS, SEQ, FLAGS = range(len(Entry._fields))
+CLS, LOCK, READ, TRYLOCK, CHECK, CONTEXT, NEST, IP, TS, SEQ, FLAGS, BEFORE = range(len(Entry._fields))
 
 _SMALL = 1 << 24
 IRQS_OFF, IRQS_UNKNOWN, IN_HARDIRQ, IN_SOFTIRQ, IN_NMI, BH_OFF = 0x01, 0x02, 0x08, 0x10, 0x40, 0x80

@@ -1,170 +1,136 @@
-"""How far a circular dependency can be believed: which tasks, which instances, and whether a guard lock forbids it.
+"""How far a circular dependency can be believed: which tasks, which instances, and what keeps them apart.
 
-lockdep judges classes and stops there. A trace also says who took which lock when; a ring whose sides were different
-tasks, each waiting for the very lock that the next one held, with nothing that keeps them apart, has a schedule: let
-each side run up to its second lock. That is a sync-preserving deadlock (SPDOffline, Tunc et al., PLDI 2023) as far as
-lock events alone can tell; what orders tasks by other means (a completion, a thread's creation) is not recorded.
+lockdep judges classes and stops there. A trace also says who took which lock when. A ring whose sides were different
+tasks, each waiting for the very lock that the next one held, and all of which a schedule of what was recorded brings to
+their attempts (``graph_schedule``), is certain.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-
 from lockscope.findings import Confidence
-from lockscope.kernels.walk_memory import IMAGE
-from lockscope.kvm.locks import Role, role_of
-from lockscope.reconstruct.chains import HARDIRQ, SOFTIRQ, LockClass
 from lockscope.reconstruct.evidence import Evidence
 from lockscope.reconstruct.graph import Graph
-from lockscope.reconstruct.graph_rows import CLS, LOCK, READ
+from lockscope.reconstruct.graph_guards import guard_of, in_irq
+from lockscope.reconstruct.graph_schedule import Side, apart, crosses, ordered, side_of, unscheduled
 
 _MAKERS = 48  # witnesses of an edge that are tried
 _STEPS = 20_000  # combinations of them
-_LOCKS = ("mutex", "spinlock", "raw_spinlock", "rwlock", "rwsem")
+
+Reasons = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """``sides``: the held row of a witness for every edge. ``guard``: class of the lock all sides are under, or -1."""
+    """``sides``: the held row of a witness for every edge. ``guard``: class of the lock all sides are under, or -1.
+
+    ``why`` is what decided; ``reasons`` all that was looked at, as (what, answer).
+    """
 
     confidence: Confidence
     sides: tuple[int, ...]
     guard: int
     why: str
+    reasons: Reasons = ()
 
 
-def one_instance(cls: LockClass, lock: int) -> bool:
-    """Whether chains that name this lock always mean this very instance.
+class _Judge:
+    """One ring's evidence."""
 
-    Chains keep apart the instances of KVM's own locks (``Role``); a static lock has but one: its key is its address.
-    """
-    return role_of(cls.name) is not Role.NONE or cls.key == lock or IMAGE <= lock < 0
+    def __init__(self, evidence: Evidence, graph: Graph, edges: tuple[int, ...]) -> None:
+        self.evidence, self.graph, self.edges = evidence, graph, edges
+        self.makers = [graph.makers(e, _MAKERS) for e in edges]
+        self.sides = {row: side_of(evidence, graph, row) for rows in self.makers for row in rows}
 
+    def search(self, crossing: bool, fits: Callable[[list[Side]], bool]) -> tuple[int, ...] | None:
+        """One witness for every edge, all of different tasks that can wait at once; ``crossing``: on the same
+        instances.
+        """
+        makers, sides = self.makers, self.sides
+        steps = 0
 
-def _is_lock(cls: LockClass) -> bool:
-    return cls.wait_inner >= 2 if cls.keyed else cls.kind in _LOCKS
+        def extend(chosen: tuple[int, ...]) -> tuple[int, ...] | None:
+            nonlocal steps
+            if len(chosen) == len(makers):
+                closed = not crossing or crosses(sides[chosen[-1]], sides[chosen[0]])
+                return chosen if closed and fits([sides[r] for r in chosen]) else None
+            for row in makers[len(chosen)]:
+                steps += 1
+                if steps > _STEPS:
+                    return None
+                if crossing and chosen and not crosses(sides[chosen[-1]], sides[row]):
+                    continue
+                if all(apart(sides[other], sides[row]) for other in chosen):
+                    done = extend((*chosen, row))
+                    if done is not None:
+                        return done
+            return None
 
+        return extend(())
 
-def _guards_of(evidence: Evidence, graph: Graph, edge: int) -> dict[int, bool]:
-    """Locks (by address) held in the same context at every occurrence of an edge -> whether always exclusively."""
-    entry, rows = graph.rows.entry, graph.rows
-    common: dict[int, bool] | None = None
-    for made in graph.makers(edge):
-        chain = int(rows.chain[made])
-        begin, last = int(evidence.chains.start[chain]), int(rows.last[chain])
-        here: dict[int, bool] = {}
-        for row in range(begin, last):
-            cls, lock = int(entry[row, CLS]), int(entry[row, LOCK])
-            known = _is_lock(evidence.classes[cls]) and one_instance(evidence.classes[cls], lock)
-            if known and rows.same[row] and rows.node[row] not in (graph.tail[edge], graph.head[edge]):
-                here[lock] = here.get(lock, False) or entry[row, READ] == 0
-        if common is None:
-            common = here
-        else:
-            common = {lock: strict and here[lock] for lock, strict in common.items() if lock in here}
-        if not common:
-            return {}
-    return common or {}
+    def whole(self, rows: tuple[int, ...]) -> bool:
+        """Whether all that these witnesses held is known, and none of it is an interrupt's."""
+        chains = self.evidence.chains
+        known = all(bool(chains.whole[self.graph.rows.chain[r]]) for r in rows)
+        return known and not any(in_irq(self.graph, r) for r in rows)
 
+    def best(self) -> tuple[tuple[int, ...], bool]:
+        """The most telling witnesses, and whether their instances cross."""
+        wanted: tuple[tuple[bool, Callable[[list[Side]], bool]], ...] = (
+            (True, lambda sides: not ordered(self.evidence, sides) and not unscheduled(self.evidence, sides)),
+            (True, lambda sides: not ordered(self.evidence, sides)),
+            (True, lambda _: True),
+            (False, lambda sides: not ordered(self.evidence, sides)),
+            (False, lambda _: True),
+        )
+        for crossing, fits in wanted:
+            found = self.search(crossing, fits)
+            if found is not None:
+                return found, crossing
+        return (), False
 
-def guard_of(evidence: Evidence, graph: Graph, edges: tuple[int, ...]) -> int:
-    """The class of a lock that every side holds, so that no two sides are ever under way together; -1 without one.
+    def tasks(self, rows: tuple[int, ...]) -> str:
+        """``qemu/100 on CPU 0, qemu/101 on CPU 1``."""
+        sides = [self.sides[r] for r in rows]
+        return ", ".join(f"{self.evidence.comm(s.pid)}/{s.pid} on CPU {s.cpu}" for s in sides)
 
-    At most one side may hold it shared only: two readers do not keep each other out.
-    """
-    if any(_in_irq(graph, graph.first(e)) for e in edges):
-        return -1  # an interrupt runs under whatever the task it hit was holding
-    sides = [_guards_of(evidence, graph, e) for e in edges]
-    nodes = {int(graph.tail[e]) for e in edges}
-    shared = [lock for lock in sides[0] if all(lock in s for s in sides)]
-    for lock in shared:
-        if sum(not s[lock] for s in sides) > 1:
-            continue
-        rows = np.flatnonzero(graph.rows.entry[:, LOCK] == lock)
-        inside = any(int(n) in nodes for n in graph.rows.node[rows])
-        if not inside:
-            return int(graph.rows.entry[rows[0], CLS])
-    return -1
-
-
-def _in_irq(graph: Graph, row: int) -> bool:
-    return int(graph.rows.context[graph.rows.last[graph.rows.chain[row]]]) in (SOFTIRQ, HARDIRQ)
-
-
-def _who(evidence: Evidence, graph: Graph, row: int) -> tuple[int, int]:
-    """The task of a side; the idle tasks are told apart by CPU."""
-    chain = int(graph.rows.chain[row])
-    pid = int(evidence.chains.pid[chain])
-    return pid, int(evidence.chains.cpu[chain]) if pid == 0 else 0
-
-
-def _held_locks(evidence: Evidence, graph: Graph, row: int) -> dict[int, bool]:
-    """What a side holds while it waits: address -> exclusively."""
-    rows = graph.rows
-    chain = int(rows.chain[row])
-    begin, last = int(evidence.chains.start[chain]), int(rows.last[chain])
-    return {
-        int(rows.entry[r, LOCK]): bool(rows.entry[r, READ] == 0)
-        for r in range(begin, last)
-        if rows.same[r] and _is_lock(evidence.classes[int(rows.entry[r, CLS])])
-    }
-
-
-def _apart(evidence: Evidence, graph: Graph, a: int, b: int) -> bool:
-    """Whether two sides can be under way at once: different tasks, and no lock that only one may hold."""
-    if _who(evidence, graph, a) == _who(evidence, graph, b):
-        return False
-    mine, theirs = _held_locks(evidence, graph, a), _held_locks(evidence, graph, b)
-    return not any(lock in theirs and (strict or theirs[lock]) for lock, strict in mine.items())
-
-
-def _crosses(graph: Graph, a: int, b: int) -> bool:
-    """Whether what side ``a`` waits for is the instance that side ``b`` holds."""
-    rows = graph.rows
-    return bool(rows.entry[rows.last[rows.chain[a]], LOCK] == rows.entry[b, LOCK])
-
-
-def _search(evidence: Evidence, graph: Graph, edges: tuple[int, ...], crossing: bool) -> tuple[int, ...] | None:
-    """One witness for every edge, all of different tasks that can wait at once; ``crossing``: on the same instances."""
-    makers = [graph.makers(e, _MAKERS) for e in edges]
-    steps = 0
-
-    def extend(chosen: tuple[int, ...]) -> tuple[int, ...] | None:
-        nonlocal steps
-        if len(chosen) == len(makers):
-            return chosen if not crossing or _crosses(graph, chosen[-1], chosen[0]) else None
-        for row in makers[len(chosen)]:
-            steps += 1
-            if steps > _STEPS:
-                return None
-            if crossing and chosen and not _crosses(graph, chosen[-1], row):
-                continue
-            if all(_apart(evidence, graph, other, row) for other in chosen):
-                done = extend((*chosen, row))
-                if done is not None:
-                    return done
-        return None
-
-    return extend(())
+    def verdict(self) -> Trust:
+        evidence, graph = self.evidence, self.graph
+        first = tuple(graph.first(e) for e in self.edges)
+        guard = guard_of(evidence, graph, self.edges)
+        if guard >= 0:
+            why = f"{evidence.label(guard)} is held over every side"
+            return Trust(Confidence.POSSIBLE, first, guard, why, (("guard", why),))
+        reasons = [("guard", "no lock is held over every side")]
+        rows, crossing = self.best()
+        if not rows:
+            one = len({self.sides[r].who for r in first}) == 1
+            why = "one task took them all" if one else "no witnesses that could have waited for each other at once"
+            return Trust(Confidence.POSSIBLE, first, -1, why, (*reasons, ("tasks", f"{self.tasks(first)}: {why}")))
+        sides = [self.sides[r] for r in rows]
+        reasons.append(("tasks", f"{self.tasks(rows)}: none holds what another must not"))
+        same = "each waits for the very lock that the next one holds" if crossing else "not all on the same instances"
+        reasons.append(("instances", same))
+        order, missing = ordered(evidence, sides), unscheduled(evidence, sides)
+        reasons.append(("order", order or "nothing recorded makes one wait for another's end or start"))
+        if order:
+            return Trust(Confidence.POSSIBLE, rows, -1, order, tuple(reasons))
+        if not crossing:
+            return Trust(
+                Confidence.LIKELY, rows, -1, "different tasks, but not all on the same instances", tuple(reasons)
+            )
+        reasons.append(("schedule", missing or "each side can run up to its attempt with no lock changing hands else"))
+        known = self.whole(rows)
+        reasons.append(("held", "all that they held is known" if known else "what else they held is not known"))
+        if missing or not known:
+            why = f"different tasks, same locks; {missing or 'what else they held is not known'}"
+            return Trust(Confidence.LIKELY, rows, -1, why, tuple(reasons))
+        why = "different tasks each wait for the lock the next one holds"
+        return Trust(Confidence.CERTAIN, rows, -1, why, tuple(reasons))
 
 
 def trust(evidence: Evidence, graph: Graph, edges: tuple[int, ...]) -> Trust:
     """How far a ring of edges can be believed, and the witnesses that say so."""
-    guard = guard_of(evidence, graph, edges)
-    first = tuple(graph.first(e) for e in edges)
-    if guard >= 0:
-        return Trust(Confidence.POSSIBLE, first, guard, f"{evidence.label(guard)} is held over every side")
-    crossed = _search(evidence, graph, edges, crossing=True)
-    if crossed is not None:
-        whole = all(bool(evidence.chains.whole[graph.rows.chain[r]]) for r in crossed)
-        if whole and not any(_in_irq(graph, r) for r in crossed):
-            return Trust(Confidence.CERTAIN, crossed, -1, "different tasks each wait for the lock the next one holds")
-        return Trust(Confidence.LIKELY, crossed, -1, "different tasks, same locks; what else they held is not known")
-    apart = _search(evidence, graph, edges, crossing=False)
-    if apart is not None:
-        return Trust(Confidence.LIKELY, apart, -1, "different tasks, but not all on the same instances")
-    tasks = {_who(evidence, graph, r) for r in first}
-    why = "one task took them all" if len(tasks) == 1 else "no witnesses that could have waited for each other at once"
-    return Trust(Confidence.POSSIBLE, first, -1, why)
+    return _Judge(evidence, graph, edges).verdict()

@@ -255,6 +255,18 @@ class LockWalk:
         bare = self.counter(kernel.K_BARE)
         return 1 < bare < self.counter(kernel.K_SWITCHES)
 
+    def last_taken(self, pid: int, lock: int) -> int:
+        """When a task last asked for a lock, at the latest (ns); 0 if it never did."""
+        return int(kernel.last_taken(self.memory.m, pid, lock))
+
+    def first_seen(self) -> dict[int, int]:
+        """When each task was first seen, at the latest (ns), by pid; without those that a very long trace forgot."""
+        tasks = self.memory.region("tasks")[: int(self.memory.m[kernel.K_TASKS])]
+        seen: dict[int, int] = {}
+        for pid, ts in tasks[:, [kernel.T_PID, kernel.T_FIRST]].tolist():
+            seen[pid] = min(ts, seen.get(pid, ts))
+        return seen
+
     def counter(self, which: int) -> int:
         """One of the kernel's K_ counters."""
         return int(self.memory.m[which])

@@ -32,6 +32,7 @@ _START = {
     "holds": 0,
     "owners": kernel.OWNED,
     "unsure": 256,
+    "taken": kernel.TAKEN_SLOTS,
 }
 _HOLDS = 1 << 17
 _GROWN = (  # what must grow together, by the count that fills it

@@ -25,6 +25,7 @@ from lockscope.checks._base import all_checks
 from lockscope.findings import CheckRun, Finding
 from lockscope.reconstruct.chains import HARDIRQ, NMI, SOFTIRQ, TASK, Chains, Entry, LockClass, Oddity
 from lockscope.reconstruct.evidence import Evidence, Window
+from lockscope.reconstruct.lifetimes import Lifetimes
 from lockscope.rules.book import Rulebook
 from lockscope.tables.events import TraceInfo
 
@@ -251,6 +252,7 @@ def evidence_of(
         oddities=walk.oddities, recorded=events, lost=lost, filtered=filtered, detailed=told, plain=True,
         end_ns=walk.now, windows=walk.windows, windowed=bool(walk.windows), assumptions=frozenset(assume),
         comms={t.pid: name for name, t in walk.tasks.items()},
+        lives=Lifetimes(seen={t.pid: 0 for t in walk.tasks.values()}),
     )  # fmt: skip
 
 
