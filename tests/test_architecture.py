@@ -23,27 +23,29 @@ RANKS = {
     "cli": 8, "__main__": 8,
     "notebook": 7, "nightly": 7, "simulate": 7, "recording": 7,
     "pipeline": 6, "trace": 6, "trace_tables": 6, "trace_export": 6,
+    "trace_locks": 6, "trace_lock_names": 6, "trace_lock_owners": 6,
     "checks": 5, "report": 5,
     "reconstruct": 4,
     "formats": 3, "rules": 3,
     "tables": 2,
-    "kernels": 1, "kvm": 1, "findings": 1,
+    "kernels": 1, "kvm": 1, "findings": 1, "figures": 1,
     "errors": 0, "units": 0, "registry": 0,
 }  # fmt: skip
 # Neighbours that are one thing in several files.
-ONE_ROOM = [{"pipeline", "trace", "trace_tables", "trace_export"}, {"cli", "__main__"}]
+_TRACE = {name for name in RANKS if name.startswith("trace")}
+ONE_ROOM = [{"pipeline"} | _TRACE, {"cli", "__main__"}]
 
 # Narrower than rank: the column "what they may know".
 _GROUND = {"errors", "units", "registry"}
 MAY_KNOW = {
     "recording": {"kvm"} | _GROUND,
     "checks": {"reconstruct", "rules", "tables", "kernels", "kvm", "findings"} | _GROUND,
-    "report": {"findings"} | _GROUND,
+    "report": {"findings", "figures"} | _GROUND,
     "reconstruct": {"rules", "tables", "kernels", "kvm", "findings"} | _GROUND,
     "formats": {"tables", "kernels"} | _GROUND,
     "rules": {"kvm", "findings"} | _GROUND,
     "tables": {"kernels", "kvm"} | _GROUND,
-    "findings": {"errors", "units"},
+    "findings": {"errors", "units"}, "figures": {"errors", "units"},
     "kvm": {"errors", "units"},
     "kernels": {"errors", "units"},
     "errors": set(), "units": set(), "registry": set(),

@@ -129,7 +129,7 @@ def function_row(m: Any, t: int, op: int, slots: Any, at: int, kinds: Any) -> No
                 m[k] = m[k + FN_WIDTH]
         fresh = base + f * FN_WIDTH
         m[fresh], m[fresh + 1], m[fresh + 2], m[fresh + 3] = slots[at + 1], slots[at], m[R_TS], m[R_SEQ]
-        m[fresh + 4] = slots[at + 3]
+        m[fresh + 4], m[fresh + 5] = slots[at + 3], 0
         m[task + T_FN] = f + 1
         return
     if op == FN_UNLOCK:
@@ -145,6 +145,8 @@ def function_row(m: Any, t: int, op: int, slots: Any, at: int, kinds: Any) -> No
     if entered < 0:
         return
     m[task + T_FN] = f
+    if m[entered + 5] != 0:
+        waits_for(m, m[entered + 1], -1)
     how, ret = kinds[2 * m[entered]], slots[at]
     if (how & 4 and ret == 0) or (how & 8 and ret != 0):
         return
@@ -161,8 +163,26 @@ def function_row(m: Any, t: int, op: int, slots: Any, at: int, kinds: Any) -> No
     e = entry_at(m, t, i)
     m[e + TS], m[e + SEQ] = m[entered + 2], m[entered + 3]
     waited(m, e)
+    if m[entered + 5] != 0:
+        m[e + CONTENDED_AT] = m[entered + 5]
+        m[e + MARKS] |= CONTENDED
+        m[class_at(m, cls) + C_CONTENDED] += 1
     got(m, t, i)
     enter(m, t, i)
+
+
+@inner("void(CPointer(i8), i8, i8)")
+def contention(m: Any, t: int, lock: int) -> None:
+    """contention_begin inside a probed lock function: that one has to wait. A mutex may begin twice, to spin and then
+    to sleep (kernel/locking/mutex.c, __mutex_lock_common, v6.0 and later)."""
+    base = m[FUNCTIONS] + t * FN_DEPTH * FN_WIDTH
+    for f in range(m[task_at(m, t) + T_FN] - 1, -1, -1):
+        at = base + f * FN_WIDTH
+        if m[at + 1] == lock:
+            if m[at + 5] == 0:
+                m[at + 5] = m[R_TS]
+                waits_for(m, lock, 1)
+            return
 
 
 @inner("b1(CPointer(i8))")
@@ -258,7 +278,8 @@ def walk(
                     got(m, t, which)
                 else:
                     e = entry_at(m, t, which)
-                    m[e + MARKS] = m[e + MARKS] & ~ALONE | CONTENDED
+                    m[e + MARKS] &= ~ALONE
+                    must_wait(m, e)
                     m[class_at(m, m[e + CLS]) + C_CONTENDED] += 1
             if wanted[op] == ALWAYS_KEPT or (wanted[op] == KEPT_BY_NAME and name_says(m, name, N_KEPT)):
                 keep(m, t, i, kept, held)
@@ -273,6 +294,8 @@ def walk(
                 learn_class(m, slots, at)
         elif op == CONTENTION_END:
             wounded(m, t, slots[at + 1])
+        elif op == CONTENTION_BEGIN:
+            contention(m, t, slots[at])
         elif op == FN_ENTRY or op == FN_RETURN or op == FN_UNLOCK:
             function_row(m, t, op, slots, at, kinds)
         elif context == 0 and op == SWITCH:

@@ -62,6 +62,7 @@ def push(m: Any, t: int, cls: int, lock: int, how: int, check: int, nest: int, i
     m[e + FLAGS], m[e + ACQUIRED], m[e + CPU], m[e + ROLE] = m[R_FLAGS], 0, m[R_CPU], role
     m[e + MARKS] = marks | depth << ASKED_DEPTH | m[R_PREEMPT] << ASKED_PREEMPT
     m[e + ALIAS], m[e + BEFORE] = lock, take_again(m, m[task + T_PID], lock)
+    m[e + CONTENDED_AT] = 0
     m[task + T_DEPTH] = depth + 1
     m[task + T_QUEUES] += name_says(m, m[class_at(m, cls) + C_NAME], N_RQ)
     rehash(m, t, depth)
@@ -310,7 +311,7 @@ def release(m: Any, t: int, lock: int, name: int) -> None:
         m[K_HOLDS] += 1
         m[row], m[row + 1], m[row + 2], m[row + 3], m[row + 4] = cls, lock, m[task + T_PID], m[R_CPU], m[R_CPU]
         m[row + 5], m[row + 6], m[row + 7], m[row + 8], m[row + 9] = m[R_TS], 0, m[R_TS], 0, m[R_CONTEXT] << 3
-        m[row + 10], m[row + 11], m[row + 12] = 0, m[R_SEQ], 2
+        m[row + 10], m[row + 11], m[row + 12], m[row + 13] = 0, m[R_SEQ], 2, 0
     # Probed functions are seldom all of a lock's functions: it may have been taken by one that was not probed.
     if name >= 0 and m[task + T_WHOLE] and not m[task + T_MUTE]:
         n = emit_odd(m, t, RELEASE_NOT_HELD, cls, lock, 0, 0, m[task + T_DEPTH])
@@ -323,6 +324,8 @@ def release(m: Any, t: int, lock: int, name: int) -> None:
 def waited(m: Any, e: int) -> None:
     """The wait of an entry ends at the present row."""
     wait = m[R_TS] - m[e + TS]
+    if m[e + CONTENDED_AT] != 0 and m[e + ACQUIRED] == 0:
+        waits_for(m, m[e + LOCK], -1)
     m[e + ACQUIRED] = m[R_TS]
     c = class_at(m, m[e + CLS])
     m[c + C_GOT] += 1

@@ -20,8 +20,8 @@ DEPTH = 64  # lockdep stops at 48 (MAX_LOCK_DEPTH); deeper acquisitions are coun
 FN_DEPTH = 16
 # An entry of a task's stack; the first twelve are those of ``chains.Entry``.
 (CLS, LOCK, READ, TRYLOCK, CHECK, CONTEXT, NEST, IP, TS, SEQ, FLAGS, BEFORE, ACQUIRED, CPU, HASH, MARKS, ROLE,
- ALIAS) = range(18)  # fmt: skip
-ENTRY, WIDTH = 12, 18
+ ALIAS, CONTENDED_AT) = range(19)  # fmt: skip
+ENTRY, WIDTH = 12, 19
 # MARKS: ALONE its plain event may follow, COUNTED as a preemption level, RIVALLED another task got it, AGAIN held back.
 PENDING, CONTENDED, IRQS_SEEN_ON, BH_SEEN_ON, ALONE, COUNTED, RIVALLED, AGAIN = 1, 2, 4, 8, 16, 32, 64, 128
 ASKED_DEPTH, ASKED_PREEMPT = 8, 16  # bits of MARKS from there on: locks held when it was asked for, preempt count
@@ -61,12 +61,13 @@ NEVER_KEPT, KEPT_BY_NAME, ALWAYS_KEPT = range(3)  # what is wanted of an operati
 LOGS_ACQUIRED = 2  # N_SLEEPS: and has lock_acquired events
 CUT, KNOWN, NEVER_HELD = range(3)  # how a hold ends
 READ_PLAIN, READ_RECURSIVE, READ_RWLOCK = 0, 1, 2  # what "read" in lock:lock_acquire means for a kind of lock
-CHAIN_WIDTH, ODD_WIDTH, HOLD_WIDTH, FN_WIDTH = 8, 16, 13, 5
+CHAIN_WIDTH, ODD_WIDTH, HOLD_WIDTH, FN_WIDTH = 8, 16, 14, 6
+HAD_TO_WAIT, WAITED_FOR = 32, 64  # bits of a hold's mode: its task waited for it, others did while it lasted
 ODD_DENIED, ODD_PROVED = 14, 15  # how often another task got what seems leaked; the preempt count says so too
 (RELEASE_NOT_HELD, HELD_AT_USER, HELD_AT_EXIT, SWITCHED_ATOMIC, INIT_HELD, FREED_HELD, IRQS_ON_HELD, WW_ORDER,
  GAVE_UP) = range(9)  # fmt: skip
 ROLES, MODE, SRCU_DEPTH, MMU_LOCK, SRCU = 18, 16, 17, 1, 2
-RECENT, CPUS, OWNED, TAKEN_SLOTS = 1 << 16, 1 << 16, 1 << 12, 1 << 16
+RECENT, CPUS, OWNED, TAKEN_SLOTS, WAITED = 1 << 16, 1 << 16, 1 << 12, 1 << 16, 1 << 12
 MOST_UNSURE = 48
 IMAGE = -0x80000000  # x86-64's kernel image and modules: 0xffffffff80000000 and up, as signed numbers
 
@@ -108,7 +109,7 @@ IMAGE = -0x80000000  # x86-64's kernel image and modules: 0xffffffff80000000 and
 # R_START: K_EPOCH as the window began; R_COUNTS: spinning locks were seen to take preemption levels; R_KEPT: rows of
 # this batch that others want to see. K_BARE: switches by tasks that were not seen to take a run queue's lock for it.
 R_TS, R_SEQ, R_FLAGS, R_CPU, R_PREEMPT, R_CONTEXT, R_START, R_COUNTS, R_KEPT, K_BARE = range(32, 42)
-BASES, SIZES, HEAD = 48, 72, 96
+BASES, SIZES, HEAD = 48, 80, 112
 REGIONS = (
     "task_keys",
     "task_table",
@@ -134,6 +135,7 @@ REGIONS = (
     "owners",
     "unsure",
     "taken",
+    "waiters",
 )
 (
     TASK_KEYS,
@@ -160,7 +162,8 @@ REGIONS = (
     OWNERS,
     UNSURE,
     TAKEN,
-) = range(BASES, BASES + 24)
+    WAITERS,
+) = range(BASES, BASES + 25)
 WIDTHS = (
     1,
     1,
@@ -186,9 +189,11 @@ WIDTHS = (
     3,
     MOST_UNSURE,
     3,
+    2,
 )
 
 (LOSS, ACQUIRE, DETAIL, ACQUIRED_OP, CONTENDED_OP, RELEASE, INIT) = range(1, 8)
+CONTENTION_BEGIN = 8
 CONTENTION_END, FN_ENTRY, FN_RETURN, FN_UNLOCK, SWITCH, SYS_ENTER, SYS_EXIT, TASK_EXIT = 9, 10, 11, 12, 16, 17, 18, 19
 IRQS_ON, FREE, GAP, OF_SUBSYSTEMS = 24, 29, 30, 32
 EDEADLK = -35

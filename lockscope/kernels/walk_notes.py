@@ -103,15 +103,39 @@ def emit_odd(m: Any, t: int, what: int, cls: int, lock: int, detail: int, low: i
     return -1 - n
 
 
+@inner("void(CPointer(i8), i8, i8)")
+def waits_for(m: Any, lock: int, change: int) -> None:
+    """One more, or one fewer, waits for a lock. Of two locks in one place the first counts as long as any waits."""
+    a = m[WAITERS] + 2 * (mix(lock, 9) & (WAITED - 1))
+    if m[a] == lock:
+        m[a + 1] = max(m[a + 1] + change, 0)
+    elif change > 0 and m[a + 1] == 0:
+        m[a], m[a + 1] = lock, 1
+
+
+@inner("void(CPointer(i8), i8)")
+def must_wait(m: Any, e: int) -> None:
+    """The lock that entry ``e`` asks for is taken."""
+    m[e + MARKS] |= CONTENDED
+    if m[e + CONTENDED_AT] == 0:
+        m[e + CONTENDED_AT] = m[R_TS]
+        waits_for(m, m[e + LOCK], 1)
+
+
 @inner("void(CPointer(i8), i8, i8, i8)")
 def close(m: Any, t: int, i: int, known: int) -> None:
     """Take entry ``i`` off a task's stack: its hold ends here, was cut, or never was one."""
     e, task = entry_at(m, t, i), task_at(m, t)
     ts = m[R_TS]
+    if m[e + CONTENDED_AT] != 0 and m[e + ACQUIRED] == 0:
+        waits_for(m, m[e + LOCK], -1)
     if m[O_HOLDS] and known != NEVER_HELD:
         row = m[HOLDS] + m[K_HOLDS] * HOLD_WIDTH
         m[K_HOLDS] += 1
-        mode = m[e + READ] | m[e + TRYLOCK] << 2 | m[e + CONTEXT] << 3 | (32 if m[e + MARKS] & CONTENDED else 0)
+        mode = m[e + READ] | m[e + TRYLOCK] << 2 | m[e + CONTEXT] << 3
+        mode |= HAD_TO_WAIT if m[e + MARKS] & CONTENDED else 0
+        w = m[WAITERS] + 2 * (mix(m[e + LOCK], 9) & (WAITED - 1))
+        mode |= WAITED_FOR if m[w] == m[e + LOCK] and m[w + 1] > 0 else 0
         m[row], m[row + 1], m[row + 2], m[row + 3], m[row + 4] = (
             m[e + CLS],
             m[e + LOCK],
@@ -122,6 +146,7 @@ def close(m: Any, t: int, i: int, known: int) -> None:
         m[row + 5], m[row + 6], m[row + 7], m[row + 9] = m[e + TS], m[e + ACQUIRED], ts, mode
         m[row + 8] = m[e + MARKS] >> ASKED_DEPTH & 0xFF
         m[row + 10], m[row + 11], m[row + 12] = m[e + IP], m[e + SEQ], 1 | known << 1
+        m[row + 13] = m[e + CONTENDED_AT]
     if known == KNOWN:
         c = class_at(m, m[e + CLS])
         lasted = ts - max(m[e + ACQUIRED], m[e + TS])
@@ -176,6 +201,8 @@ def lose(m: Any, begins: int) -> None:
     m[K_GAPS] += begins - m[a + 1]
     m[a + 1] = begins
     m[a] = 0
+    for i in range(2 * WAITED):  # whoever waits may have got it meanwhile
+        m[m[WAITERS] + i] = 0
     m[K_EPOCH] += 1
     m[K_LOSSES] += 1 - begins
 

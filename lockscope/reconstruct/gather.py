@@ -39,7 +39,8 @@ class GatherOptions:
     """What to read and how.
 
     ``facts``: names of facts to make. ``keep``: which events count (None: all). ``ops``: rows that ``tape`` wants to
-    see beside those that locks and facts need.
+    see beside those that locks and facts need. ``ended``: takes the ended holds of each batch, by ``HOLD_COLUMNS``, so
+    that they need no memory. ``judged``: False where nobody asks for chains and oddities.
     """
 
     facts: tuple[str, ...] = ()
@@ -50,6 +51,8 @@ class GatherOptions:
     holds: bool = False
     tape: Callable[[TapeBatch], None] | None = None  # sees what is kept of every batch
     ops: frozenset[Op] = frozenset()
+    ended: Callable[[NDArray[np.int64]], None] | None = None
+    judged: bool = True
 
 
 @dataclass(slots=True)
@@ -105,6 +108,7 @@ class _Reading:
         projector.texts.shared = False
         walk = self.walk or LockWalk(projector.texts, self._walk_options())
         walk.finish(self.end)
+        self._hand_over(walk)
         return Gathered(self._evidence(walk, comms, switches), walk, self.events, self.lost)
 
     def _walked(self, projector: Projector) -> Iterator[TapeBatch]:
@@ -115,7 +119,14 @@ class _Reading:
             self._count(batch)
             if self.walk is None:
                 self.walk = LockWalk(projector.texts, self._walk_options())
-            yield self.walk.feed(tape, self.markers.in_batch(batch, tape, self.reader.formats))
+            kept = self.walk.feed(tape, self.markers.in_batch(batch, tape, self.reader.formats))
+            self._hand_over(self.walk)
+            yield kept
+
+    def _hand_over(self, walk: LockWalk) -> None:
+        if self.options.ended is not None:
+            for holds in walk.memory.taken():
+                self.options.ended(holds)
 
     def _taped(self, projector: Projector) -> Iterator[tuple[EventBatch, PackedTape]]:
         """Batches with their rows of the tape: made by the reading thread, while another walks the ones before."""
@@ -139,11 +150,11 @@ class _Reading:
             no_validate=self.info.symbol_address("__lockdep_no_validate__") or 0,
             srcu_checked=checked,
             hashed=self.info.hashed_pointers,
-            holds=self.options.holds,
+            holds=self.options.holds or self.options.ended is not None,
             keep=self.kept,
             # Which tasks each of several buffers follows is told from all events (reconstruct.vms).
             keep_locks=bool(self.options.ops & LOCK_OPS) or len({s.buffer for s in self.info.streams}) > 1,
-            judged=not self.markers.wanted,
+            judged=self.options.judged and not self.markers.wanted,
             preempt_mask=0xFF if self.kernel and self.kernel.before(5, 15) else 0x0F,
             contexts=not self.info.options.get("flags_unknown", False),
         )

@@ -49,6 +49,7 @@ HOLD_COLUMNS = (
     "ip",
     "seq",
     "known",
+    "contended_ns",
 )
 
 
@@ -341,6 +342,7 @@ WALKED_OPS = LOCK_OPS | {
     Op.FN_ENTRY,
     Op.FN_RETURN,
     Op.FN_UNLOCK,
+    Op.CONTENTION_BEGIN,
     Op.CONTENTION_END,
     Op.SWITCH,
     Op.SYS_EXIT,

@@ -33,6 +33,7 @@ _START = {
     "owners": kernel.OWNED,
     "unsure": 256,
     "taken": kernel.TAKEN_SLOTS,
+    "waiters": kernel.WAITED,
 }
 _HOLDS = 1 << 17
 _GROWN = (  # what must grow together, by the count that fills it
@@ -145,6 +146,11 @@ class Memory:
                 self.drain()
             notes.forget_task(self.m, t)
         self.drain()
+
+    def taken(self) -> list[NDArray[np.int64]]:
+        """The ended holds that nobody has taken yet; they are the caller's from here on."""
+        drained, self.drained = self.drained, []
+        return drained
 
     def drain(self) -> None:
         """Take the ended holds out of their region."""

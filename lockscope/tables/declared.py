@@ -52,6 +52,7 @@ TABLES = (
                 "ns",
                 "when it was got; 0: not recorded (no lock_acquired), the wait is not known",
             ),
+            Column("contended_ns", "int64", "ns", "when it was found taken, and the wait began; 0: it was free"),
             Column("end_ns", "int64", "ns", "when it was released, or when the trace stopped telling"),
             Column(
                 "begin_known",
@@ -65,7 +66,8 @@ TABLES = (
             _CONTEXT,
             Column("read", "uint8", "", "0 exclusive, 1 read, 2 recursive read"),
             Column("trylock", "bool", "", "got by a trylock"),
-            Column("contended", "bool", "", "had to wait (lock_contended)"),
+            Column("contended", "bool", "", "had to wait (lock_contended; contention_begin on a stock kernel)"),
+            Column("waited_for", "bool", "", "others waited for it while it lasted"),
             Column("depth", "uint8", "", "locks the task held when it asked for this one"),
             Column("ip", "uint64", "address", "caller, 0 where not recorded"),
             Column("caller", "text", "", 'the caller\'s symbol, "" where not known'),

@@ -1,0 +1,145 @@
+"""``lockscope locks``: how often locks were taken, how long tasks waited for them and held them, and behind whom."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lockscope.cli._arguments import listed, one_of, output_file
+from lockscope.cli._quantities import duration, moment, number
+from lockscope.cli._shell import NO_VERDICT, Progress, say
+from lockscope.report._locks import lock_writers
+
+if TYPE_CHECKING:
+    from lockscope.trace_locks import LockQuery
+
+Words = list[str] | None
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("locks")(locks)
+
+
+def locks(
+    trace: Annotated[str, typer.Argument(metavar="TRACE", help="A trace; - is standard input.")],
+    *,
+    by: Annotated[
+        Words, typer.Option("--by", metavar="WORDS", help="class, instance, caller, task, owner, cpu, vm; several.")
+    ] = None,
+    sort: Annotated[
+        str, typer.Option("--sort", metavar="KEY", help="wait, hold (-avg, -max), acquired or contended.")
+    ] = "wait",
+    limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="Only so many rows.")] = None,
+    chains: Annotated[
+        int | None, typer.Option("--chains", min=1, metavar="N", help="Explain the N longest waits instead.")
+    ] = None,
+    format: Annotated[str, typer.Option("--format", metavar="NAME", help="text, json or csv.")] = "text",
+    output: Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", help="Write here.")] = None,
+    percentiles: Annotated[str, typer.Option("--percentiles", metavar="P", help="Of waits and holds.")] = "50,95,99",
+    contention: Annotated[
+        bool, typer.Option("--contention", help="From contention_begin and contention_end alone.")
+    ] = False,
+    classes: Annotated[Words, typer.Option("--classes", metavar="PATTERNS", help="Only these: *kvm*.")] = None,
+    callers: Annotated[Words, typer.Option("--callers", metavar="PATTERNS", help="Only these: kvm_*.")] = None,
+    tasks: Annotated[Words, typer.Option("--tasks", metavar="PATTERNS", help="Only these: names or pids.")] = None,
+    cpus: Annotated[Words, typer.Option("--cpus", metavar="NUMBERS", help="Only these.")] = None,
+    locks: Annotated[Words, typer.Option("--locks", metavar="ADDRESSES", help="Only these: 0xffff8881...")] = None,
+    vms: Annotated[Words, typer.Option("--vms", metavar="NUMBERS", help="Only locks of these VMs.")] = None,
+    mode: Annotated[str, typer.Option("--mode", metavar="MODE", help="read or write.")] = "",
+    contexts: Annotated[Words, typer.Option("--contexts", metavar="WORDS", help="task, softirq, hardirq, nmi.")] = None,
+    start: Annotated[str | None, typer.Option("--start", metavar="SECONDS", help="Asked for from then on.")] = None,
+    end: Annotated[str | None, typer.Option("--end", metavar="SECONDS", help="Asked for before.")] = None,
+    min_wait: Annotated[
+        str | None, typer.Option("--min-wait", metavar="TIME", help="Only what waited so long: 20us, 1ms.")
+    ] = None,
+) -> None:
+    """Statistics of locks: acquisitions, contention, wait and hold times.
+
+    Reading and exclusive acquisitions apart. A wait lasts from lock_contended to lock_acquired; on a kernel without
+    lockdep, from contention_begin.
+    """
+    one_of("--format", format, tuple(lock_writers()))
+    if output is not None and output != "-":
+        output_file(output, [trace])
+    query = _query(
+        by=listed(by) or ("class",),
+        sort=sort,
+        limit=limit,
+        percentiles=percentiles,
+        contention=contention,
+        mode=mode,
+        min_wait=min_wait,
+        start=start,
+        end=end,
+        words={
+            "classes": listed(classes), "callers": listed(callers), "tasks": listed(tasks), "cpus": listed(cpus),
+            "locks": listed(locks), "vms": listed(vms), "contexts": listed(contexts),
+        },
+    )  # fmt: skip
+    from lockscope.trace_locks import lock_figures, wait_chains
+
+    writer, text = lock_writers()[format], io.StringIO()
+    with Progress(trace) as progress:
+        if chains is not None:
+            found = wait_chains(trace, query, chains, progress)
+        else:
+            figures = lock_figures(trace, query, progress)
+    if chains is not None:
+        empty, notes = not found.links, found.notes
+        writer.write_chains(found, text)
+    else:
+        empty, notes = not figures.rows, figures.notes
+        writer.write_locks(figures, text)
+    if output is None or output == "-":
+        sys.stdout.write(text.getvalue())
+    else:
+        Path(output).write_text(text.getvalue(), encoding="utf-8", errors="backslashreplace")
+    if empty:
+        say(f"{trace}: nothing to count" + (f": {notes[0]}" if notes else ""))
+        raise typer.Exit(NO_VERDICT)
+
+
+def _query(
+    *,
+    by: tuple[str, ...],
+    sort: str,
+    limit: int | None,
+    percentiles: str,
+    contention: bool,
+    mode: str,
+    min_wait: str | None,
+    start: str | None,
+    end: str | None,
+    words: dict[str, tuple[str, ...]],
+) -> LockQuery:
+    from lockscope.trace_locks import LockQuery, checked
+
+    if mode:
+        one_of("--mode", mode, ("read", "write"))
+    for word in words["contexts"]:
+        one_of("--contexts", word, ("task", "softirq", "hardirq", "nmi"))
+    query = LockQuery(
+        by=by,
+        sort=sort,
+        limit=limit,
+        percents=tuple(number("--percentiles", p, float) for p in listed([percentiles])),
+        classes=words["classes"],
+        callers=words["callers"],
+        tasks=words["tasks"],
+        cpus=tuple(number("--cpus", w, int) for w in words["cpus"]),
+        locks=tuple(number("--locks", w, lambda v: int(v, 16)) for w in words["locks"]),
+        vms=tuple(number("--vms", w, int) for w in words["vms"]),
+        mode=mode,
+        contexts=words["contexts"],
+        start_ns=None if start is None else moment("--start", start),
+        end_ns=None if end is None else moment("--end", end),
+        min_wait_ns=0 if min_wait is None else duration("--min-wait", min_wait),
+        contention=contention,
+    )
+    checked(query)
+    return query

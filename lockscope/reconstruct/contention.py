@@ -1,0 +1,69 @@
+"""Waits from contention_begin and contention_end, which every kernel since 5.19 has, lockdep or not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lockscope.kernels import kvm_tables, lock_contention
+from lockscope.reconstruct.walk import HOLD_COLUMNS
+from lockscope.tables.ops import Op
+from lockscope.tables.tape import TapeBatch
+
+# Flags of contention_begin (LCB_F_*, include/trace/events/lock.h, 6.1), and the names that perf lock gives the kinds.
+_SPIN, _READ, _WRITE, _RT, _PERCPU, _MUTEX = 1, 2, 4, 8, 16, 32
+_TYPES = {
+    0: "semaphore",
+    _SPIN: "spinlock",
+    _SPIN | _READ: "rwlock:R",
+    _SPIN | _WRITE: "rwlock:W",
+    _READ: "rwsem:R",
+    _WRITE: "rwsem:W",
+    _RT: "rtmutex",
+    _RT | _READ: "rwlock-rt:R",
+    _RT | _WRITE: "rwlock-rt:W",
+    _PERCPU | _READ: "pcpu-sem:R",
+    _PERCPU | _WRITE: "pcpu-sem:W",
+    _MUTEX: "mutex",
+    _MUTEX | _SPIN: "mutex",
+}
+_AT_ONCE = 1 << 14
+
+
+def type_name(flags: int) -> str:
+    """What kind of lock the flags of contention_begin say it is; "unknown" as perf has it."""
+    return _TYPES.get(flags, "unknown")
+
+
+class Contention:
+    """Pairs begins with ends, batch by batch."""
+
+    def __init__(self) -> None:
+        self._table = np.zeros(2 + (2 << 12), np.int64)
+        self._pending = np.zeros((1 << 11, lock_contention.P_WIDTH), np.int64)
+
+    def feed(self, batch: TapeBatch) -> Iterator[NDArray[np.int64]]:
+        """The waits that end in a batch, as ended holds (``HOLD_COLUMNS``) whose class is the flags."""
+        at = batch.of(Op.CONTENTION_BEGIN, Op.CONTENTION_END)
+        for begin in range(0, len(at), _AT_ONCE):
+            part = at[begin : begin + _AT_ONCE]
+            self._make_room(len(part))
+            out = np.empty((len(part), len(HOLD_COLUMNS)), np.int64)
+            columns = (getattr(batch, name)[part] for name in ("ts_ns", "cpu", "pid", "op", "slots", "seq"))
+            made = lock_contention.pair(*columns, self._table, self._pending, out)
+            if made:
+                yield out[:made]
+
+    def _make_room(self, more: int) -> None:
+        known = int(self._table[0]) + more
+        while 2 * known > len(self._table) >> 1:
+            wider = np.zeros(2 * len(self._table) - 2, np.int64)
+            kvm_tables.rehash(self._table, wider)
+            self._table = wider
+        if known > len(self._pending):
+            more_rows = np.zeros(
+                (max(known, 2 * len(self._pending)) - len(self._pending), lock_contention.P_WIDTH), np.int64
+            )
+            self._pending = np.concatenate((self._pending, more_rows))

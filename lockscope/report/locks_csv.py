@@ -1,0 +1,33 @@
+"""Statistics of locks, or chains of waits, as CSV with a header; times are integer nanoseconds."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import astuple, fields
+from typing import TextIO
+
+from lockscope.figures import LockFigures, Times, WaitChains, WaitLink
+from lockscope.report._locks import flat
+
+LOCKS = "csv"
+
+
+def write_locks(figures: LockFigures, stream: TextIO) -> None:
+    """Write statistics, a group a line."""
+    out = csv.writer(stream, lineterminator="\n")
+    times = list(flat(Times(0, 0, 0, 0, (0,) * len(figures.percents)), figures.percents))
+    counts = ("mode", "acquired", "trylocks", "contended", "cut")
+    out.writerow([*figures.columns, *counts, *(f"wait_{t}" for t in times), *(f"hold_{t}" for t in times)])
+    for row in figures.rows:
+        spread = (*flat(row.wait, figures.percents).values(), *flat(row.hold, figures.percents).values())
+        out.writerow([*row.names, row.mode, row.acquired, row.trylocks, row.contended, row.cut, *spread])
+
+
+def write_chains(chains: WaitChains, stream: TextIO) -> None:
+    """Write chains of waits, a wait a line."""
+    out = csv.writer(stream, lineterminator="\n")
+    names = [field.name for field in fields(WaitLink)]
+    out.writerow(names)
+    for link in chains.links:
+        values = dict(zip(names, astuple(link), strict=True))
+        out.writerow({**values, "lock": f"0x{link.lock:x}"}.values())
