@@ -29,6 +29,9 @@ _LATE = {
 
 _LEGACY = ("kvm_mmu_set_spte", "mmu_spte_update_entry")  # and no kvm_tdp_mmu_spte_changed: tdp_mmu=0
 
+_ROOTS = "root invalidation"
+_UNSEEN = "the legacy MMU's zaps have no event, and no probe of the pack shows them"
+
 _OVER = {
     "sys_exit": "the system call returned",
     "sys_enter": "another system call began",
@@ -80,12 +83,12 @@ def zap_grounds(evidence: Evidence) -> Grounds:
     """What a zap owes depends on how mmu_lock is held."""
     found = grounds(evidence)
     history = evidence.facts.get("spte_history")
-    if found.status is not Status.SKIPPED and not evidence.seen("kvm_tdp_mmu_spte_changed") and evidence.seen(*_LEGACY):
-        return _kvm.skipped("the legacy MMU's zaps have no event, and no probe of the pack shows them")
     if found.status is not Status.SKIPPED and _kvm.never_released(evidence):
         return _kvm.skipped(_kvm.NO_RELEASES)
     if found.status is not Status.SKIPPED and history is not None and history.transitions and not history.mmu_lock_seen:
         return _kvm.skipped(f"mmu_lock was not recorded, or could not be told from other locks; {_kvm.RECORD}")
+    if found.status is not Status.SKIPPED and not evidence.seen("kvm_tdp_mmu_spte_changed") and evidence.seen(*_LEGACY):
+        return Grounds(Status.PARTIAL, "; ".join(filter(None, (found.reason, _UNSEEN))))
     return found
 
 
@@ -137,6 +140,8 @@ def _finding(evidence: Evidence, words: Words, groups: list[DebtGroup], outcome:
 
 def _where(groups: list[DebtGroup]) -> str:
     """How many SPTEs, and where: neighbours as one run."""
+    if groups[0].flow == _ROOTS:
+        return "the page tables of the whole VM"
     runs: list[Run] = sorted({run for group in groups for run in group.runs})
     number = sum(group.count for group in groups)
     kind = "gfn" if groups[0].places else "SPTE at"
@@ -150,10 +155,10 @@ def _what(flow: str, ioctl: str | None) -> str:
 
 def _end(group: DebtGroup) -> str:
     """Why no flush can come in time any more."""
-    what = _OVER.get(_kvm.event_name(group.end_op), _OVER[""]) if group.end_ns else _OVER[""]
+    what = _OVER.get(_kvm.event_name(group.end_op), _OVER[""]) if group.end_ns else "mmu_lock was given up"
     used = ""
     if group.use_ns:
-        used = f"; a vCPU ran on {duration(max(0, group.use_ns - group.end_ns))} later"
+        used = f"; a vCPU ran on {duration(max(0, group.use_ns - (group.end_ns or group.overdue_ns)))} later"
     return f"no flush of the VM had come when {what}{used}"
 
 
@@ -171,6 +176,8 @@ def _witnesses(evidence: Evidence, group: DebtGroup, words: Words) -> Iterator[W
     gfn = group.runs[0].first if group.places and group.runs else -1
     change = f"{_kvm.gfn_text(gfn, level)}: {_kvm.change_text(group.old, group.new, lay, level)}"
     name = "kvm_tdp_mmu_spte_changed" if group.places and not group.sptep else "mmu_spte_update_entry"
+    if group.flow == _ROOTS:
+        name, change = "kvm_mmu_zap_all_fast", "all roots are made invalid, and vCPUs are to be told to drop them"
     yield _kvm.witness(evidence, group.ts_ns, group.cpu, group.pid, name, change)
     if group.overdue_ns:
         note = "the flush was due before this"

@@ -6,10 +6,11 @@ A leaf SPTE is zapped (or made to map another page) with mmu_lock held for write
 before mmu_lock is released, nor later in the same operation, before a vCPU of the VM runs again. Judged are the zaps of
 MMU notifiers and those under slots_lock; all others from 6.7 on, because until then the last reference to a dead root
 zapped it without a flush, which is harmless. Zaps with mmu_lock held for read owe nothing afterwards: they are of
-invalidated roots, which vCPUs drop before they enter the guest, or they were flushed before the event.
+invalidated roots, which vCPUs drop before they enter the guest, or they were flushed before the event. That vCPUs are
+told to drop them (KVM_REQ_MMU_FREE_OBSOLETE_ROOTS) is asked of kvm_mmu_zap_all_fast itself, from 5.18 on.
 
-A flush that comes late (after mmu_lock was released or given up for a while), by another task, or a range flush that is
-too small where a full one follows, is reported as info.
+A flush that comes late (after mmu_lock was released or given up for a while) is reported as info if no vCPU of the VM
+was seen to run in between; so is one by another task, or a range flush that is too small where a full one follows.
 
 Why it is a bug
 ---------------

@@ -3,8 +3,8 @@
 What it finds
 -------------
 An SPTE change by a task that does not hold its VM's mmu_lock, though all its locks are known; a change by the legacy MMU
-(mmu_spte_update, or kvm_mmu_set_spte in a VM without TDP MMU) with mmu_lock held for read only. The fast page fault needs
-no lock, and from 6.15 on neither does aging.
+(mmu_spte_update, or kvm_mmu_set_spte in a VM without TDP MMU) with mmu_lock held for read only; a zap by an MMU notifier
+that holds it for read only. The fast page fault needs no lock, and from 6.15 on neither does aging.
 
 Why it is a bug
 ---------------
@@ -58,6 +58,7 @@ _HOW = {
     "no-lock": "by a task that does not hold mmu_lock",
     "wrong-mode": "by the legacy MMU with mmu_lock held for read",
     "set-under-read": "by the legacy MMU with mmu_lock held for read",
+    "notifier-read": "by an MMU notifier with mmu_lock held for read",
 }
 
 

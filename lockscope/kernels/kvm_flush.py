@@ -34,7 +34,7 @@ C_LOSSES, C_LEVEL, C_GFN, C_OLD, C_NEW, C_SPTEP, C_AS = range(C_OWN, C_OWN + 7)
 C_WIDTH = C_OWN + 7
 # What a row is to this loop.
 (DEBT, FLUSH, FLUSH_RANGE, FREE_ROOTS, UNLOCK, ENTER, EXIT, GUEST, GUEST_EXIT, HVA, SRCU_UNLOCK, RING, DYING,
- END) = range(14)  # fmt: skip
+ END, ROOTS) = range(15)  # fmt: skip
 # Columns of a task: system call and ioctl request (-1 unknown), notifier (1 + what) and its srcu depth, dirty ring
 # reset in this call, its group of the last debt + 1, group that a range flush did not cover + 1.
 T_CALL, T_ARG, T_HVA, T_DEPTH, T_RING, T_GROUP, T_SHORT = range(7)
@@ -82,7 +82,8 @@ OPEN, OVERDUE, ENDED, UNPAID, PAID, LATE, FOREIGN, TOO_SMALL, HARMLESS = range(9
 D_GROUP, D_GFN, D_LEVEL, D_AS, D_OLD, D_NEW, D_TS, D_CPU, D_SPTEP, D_COVERED = range(10)
 D_WIDTH = 10
 # Flows: what the changer was doing.
-(DIRTY_LOG, HUGE_WRITE_PROTECT, RING_RESET, NOTIFIER, SLOTS_ZAP, WRITE_TRACK, WRITE_PROTECT, ZAP) = range(8)
+(DIRTY_LOG, HUGE_WRITE_PROTECT, RING_RESET, NOTIFIER, SLOTS_ZAP, WRITE_TRACK, WRITE_PROTECT, ZAP,
+ ROOTS_ZAP) = range(9)  # fmt: skip
 # Losses, as bits.
 LOST_W, LOST_M, LOST_MAPPING, REMAPPED = 1, 2, 4, 8
 MMU_LOCK, SLOTS_LOCK, MODE, SRCU_DEPTH = 1, 3, 16, 17
@@ -91,7 +92,7 @@ READ = 1
 SET_MEMORY, SET_MEMORY2, GET_LOG, CLEAR_LOG, RESET_RINGS = 0x4020AE46, 0x40A0AE49, 0x4010AE42, 0xC018AEC0, 0xAEC7
 IOCTL, EXIT_CALL, EXIT_GROUP = 16, 60, 231  # system call numbers of x86-64
 # Options.
-O_UNKNOWN_ZAPS, O_UNKNOWN_WRITES, O_GUESTS = range(3)
+O_UNKNOWN_ZAPS, O_UNKNOWN_WRITES, O_ROOTS = range(3)
 
 
 @helper("i8(i8)")
@@ -174,12 +175,16 @@ def follow(
         t = number(task_table, p)
         task = tasks[t]
         v = cols[C_VM, r]
-        if kind == DEBT:
+        if kind == DEBT or kind == ROOTS:
             seen[0] += 1
             if v == 0 or dying[v] != 0 or (dead[v] != 0 and dead[v] <= cols[C_TS, r]):
                 seen[3] += 1
                 continue
-            flow = flow_of(cols[C_LOSSES, r], cols[C_LEVEL, r], task, held[i, SLOTS_LOCK], held[i, MODE], options)
+            flow = np.int64(ROOTS_ZAP)  # kvm_mmu_zap_all_fast: all roots are made invalid
+            if kind == DEBT:
+                flow = flow_of(cols[C_LOSSES, r], cols[C_LEVEL, r], task, held[i, SLOTS_LOCK], held[i, MODE], options)
+            elif held[i, MODE] != 2 or not options[O_ROOTS]:
+                flow = np.int64(-1)
             if flow < 0:
                 seen[3] += 1
                 continue
@@ -239,6 +244,9 @@ def follow(
                 if (v != 0 and g[G_VM] != v) or (kind == FREE_ROOTS and g[G_CODE] != 302):
                     k += 1
                     continue
+                if kind == FREE_ROOTS and g[G_FLOW] == ROOTS_ZAP and g[G_PID] != p:
+                    k += 1  # each zap of all roots makes its own
+                    continue
                 own = g[G_PID] == p
                 state = g[G_STATE]
                 if state == UNPAID:
@@ -251,6 +259,8 @@ def follow(
                         outcome = FOREIGN
                     elif outcome == PAID and task[T_SHORT] == index + 1:
                         outcome = TOO_SMALL
+                    elif outcome == LATE and g[G_USE_TS] != 0:
+                        outcome = UNPAID
                     _close(g, outcome, index, debts, debt_count)
                     _drop(active, active_count, k)
                 else:
@@ -343,6 +353,11 @@ def follow(
         if (kind == GUEST or kind == GUEST_EXIT) and v != 0:
             for k in range(active_count[0]):
                 g = groups[active[k]]
-                if g[G_STATE] == ENDED and g[G_VM] == v:
-                    g[G_STATE] = UNPAID
+                if g[G_VM] != v:
+                    continue
+                # A zapped page may be given away from the moment on at which mmu_lock is given up, also for a while.
+                exposed = g[G_STATE] == OVERDUE and g[G_CODE] == 302 and g[G_PID] != p and g[G_USE_TS] == 0
+                if g[G_STATE] == ENDED or exposed:
                     g[G_USE_TS], g[G_USE_CPU], g[G_USE_PID] = cols[C_TS, r], cols[C_CPU, r], p
+                if g[G_STATE] == ENDED:
+                    g[G_STATE] = UNPAID

@@ -32,12 +32,13 @@ from lockscope.kernels.kvm_tables import (
 C_OLD, C_NEW, C_OLD_SAYS, C_NEW_SAYS, C_FIXED = range(C_OWN, C_OWN + 5)
 C_WIDTH = C_OWN + 5
 # What a row is to this loop.
-(TDP, SET, FAST, UPDATE_ENTRY, UPDATE, MMIO, PAGE, ZAP_ALL, FAULT, DIRTY, QUIET, CALL, GUEST, GUEST_EXIT) = range(14)
+(TDP, SET, FAST, UPDATE_ENTRY, UPDATE, MMIO, PAGE, ZAP_ALL, FAULT, DIRTY, HVA, QUIET, CALL, GUEST,
+ GUEST_EXIT) = range(15)  # fmt: skip
 # What an SPTE's value says, as bits.
 PRESENT, LEAF, W, M, H, TRACKED, LARGE = 1, 2, 4, 8, 16, 32, 64
 # Columns of a task: since when its locks are known, start of its page fault, last gfn it marked dirty, role and level
-# of the shadow page it last got, when it marked that gfn.
-T_WHOLE, T_FAULT, T_DIRTY, T_ROLE, T_LEVEL, T_DIRTY_TS = range(6)
+# of the shadow page it last got, when it marked that gfn; srcu depth at which its last unmapping notifier began + 1.
+T_WHOLE, T_FAULT, T_DIRTY, T_ROLE, T_LEVEL, T_DIRTY_TS, T_NOTIFIER = range(7)
 # Columns of an SPTE by address.
 (P_GFN, P_LEVEL, P_VM, P_VALUE, P_TS, P_WAS_GFN, P_MOVED_TS, P_MOVED_PID, P_FAST_TS, P_FAST_PID, P_IN_TS, P_IN_PID,
  P_IN_OLD, P_FAST_CPU, P_MOVED_CPU, P_SEEN, P_DOUBTFUL, P_FAST_OLD) = range(18)  # fmt: skip
@@ -64,16 +65,17 @@ V_ROOTS, V_DOUBT, V_TDP, V_PAGES, V_UNSHADOWED, V_OBSOLETE = range(6)
     BAD_RESTORE,
     W_ON_READ,
     SHADOWED,
-) = range(13)
+    NOTIFIER_READ,
+) = range(14)
 (F_WHAT, F_TS, F_SEQ, F_CPU, F_PID, F_FLAGS, F_OP, F_VM, F_GFN, F_LEVEL, F_OLD, F_NEW, F_SPTEP, F_SINCE, F_OTHER_TS,
  F_OTHER_CPU, F_OTHER_PID, F_EXTRA, F_DOUBT) = range(19)  # fmt: skip
 WIDTH = 19
 MOST = 4096  # rows kept of each kind; count[FIRST_KIND + kind] goes on
-FIRST_KIND, KINDS = 1, 13
+FIRST_KIND, KINDS = 1, 14
 UNDECIDED = FIRST_KIND + KINDS  # count[UNDECIDED]: lost bits, were it known which root an SPTE is of
 # Options.
 (O_SAVED, O_NO_LARGE, O_AGING_LOCKLESS, O_BASE, O_UPDATE_FLUSHES, O_NOISE, O_SLACK) = range(7)
-MMU_LOCK, SLOTS_LOCK, MODE = 1, 3, 16
+MMU_LOCK, SLOTS_LOCK, MODE, SRCU_DEPTH = 1, 3, 16, 17
 SHADOW = 99  # in place of an address space: the shadow pages of a gfn
 HAS_NO_GPTES = 1 << 7 | 1 << 18  # role: direct, passthrough (sp_has_gptes)
 PFN = ((1 << 52) - 1) & ~0xFFF
@@ -141,6 +143,10 @@ def _lock(cols: Any, slots: Any, held: Any, r: Any, task: Any, options: Any, fou
         _meet(found, count, WRONG_MODE, cols, r, gfn, level, slots[i, 0], cols[C_TS, r], 0)
     elif held[i, MODE] == 1 and kind == SET:
         _meet(found, count, SET_UNDER_READ, cols, r, gfn, level, slots[i, 2], cols[C_TS, r], 0)
+    elif held[i, MODE] == 1 and kind == TDP and os & LEAF and not ns & PRESENT:
+        # __kvm_handle_hva_range() takes its read section behind the event, and mmu_lock for write inside it.
+        if task[T_NOTIFIER] != 0 and held[i, SRCU_DEPTH] >= task[T_NOTIFIER]:
+            _meet(found, count, NOTIFIER_READ, cols, r, gfn, level, 0, cols[C_TS, r], 0)
 
 
 @helper("void(i8[:, ::1], i8, i8, i8, i8, i8[::1], i8[:, ::1], i8[::1])")
@@ -329,13 +335,16 @@ def follow(
         i, kind, ts, p, v = cols[C_ROW, r], cols[C_HOW, r], cols[C_TS, r], cols[C_PID, r], cols[C_VM, r]
         task = tasks[number(task_table, p)]
         if kind >= QUIET:
-            task[T_WHOLE] = ts
+            task[T_WHOLE], task[T_NOTIFIER] = ts, 0
             if kind == GUEST_EXIT:
                 task[T_FAULT], task[T_DIRTY], task[T_LEVEL] = ts, -1, 0
             elif kind == CALL:
                 memory_ts[0] = ts
         elif kind == FAULT:
             task[T_FAULT], task[T_DIRTY] = ts, -1
+        elif kind == HVA:
+            unmaps = slots[i, 2] == 0 or slots[i, 2] == 3
+            task[T_NOTIFIER] = held[i, SRCU_DEPTH] + 1 if unmaps else np.int64(0)
         elif kind == DIRTY:
             task[T_DIRTY], task[T_DIRTY_TS] = slots[i, 2], ts
         elif kind == PAGE:

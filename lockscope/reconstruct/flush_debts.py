@@ -9,6 +9,8 @@ virt/kvm/kvm_main.c, read in 4.14, 5.10, 5.15, 6.1 and 6.12):
   released.
 * zapped under ``mmu_lock`` held for write by an MMU notifier or under ``slots_lock``: before ``mmu_lock`` is released,
   yields included. Of other zaps that is known from 6.7 on: until then ``kvm_tdp_mmu_put_root()`` zapped dead roots.
+* all roots made invalid (``kvm_mmu_zap_all_fast()``, from 5.18 on): the request to drop them, before ``mmu_lock`` is
+  released.
 * zapped with ``mmu_lock`` read-held: nothing. Those are invalidated roots (request 0x327 made vCPUs drop them), or they
   were flushed before the event (``tdp_mmu_zap_spte_atomic()``).
 * aging (A cleared, or R, W and X where the CPU keeps no A bit), dirty bits, a VM that is being destroyed: nothing.
@@ -52,11 +54,12 @@ _PLAIN_OPS = frozenset(_PLAIN)
 _FLUSH_BITS = 0x4FF
 _FREE_ROOTS = (0x327, 0x301)  # KVM_REQ_MMU_FREE_OBSOLETE_ROOTS; before 5.18 KVM_REQ_MMU_RELOAD
 _FLOWS = ("dirty logging", "dirty logging of large pages", "dirty ring reset", "MMU notifier", "zap under slots_lock",
-          "write tracking", "write protection", "zap")  # fmt: skip
+          "write tracking", "write protection", "zap", "root invalidation")  # fmt: skip
 _STATES = ("open", "overdue", "ended", "unpaid", "paid", "late", "foreign", "too-small", "harmless")
 _IOCTLS = {kernel.SET_MEMORY: "KVM_SET_USER_MEMORY_REGION", kernel.SET_MEMORY2: "KVM_SET_USER_MEMORY_REGION2",
            kernel.GET_LOG: "KVM_GET_DIRTY_LOG", kernel.CLEAR_LOG: "KVM_CLEAR_DIRTY_LOG",
            kernel.RESET_RINGS: "KVM_RESET_DIRTY_RINGS"}  # fmt: skip
+_TOP_LEVEL = 5
 _MOST_GROUPS, _MOST_DEBTS, _MOST_PLACES = 1 << 14, 1 << 21, 1 << 20
 
 
@@ -135,7 +138,17 @@ class FlushFact:
 
     name: ClassVar[str] = "flush_debts"
     ops: ClassVar[frozenset[Op]] = frozenset(
-        {*_PLAIN, Op.REQUEST, Op.SPTE_TDP, Op.SPTE_UPDATE_ENTRY, Op.SPTE_SET, Op.RELEASE, Op.FN_UNLOCK, Op.DIRTY_RING}
+        {
+            *_PLAIN,
+            Op.REQUEST,
+            Op.SPTE_TDP,
+            Op.SPTE_UPDATE_ENTRY,
+            Op.SPTE_SET,
+            Op.RELEASE,
+            Op.FN_UNLOCK,
+            Op.DIRTY_RING,
+            Op.ZAP_ALL_FAST,
+        }
     )
     needs: ClassVar[tuple[str, ...]] = ("spte_layout", "vms")
 
@@ -162,11 +175,13 @@ class FlushFact:
         index = self._vms.index
         self._guests |= bool(len(index.of(Op.KVM_ENTRY)) + len(index.of(Op.KVM_EXIT)))
         changes, losses, columns = self._changes(index)
+        roots = index.of(Op.ZAP_ALL_FAST)
         requests, req = index.of(Op.REQUEST), index.slot(Op.REQUEST, "req")
         flushes, frees = requests[(req & _FLUSH_BITS) == 0], requests[np.isin(req, _FREE_ROOTS)]
         rings = index.of(Op.DIRTY_RING)[index.slot(Op.DIRTY_RING, "what") == 1]
-        if len(changes):
-            taken = held[changes][:, [kernel.MMU_LOCK, kernel.SLOTS_LOCK]]
+        owing = np.concatenate((changes, roots))
+        if len(owing):
+            taken = held[owing][:, [kernel.MMU_LOCK, kernel.SLOTS_LOCK]]
             self._locks = np.unique(np.concatenate((self._locks, taken[taken != 0])))
         if len(self._locks):
             unlocks = np.concatenate((index.of(Op.RELEASE), index.of(Op.FN_UNLOCK)))
@@ -176,6 +191,7 @@ class FlushFact:
         parts = (
             (index.any_of(_PLAIN_OPS), -1),
             (changes, kernel.DEBT),
+            (roots, kernel.ROOTS),
             (flushes, kernel.FLUSH),
             (frees, kernel.FREE_ROOTS),
             (rings, kernel.RING),
@@ -194,11 +210,13 @@ class FlushFact:
                 losses: NDArray[np.int64], columns: NDArray[np.int64]) -> None:  # fmt: skip
         self._tasks.make_room(len(np.unique(batch.pid[rows])))
         for table in (self._groups, self._debts, self._active):
-            table.make_room(len(changes))
+            table.make_room(len(changes) + int(np.count_nonzero(how == kernel.ROOTS)))
         dead = self._vms.deaths()
         if len(dead) > len(self._dying):
             self._dying = np.concatenate((self._dying, np.zeros(len(dead), np.int64)))
         cols = columns_of(batch, rows, how, 7)
+        roots = how == kernel.ROOTS
+        cols[kernel.C_LOSSES, roots], cols[kernel.C_LEVEL, roots] = kernel.LOST_MAPPING, _TOP_LEVEL
         at = np.searchsorted(rows, changes)
         cols[kernel.C_LOSSES, at] = losses
         cols[kernel.C_LEVEL :, at] = columns
@@ -212,7 +230,8 @@ class FlushFact:
     def _options(self) -> NDArray[np.int64]:
         known = self._kernel or self._layout.found.layout.since  # values of 6.10 and later are unmistakable
         later = self._kernel is not None and self._kernel >= (6, 13)
-        return np.array([known >= (6, 7), self._kernel is not None and not later, 0], np.int64)
+        # KVM_REQ_MMU_FREE_OBSOLETE_ROOTS is from 5.18; before that vCPUs were made to reload theirs in several ways.
+        return np.array([known >= (6, 7), self._kernel is not None and not later, known >= (5, 18)], np.int64)
 
     def _changes(self, index: OpIndex) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """Rows that lose something, what, and level, gfn, old, new, sptep, as_id of each (as columns)."""

@@ -35,6 +35,7 @@ _HOW = {
     Op.ZAP_ALL_FAST: kernel.ZAP_ALL,
     Op.PAGE_FAULT: kernel.FAULT,
     Op.MARK_DIRTY: kernel.DIRTY,
+    Op.HVA: kernel.HVA,
     Op.SYS_ENTER: kernel.QUIET,
     Op.SYS_EXIT: kernel.QUIET,
     Op.KVM_ENTRY: kernel.GUEST,
@@ -49,7 +50,7 @@ _VALUES: dict[Op, tuple[str | None, str]] = {
     Op.SPTE_UPDATE: (None, "new"),
 }
 _WHAT = ("no-lock", "wrong-mode", "set-under-read", "not-writable", "large-logged", "indirect", "aba", "lost-bit",
-         "lost-in-update", "bad-save", "bad-restore", "w-on-read", "shadowed")  # fmt: skip
+         "lost-in-update", "bad-save", "bad-restore", "w-on-read", "shadowed", "notifier-read")  # fmt: skip
 _GIB = (1 << 30) - 1
 _LEAST_SLACK = 5_000  # ns by which clocks of their own may differ, where no more is known
 
@@ -57,10 +58,11 @@ _LEAST_SLACK = 5_000  # ns by which clocks of their own may differ, where no mor
 class SpteEvent(NamedTuple):
     """Something that does not fit. ``ts_ns``: when; ``since_ns``: what it rests on reaches back to there.
 
-    ``what``: "no-lock", "wrong-mode" and "set-under-read" (mmu_lock read-held), "not-writable", "large-logged",
-    "indirect" and "shadowed" (what the fast path must not touch), "aba", "lost-bit", "lost-in-update", "bad-save",
-    "bad-restore", "w-on-read". ``old``, ``new``: SPTE values as signed numbers. ``other_*``: the event it collides
-    with. ``doubt``: somebody else changed the same SPTE meanwhile, and the event's new value may be theirs.
+    ``what``: "no-lock", "wrong-mode", "set-under-read" and "notifier-read" (mmu_lock read-held), "not-writable",
+    "large-logged", "indirect" and "shadowed" (what the fast path must not touch), "aba", "lost-bit",
+    "lost-in-update", "bad-save", "bad-restore", "w-on-read". ``old``, ``new``: SPTE values as signed numbers.
+    ``other_*``: the event it collides with. ``doubt``: somebody else changed the same SPTE meanwhile, and the event's
+    new value may be theirs.
     """
 
     what: str
@@ -120,7 +122,7 @@ class HistoryFact:
         self._layout, self._vm_fact, self._rules = making.facts["spte_layout"], making.facts["vms"], making.rules
         self._kernel = parse(making.info.kernel)
         self._skew = making.facts["clock_skew"]
-        self._tasks, self._sptes, self._pages, self._places = Table(6), Table(18), Table(2), Table(11)
+        self._tasks, self._sptes, self._pages, self._places = Table(7), Table(18), Table(2), Table(11)
         self._vms = np.zeros((64, 6), np.int64)
         self._found: NDArray[np.int64] = np.zeros((kernel.MOST * kernel.KINDS, kernel.WIDTH), np.int64)
         self._count: NDArray[np.int64] = np.zeros(kernel.UNDECIDED + 1, np.int64)

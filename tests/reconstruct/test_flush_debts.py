@@ -185,7 +185,9 @@ def test_notifier_window(flush, outcome):
     assert outcomes(script) == ([("LS302", "MMU notifier", outcome, 3)] if outcome else [])
 
 
-def test_a_yield_without_a_flush_is_late_if_a_flush_follows():
+@pytest.mark.parametrize(("runs", "outcome"), [("nobody", "late"), ("another VM", "late"), ("a vCPU", "unpaid")])
+def test_a_yield_without_a_flush_is_late_if_a_flush_follows_and_worse_if_a_vcpu_runs_meanwhile(runs, outcome):
+    """a835429cda91: tdp_mmu_iter_cond_resched() gave mmu_lock up without flushing what was zapped so far."""
     script = KvmScript()
     qemu = script.qemu
     qemu.event("raw_syscalls:sys_enter", id=11)
@@ -193,11 +195,14 @@ def test_a_yield_without_a_flush_is_late_if_a_flush_follows():
     with qemu.srcu():
         with qemu.mmu_lock():
             qemu.zap(0x180)
+        if runs != "nobody":
+            (script.vcpu if runs == "a vCPU" else script.stranger).leave()
         with qemu.mmu_lock():
             qemu.zap(0x181).request()
     qemu.sys_exit(11)
     script.vcpu.enter()
-    assert outcomes(script) == [("LS302", "MMU notifier", "late", 1)]
+    assert outcomes(script) == [("LS302", "MMU notifier", outcome, 1)]
+    assert script.loud("LS302") == (["LS302"] if outcome == "unpaid" else [])
 
 
 def test_zaps_under_a_read_lock_owe_nothing():
@@ -209,6 +214,33 @@ def test_zaps_under_a_read_lock_owe_nothing():
             script.qemu.zap(*GFNS)
     script.vcpu.enter()
     assert outcomes(script) == []
+
+
+@pytest.mark.parametrize(
+    ("kernel", "told", "outcome"),
+    [("6.12.1", "in time", None), ("6.12.1", "never", "unpaid"), ("6.12.1", "another", "unpaid"),
+     ("6.12.1", "late", "late"), ("5.15.3", "never", None)],
+)  # fmt: skip
+def test_vcpus_are_told_to_drop_invalidated_roots(kernel, told, outcome):
+    script = KvmScript(kernel)
+    qemu = script.qemu
+    with qemu.ioctl(SET_MEMORY), qemu.slots_lock():
+        with qemu.mmu_lock():
+            qemu.event("kvmmmu:kvm_mmu_zap_all_fast")
+            if told == "in time":
+                qemu.request(FREE_ROOTS)
+        if told == "late":
+            qemu.request(FREE_ROOTS)
+    if told == "another":
+        script.stranger.request(FREE_ROOTS)
+    script.vcpu.enter()
+    assert outcomes(script) == ([("LS302", "root invalidation", outcome, 1)] if outcome else [])
+    with script.vcpu.mmu_lock(read=True):
+        script.vcpu.spte(0x180, NONE, RW)  # by the TDP MMU
+    loud = [f for f in script.found("LS302") if f.severity == "error"]
+    assert ["page tables of the whole VM zapped by qemu/100" in f.message for f in loud] == [True] * (
+        outcome == "unpaid"
+    )
 
 
 @pytest.mark.parametrize(

@@ -356,6 +356,24 @@ def test_the_legacy_mmu_needs_mmu_lock_for_write(read, what):
     assert met(script) == what
 
 
+@pytest.mark.parametrize(
+    ("read", "inside", "what"), [(True, True, ["notifier-read"]), (False, True, []), (True, False, [])]
+)
+def test_a_notifier_zaps_with_mmu_lock_held_for_write(read, inside, what):
+    """A fault whose page is looked up triggers a notifier too; the fault itself may zap with mmu_lock read-held."""
+    script = KvmScript()
+    vcpu = script.vcpu
+    with vcpu.ioctl(0xAE80), vcpu.srcu():
+        vcpu.event("kvm:kvm_unmap_hva_range", start=0x7F0000000000, end=0x7F0000003000)
+        if inside:
+            with vcpu.srcu(), vcpu.mmu_lock(read=read):
+                vcpu.zap(0x180).request()
+        else:
+            with vcpu.mmu_lock(read=read):
+                vcpu.zap(0x180).request()
+    assert met(script) == what
+
+
 @pytest.mark.parametrize(("tdp", "what"), [(True, []), (False, ["set-under-read"])])
 def test_set_spte_under_a_read_lock_is_the_tdp_mmus(tdp, what):
     script = KvmScript()
