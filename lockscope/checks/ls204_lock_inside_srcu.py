@@ -45,12 +45,14 @@ from collections.abc import Iterator
 from functools import cache
 from typing import NamedTuple
 
+import numpy as np
+
 from lockscope.checks import _kvm, _kvm_srcu
 from lockscope.checks._base import Grounds, check
 from lockscope.checks._story import merged
 from lockscope.findings import Confidence, Finding, RuleRef, Severity, Witness
 from lockscope.kvm.locks import KVM_LOCKS, Role, is_kvm, kind_of
-from lockscope.reconstruct.chains import Chain, Entry
+from lockscope.reconstruct.chains import Chain, Chains, Entry
 from lockscope.reconstruct.evidence import Evidence
 from lockscope.reconstruct.srcu_sections import SrcuSections, roles_in
 from lockscope.rules.book import SrcuKind
@@ -173,7 +175,7 @@ def _from_chains(evidence: Evidence, sections: SrcuSections, around: list[Around
     readers = {c.index for c in classes if evidence.rules.canonical(c.name) in _KVMS}
     if not readers:
         return
-    for number in range(len(chains)):
+    for number in _inside(chains, readers):
         chain = chains[number]
         entry = chain.next
         if entry.trylock or (classes[entry.cls].kind or kind_of(classes[entry.cls].name)) == "srcu":
@@ -185,6 +187,16 @@ def _from_chains(evidence: Evidence, sections: SrcuSections, around: list[Around
             broken = _broken(evidence, sections, pair, around)
             if broken is not None and _kvm.stands(evidence, held.ts_ns, entry.ts_ns):
                 yield _finding(evidence, chain, held, pair, *broken)
+
+
+def _inside(chains: Chains, readers: set[int]) -> list[int]:
+    """The chains in which one of these classes is held for reading."""
+    if not len(chains):
+        return []
+    cls, read = (chains.entries[:, Entry._fields.index(name)] for name in ("cls", "read"))
+    rows = np.flatnonzero((read != 0) & np.isin(cls, sorted(readers)))
+    found: list[int] = np.unique(np.searchsorted(chains.start, rows, side="right") - 1).tolist()
+    return found
 
 
 def _finding(

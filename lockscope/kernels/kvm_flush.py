@@ -28,6 +28,7 @@ from lockscope.kernels.kvm_tables import (
     helper,
     number,
 )  # fmt: skip
+from lockscope.kernels.walk_memory import borrowed
 
 # Columns of a change: what it lost, where, from what to what.
 C_LOSSES, C_LEVEL, C_GFN, C_OLD, C_NEW, C_SPTEP, C_AS = range(C_OWN, C_OWN + 7)
@@ -165,6 +166,15 @@ def follow(
 ) -> None:  # fmt: skip
     """Walk the rows. ``dead``, ``dying``: by VM number, when it was destroyed, and whether kvm_arch_flush_shadow_all
     was seen. ``active``: groups that are not settled. ``seen`` counts losses, debts, flushes, losses nobody judges."""
+    cols, slots, held, dead = borrowed(cols), borrowed(slots), borrowed(held), borrowed(dead)
+    dying, options, task_table, tasks = borrowed(dying), borrowed(options), borrowed(task_table), borrowed(tasks)
+    groups, group_count, debts, debt_count = (
+        borrowed(groups),
+        borrowed(group_count),
+        borrowed(debts),
+        borrowed(debt_count),
+    )
+    active, active_count, seen = borrowed(active), borrowed(active_count), borrowed(seen)
     k: Any = np.int64(0)
     for r in range(cols.shape[1]):
         i = cols[C_ROW, r]

@@ -27,6 +27,7 @@ from lockscope.kernels.kvm_tables import (
     mix,
     number,
 )  # fmt: skip
+from lockscope.kernels.walk_memory import borrowed
 
 # Columns of a change: its values, what they say, and whether a fast page fault succeeded.
 C_OLD, C_NEW, C_OLD_SAYS, C_NEW_SAYS, C_FIXED = range(C_OWN, C_OWN + 5)
@@ -328,6 +329,16 @@ def follow(
 ) -> None:  # fmt: skip
     """Walk the rows. ``memory_ts[0]``: last memslot ioctl. ``seen`` counts transitions, those judged for the lock, fast
     page faults and those that succeeded."""
+    cols, slots, held, options = borrowed(cols), borrowed(slots), borrowed(held), borrowed(options)
+    vms, task_table, tasks, spte_table = borrowed(vms), borrowed(task_table), borrowed(tasks), borrowed(spte_table)
+    sptes, page_table, pages, place_table = (
+        borrowed(sptes),
+        borrowed(page_table),
+        borrowed(pages),
+        borrowed(place_table),
+    )
+    places, found, count, memory_ts = borrowed(places), borrowed(found), borrowed(count), borrowed(memory_ts)
+    seen = borrowed(seen)
     page_and_vm = np.zeros(3, np.int64)
     for r in range(cols.shape[1]):
         if cols[C_FLAGS, r] & IN_INTERRUPT:

@@ -22,6 +22,7 @@ from lockscope.kernels.kvm_tables import (
     mix,
     number,
 )  # fmt: skip
+from lockscope.kernels.walk_memory import borrowed
 
 DEPTH, S_WIDTH = 12, 6
 # A task (in one irq context): open sections, since when all of them are known, srcu of a lock call not yet returned
@@ -122,6 +123,9 @@ def follow(
 ) -> None:  # fmt: skip
     """Walk the rows. ``dead``: by VM number, when it was destroyed (0: not). ``seen`` counts sections, accesses,
     synchronisations and judged accesses."""
+    cols, slots, held, dead = borrowed(cols), borrowed(slots), borrowed(held), borrowed(dead)
+    known_srcu, kinds, task_table, tasks = borrowed(known_srcu), borrowed(kinds), borrowed(task_table), borrowed(tasks)
+    found, count, seen = borrowed(found), borrowed(count), borrowed(seen)
     for r in range(cols.shape[1]):
         i = cols[C_ROW, r]
         kind = cols[C_HOW, r]

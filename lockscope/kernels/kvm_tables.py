@@ -59,6 +59,21 @@ def number(table: Any, key: Any) -> Any:
     return table[at + 1] - 1
 
 
+@njit("i8(i8[::1], i8[::1], i8[::1], i8[::1], i8)", nogil=True, cache=True, no_cfunc_wrapper=True)
+def number_all(values: Any, table: Any, keys: Any, out: Any, begin: Any) -> Any:
+    """The number of each value into ``out``, and the values by number into ``keys``; return where room ran out."""
+    last, n = np.int64(0), np.int64(-1)
+    for i in range(begin, len(values)):
+        value = values[i]
+        if n < 0 or value != last:
+            if table[0] + 1 >= len(keys) or 4 * table[0] + 8 > len(table):
+                return i
+            last, n = value, number(table, value)
+            keys[n] = value
+        out[i] = n
+    return len(values)
+
+
 @njit("void(i8[::1], i8[::1])", nogil=True, cache=True, no_cfunc_wrapper=True)
 def rehash(old: Any, new: Any) -> None:
     """Put every key of one table into another, empty one, with its number."""

@@ -8,6 +8,7 @@ import numpy as np
 from numba import njit
 
 from lockscope.kernels.kvm_tables import C_HOW, C_OWN, C_PID, C_ROW, C_TS, helper, known, mix, number
+from lockscope.kernels.walk_memory import borrowed
 
 # Columns of a VM.
 V_KEY, V_KVM, V_BORN, V_DIED, V_KILLER, V_GONE, V_FIRST, V_ROWS = range(8)
@@ -56,6 +57,9 @@ def attribute(
 
     ``prefer``: roles, the surest sign of a VM first.
     """
+    cols, slots, held, prefer = borrowed(cols), borrowed(slots), borrowed(held), borrowed(prefer)
+    options, keys, current, vms = borrowed(options), borrowed(keys), borrowed(current), borrowed(vms)
+    made, tasks, task_vm, out = borrowed(made), borrowed(tasks), borrowed(task_vm), borrowed(out)
     for r in range(begin, cols.shape[1]):
         full = keys[0] + 1 >= len(current) or 4 * keys[0] + 8 > len(keys) or made[0] + 1 >= len(vms)
         if full or tasks[0] + 2 >= len(task_vm) or 4 * tasks[0] + 12 > len(tasks):

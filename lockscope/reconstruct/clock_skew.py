@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockscope.reconstruct.kvm_facts import Making
-from lockscope.reconstruct.kvm_state import OpIndex
+from lockscope.reconstruct.kvm_state import Distinct, OpIndex
 from lockscope.tables.ops import Op
 from lockscope.tables.tape import TapeBatch
 
 _FAR = 1 << 60
 _MOST_CPUS = 512
+_CLOSE_NS = 10_000  # no check asks for less
 _ENOUGH = 1 << 16  # steps; the shortest of them is no longer going to shrink
 
 
@@ -47,15 +48,18 @@ class SkewFact:
         self._vms = making.facts["vms"]
         self._per_cpu = making.info.clock == "local"
         self._shortest: NDArray[np.int64] = np.full((0, 0), _FAR, np.int64)  # [from, to]
-        self._seen: set[int] = set()
+        self._seen = Distinct()
         self._steps = 0
 
     def feed(self, batch: TapeBatch) -> None:
         """Look at a batch's hand-overs and migrations."""
         if not self._per_cpu or self._steps > _ENOUGH or not len(batch):
             return
-        self._seen |= set(np.unique(batch.cpu).tolist())
+        bound = self.bound_ns
+        if bound is not None and 0 < bound < _CLOSE_NS:
+            return
         index = self._vms.index
+        self._seen.number(batch.cpu)
         for before, after in (_handed_over(batch, index), _migrated(batch, index)):
             self._note(batch, before, after)
 
@@ -76,7 +80,7 @@ class SkewFact:
         """What is known so far."""
         if not self._per_cpu or len(self._seen) < 2:
             return 0
-        cpus = np.array(sorted(self._seen))
+        cpus = np.sort(self._seen.values)
         if cpus[-1] >= len(self._shortest):
             return None
         far = self._shortest[np.ix_(cpus, cpus)].copy()

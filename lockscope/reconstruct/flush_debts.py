@@ -208,7 +208,7 @@ class FlushFact:
 
     def _follow(self, batch: TapeBatch, rows: NDArray[np.int64], how: NDArray[np.int64], changes: NDArray[np.int64],
                 losses: NDArray[np.int64], columns: NDArray[np.int64]) -> None:  # fmt: skip
-        self._tasks.make_room(len(np.unique(batch.pid[rows])))
+        self._tasks.make_room(self._vms.index.tasks)
         for table in (self._groups, self._debts, self._active):
             table.make_room(len(changes) + int(np.count_nonzero(how == kernel.ROOTS)))
         dead = self._vms.deaths()

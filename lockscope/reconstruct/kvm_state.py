@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,19 +18,25 @@ from lockscope.kernels.kvm_tables import (
     C_SEQ,
     C_TS,
     C_VM,
+    number_all,
     rehash,
 )  # fmt: skip
 from lockscope.tables.ops import SLOTS, Op
 from lockscope.tables.tape import TapeBatch
 
+_MOST_DISTINCT = 1 << 18
 _MOST = 1 << 23  # keys; what a hostile or endless trace brings beyond that is forgotten, and said so
 
 
 class OpIndex:
-    """The rows of a batch by operation, found once for all facts that ask."""
+    """The rows of a batch by operation, found once for all facts that ask. ``tasks``, ``cpus``: how many of them."""
 
     def __init__(self, batch: TapeBatch) -> None:
         self._batch = batch
+        pids, cpus = Distinct(), Distinct()
+        pids.number(batch.pid)
+        cpus.number(batch.cpu)
+        self.tasks, self.cpus = len(pids), len(cpus)
         ops = batch.op.astype(np.uint8)
         self._order = np.argsort(ops, kind="stable")  # of bytes: a radix sort
         self._bounds = np.concatenate(([0], np.cumsum(np.bincount(ops, minlength=256))))
@@ -92,6 +100,31 @@ class Table:
             table = np.zeros(2 + (1 << int(4 * need).bit_length()), np.int64)
             rehash(self.table, table)
             self.table = table
+
+
+class Distinct:
+    """Values, numbered in order of first sight: what ``np.unique`` would sort, in one pass."""
+
+    def __init__(self) -> None:
+        self._table = Table(1, 64)
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    @property
+    def values(self) -> NDArray[np.int64]:
+        """The values by number."""
+        found: NDArray[np.int64] = self._table.rows[: len(self), 0]
+        return found
+
+    def number(self, values: NDArray[Any]) -> NDArray[np.int64]:
+        """Each one's number. Nothing is noted beyond a limit that only a hostile trace reaches: -1 then."""
+        out = np.full(len(values), -1, np.int64)
+        given, reached = np.ascontiguousarray(values, np.int64), 0
+        while reached < len(given) and len(self) < _MOST_DISTINCT:
+            self._table.make_room(64)
+            reached = number_all(given, self._table.table, self._table.rows.reshape(-1), out, reached)
+        return out
 
 
 class Rows:

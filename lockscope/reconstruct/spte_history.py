@@ -156,7 +156,7 @@ class HistoryFact:
         named = sum(
             len(index.of(op)) for op in (Op.SPTE_SET, Op.FAST_PF, Op.SPTE_UPDATE_ENTRY, Op.SPTE_UPDATE, Op.SPTE_MMIO)
         )
-        self._tasks.make_room(len(np.unique(batch.pid[rows])))
+        self._tasks.make_room(index.tasks)
         self._sptes.make_room(named)
         self._pages.make_room(named)
         self._places.make_room(len(index.of(Op.SPTE_TDP)) + 2 * len(index.of(Op.FAST_PF)) + len(index.of(Op.MMU_PAGE)))

@@ -14,7 +14,8 @@ from lockscope.tables.tape import TapeBatch
 
 _VALUES = {Op.SPTE_TDP: ("old", "new"), Op.SPTE_SET: ("spte",), Op.FAST_PF: ("old", "new"),
            Op.SPTE_UPDATE_ENTRY: ("old", "new"), Op.SPTE_UPDATE: ("new",)}  # fmt: skip
-_ENOUGH = 1 << 14
+_ENOUGH = 1 << 12  # different values
+_OF_A_BATCH = 1 << 10  # rows of each operation that are looked at
 
 
 class LayoutFact:
@@ -36,16 +37,17 @@ class LayoutFact:
         if len(self._sample) >= _ENOUGH:
             return
         index = self._vms.index
-        exits = index.of(Op.KVM_EXIT)[:1]
-        if len(exits) and self._isa is None:
+        exits, known = index.of(Op.KVM_EXIT)[:1], self._isa
+        if len(exits) and known is None:
             isa = int(batch.slot(Op.KVM_EXIT, "isa", exits)[0])
             self._isa = isa if isa in (1, 2) else None
         values = [self._sample]
         for op, slots in _VALUES.items():
-            rows = index.of(op)[:_ENOUGH]
+            rows = index.of(op)
+            rows = rows[:: 1 + len(rows) // _OF_A_BATCH]
             values += [batch.slots[rows, SLOTS[op].index(name)].view(np.uint64) for name in slots]
         sample = np.unique(np.concatenate(values))
-        if len(sample) > len(self._sample) or self._isa is not None:
+        if len(sample) > len(self._sample) or self._isa != known:
             self._sample = sample
             self.found = find_layout(self._kernel, sample, self._isa)
 

@@ -19,7 +19,7 @@ from lockscope.kernels.kvm_tables import number
 from lockscope.kvm.locks import Role, kind_of, role_of
 from lockscope.reconstruct.kvm_facts import Making
 from lockscope.reconstruct.kvm_grace import Wait, waits
-from lockscope.reconstruct.kvm_state import OpIndex, Table, columns_of
+from lockscope.reconstruct.kvm_state import Distinct, OpIndex, Table, columns_of
 from lockscope.tables.ops import Op
 from lockscope.tables.tape import TapeBatch
 from lockscope.units import address
@@ -133,6 +133,7 @@ class SrcuFact:
         self._map_votes: Counter[int] = Counter()
         self._place_votes: Counter[int] = Counter()
         self._map_names: dict[int, str] = {}
+        self._maps, self._used, self._all_kvms = Distinct(), Distinct(), Distinct()
         self._is_srcu: NDArray[np.bool_] = np.zeros(0, np.bool_)  # by number of the text
         self._locked: Counter[int] = Counter()
         self._kvms: set[int] = set()
@@ -162,7 +163,7 @@ class SrcuFact:
             if len(self._waits) < _ENOUGH:
                 self._waits[key] = first, times + 1
         # a task has sections in each irq context, and each CPU has an idle task
-        self._tasks.make_room(4 * (len(np.unique(batch.pid[rows])) + len(np.unique(batch.cpu[rows]))))
+        self._tasks.make_room(4 * (index.tasks + index.cpus))
         kernel.follow(
             columns_of(batch, rows, how),
             batch.slots,
@@ -200,9 +201,10 @@ class SrcuFact:
         named = (name >= 0) & (name < len(self._is_srcu))
         named[named] = self._is_srcu[name[named]]
         maps = rows[named]
-        locks, first = np.unique(batch.slots[maps, 0], return_index=True)
-        for lock, row in zip(locks.tolist(), maps[first].tolist(), strict=True):
-            self._map_names[lock & _64] = words[int(batch.slots[row, 1])]
+        before = len(self._maps)
+        numbers = self._maps.number(batch.slots[maps, 0])
+        for row in maps[np.flatnonzero(numbers >= before)][: 4 * _ENOUGH].tolist():
+            self._map_names.setdefault(int(batch.slots[row, 0]) & _64, words[int(batch.slots[row, 1])])
         if self._map_votes.total() < _ENOUGH:
             steps = np.sort(np.concatenate((maps[: 4 * _ENOUGH], index.of(Op.SRCU_LOCK)[: 4 * _ENOUGH])))
             order = steps[np.argsort(batch.pid[steps], kind="stable")]
@@ -215,11 +217,13 @@ class SrcuFact:
     def _learn_places(self, index: OpIndex) -> None:
         """Say of every ``srcu_struct`` what it is, for the loop."""
         used = [index.slot(op, "ssp") for op in (Op.SRCU_LOCK, Op.SRCU_LOCK_ENTRY, Op.SRCU_SYNC)]
-        values, counts = np.unique(np.concatenate(used), return_counts=True)
-        self._locked.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
+        numbers = self._used.number(np.concatenate(used))
+        counts = np.bincount(numbers[numbers >= 0], minlength=len(self._used))
+        self._locked.update(dict(zip(self._used.values.tolist(), counts.tolist(), strict=True)))
         del self._locked[0]
         for op in (Op.MEMSLOT, Op.MARK_DIRTY, Op.REQUEST, Op.DESTROY_VM, Op.RUN):
-            self._kvms |= set(np.unique(index.slot(op, "kvm")).tolist())
+            self._all_kvms.number(index.slot(op, "kvm"))
+        self._kvms = set(self._all_kvms.values.tolist())
         self._kinds.make_room(len(self._locked))
         for ssp in self._locked:
             self._kinds.rows[number(self._kinds.table, ssp), 0] = self._kind(ssp)

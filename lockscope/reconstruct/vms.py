@@ -19,7 +19,7 @@ from lockscope.kernels import kvm_vms as kernel
 from lockscope.kernels.kvm_tables import C_OP
 from lockscope.kvm.locks import Role, role_of
 from lockscope.reconstruct.kvm_facts import Making
-from lockscope.reconstruct.kvm_state import OpIndex, Table, columns_of
+from lockscope.reconstruct.kvm_state import Distinct, OpIndex, Table, columns_of
 from lockscope.tables.ops import SLOTS, Op
 from lockscope.tables.tape import TapeBatch
 from lockscope.units import address
@@ -36,7 +36,8 @@ _KINDS = {
 }
 _64 = (1 << 64) - 1
 _NEAR = 1 << 12
-_ENOUGH = 4096  # rows that agree on a distance: no more are asked
+_ENOUGH = 4096  # rows that are asked about a distance in one go
+_AGREED = 512  # votes on where a lock lies: no more are asked
 
 
 class Gap(NamedTuple):
@@ -114,8 +115,7 @@ class VmFact:
         self._votes: dict[int, Counter[int]] = {role: Counter() for role in range(18)}
         self._kvm_votes: Counter[int] = Counter()
         self._nearest: Counter[int] = Counter()
-        self._mmu_locks: set[int] = set()
-        self._kvms: set[int] = set()
+        self._mmu_locks, self._kvms = Distinct(), Distinct()
         self._keys, self._tasks = Table(1), Table(1)
         self._vms = np.zeros((256, 8), np.int64)
         self._made = np.zeros(1, np.int64)
@@ -185,7 +185,26 @@ class VmFact:
 
     def _learn(self, batch: TapeBatch, held: NDArray[np.int64], rows: NDArray[np.int64]) -> None:
         """Vote on distances with the rows of this batch, by locks held together."""
-        if all(self._votes[role].total() >= _ENOUGH for role in _IN_KVM[1:3]) and self._kvm_votes.total() >= _ENOUGH:
+        self._mmu_locks.number(held[rows, Role.MMU_LOCK])
+        named = rows[self._argument[batch.op[rows]] >= 0]
+        kvm = batch.slots[named, self._argument[batch.op[named]]]
+        self._kvms.number(kvm)
+        self._place(held, rows)
+        placed, sample = self.distances(), slice(None, None, 1 + len(named) // _ENOUGH)
+        named, kvm = named[sample], kvm[sample]
+        for role in _IN_KVM if self._kvm_votes.total() < _ENOUGH else ():
+            if role in placed:
+                lock = held[named, role]
+                self._vote(self._kvm_votes, (lock + placed[role] - kvm)[lock != 0])
+        if not self._kvm_votes:  # never both at once: mmu_lock is the first of the locks in struct kvm
+            kvms, locks = self._kvms.values[:_ENOUGH].tolist(), self.mmu_locks()[:_ENOUGH].tolist()
+            near = (min((lock - k for k in kvms if 0 <= lock - k < _NEAR), default=-1) for lock in locks)
+            self._nearest = Counter(distance for distance in near if distance >= 0)
+
+    def _place(self, held: NDArray[np.int64], rows: NDArray[np.int64]) -> None:
+        """Vote on where each lock lies, until enough rows agree."""
+        wanted = [role for role in _IN_KVM[1:] if self._votes[role].total() < _AGREED]
+        if not wanted:
             return
         assert self.index is not None
         sample = np.concatenate([self.index.of(op) for op in (Op.ACQUIRE, Op.DETAIL)] + [rows])
@@ -193,26 +212,12 @@ class VmFact:
         together = together[np.count_nonzero(together[:, np.array(_IN_KVM)], axis=1) >= 2][:_ENOUGH]
         for _ in range(2):  # twice: a lock never held together with mmu_lock is placed by one that is
             placed = self.distances()
-            for role in _IN_KVM[1:]:
-                for other in _IN_KVM:
+            for role in wanted:
+                ours = together[together[:, role] != 0]
+                for other in _IN_KVM if len(ours) else ():
                     if other != role and other in placed and not (other != Role.MMU_LOCK and role in placed):
-                        both = together[(together[:, role] != 0) & (together[:, other] != 0)]
+                        both = ours[ours[:, other] != 0]
                         self._vote(self._votes[role], both[:, other] + placed[other] - both[:, role])
-        placed = self.distances()
-        named = rows[self._argument[batch.op[rows]] >= 0]
-        kvm = batch.slots[named, self._argument[batch.op[named]]]
-        for role in _IN_KVM:
-            if role in placed:
-                both_held = held[named, role] != 0
-                self._vote(self._kvm_votes, held[named[both_held], role] + placed[role] - kvm[both_held])
-        if len(self._mmu_locks) + len(self._kvms) < _ENOUGH:
-            self._mmu_locks |= set(np.unique(held[rows, Role.MMU_LOCK])[:_ENOUGH].tolist()) - {0}
-            self._kvms |= set(np.unique(kvm)[:_ENOUGH].tolist())
-        if not self._kvm_votes:  # never both at once: mmu_lock is the first of the locks in struct kvm
-            near = (
-                min((lock - k for k in self._kvms if 0 <= lock - k < _NEAR), default=-1) for lock in self._mmu_locks
-            )
-            self._nearest = Counter(distance for distance in near if distance >= 0)
 
     @staticmethod
     def _vote(votes: Counter[int], distances: NDArray[np.int64]) -> None:
@@ -224,11 +229,13 @@ class VmFact:
     @property
     def mmu_lock_seen(self) -> bool:
         """Whether any task was ever seen to hold an mmu_lock."""
-        return bool(self._mmu_locks)
+        return bool(len(self.mmu_locks()))
 
     def mmu_locks(self) -> NDArray[np.int64]:
         """Addresses of every mmu_lock that was held."""
-        return np.array(sorted(self._mmu_locks), np.int64)
+        found = self._mmu_locks.values
+        locks: NDArray[np.int64] = found[found != 0]
+        return locks
 
     def deaths(self) -> NDArray[np.int64]:
         """By VM number, when it was destroyed; 0 for living ones and for number 0."""
@@ -245,7 +252,7 @@ class VmFact:
         if self._nearest:
             return self._nearest.most_common(1)[0][0]
         # No lock of a VM is known: then the argument itself tells VMs apart.
-        return None if self._mmu_locks or any(self._votes.values()) else 0
+        return None if self.mmu_lock_seen or any(self._votes.values()) else 0
 
     def _note_gaps(self, batch: TapeBatch, index: OpIndex) -> None:
         if not len(batch):
@@ -285,7 +292,7 @@ class VmFact:
         rows = self._vms[: int(self._made[0])].tolist()
         vms = [Vm(i + 1, row[0], row[1], row[2], row[3]) for i, row in enumerate(rows)]
         uneven = len({frozenset(pids - {0}) for pids in self._tasks_of.values()}) > 1
-        kvm = self._kvm_distance() if self._mmu_locks else None
+        kvm = self._kvm_distance() if self.mmu_lock_seen else None
         return Vms(vms, self.gaps, self.distances(), kvm, self._followed(), uneven)
 
 
