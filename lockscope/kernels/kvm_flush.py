@@ -317,7 +317,7 @@ def follow(
                     g[G_STATE], g[G_SOFT_TS] = OVERDUE, cols[C_TS, r]
             task[T_SHORT] = 0
         elif kind == ENTER or kind == EXIT or kind == GUEST or kind == HVA or kind == END or kind == SRCU_UNLOCK:
-            if kind == SRCU_UNLOCK and (task[T_HVA] == 0 or held[i, SRCU_DEPTH] > task[T_DEPTH]):
+            if kind == SRCU_UNLOCK and held[i, SRCU_DEPTH] > task[T_DEPTH]:
                 continue
             if task[T_GROUP] != 0 or kind == GUEST:
                 k = np.int64(0)
@@ -325,8 +325,10 @@ def follow(
                     index = active[k]
                     g = groups[index]
                     ends = g[G_STATE] <= OVERDUE and g[G_PID] == p
-                    if kind == HVA or kind == SRCU_UNLOCK:
+                    if kind == HVA:
                         ends = ends and g[G_FLOW] == NOTIFIER and g[G_STATE] == OVERDUE
+                    elif kind == SRCU_UNLOCK:  # of a kernel thread's work there is no other end
+                        ends = ends and g[G_FLOW] >= NOTIFIER and g[G_STATE] == OVERDUE
                     if ends:
                         if g[G_FOREIGN_N] == g[G_N]:
                             _close(g, FOREIGN, index, debts, debt_count)

@@ -37,6 +37,8 @@ KVM_EVENTS = {
     "lockscope:mmu_spte_update": "__probe_func:u64 __probe_ret_ip:u64 sptep:u64 new_spte:u64 flush:u8",
     "lockscope:mmu_spte_update_entry": f"{_PROBE} sptep:u64 old_spte:u64 new_spte:u64",
     "lockscope:gfn_to_memslot": f"{_PROBE} kvm:u64 gfn:u64",
+    "lockscope:kvm_vcpu_gfn_to_memslot": f"{_PROBE} vcpu:u64 gfn:u64",
+    "lockscope:kvm_vcpu_read_guest_page": f"{_PROBE} vcpu:u64 gfn:u64",
     "lockscope:mark_page_dirty_in_slot": f"{_PROBE} kvm:u64 slot:u64 gfn:u64",
     "lockscope:kvm_zap_gfn_range": f"{_PROBE} kvm:u64 gfn_start:u64 gfn_end:u64",
     "lockscope:kvm_destroy_vm": f"{_PROBE} kvm:u64",
