@@ -25,10 +25,10 @@ from lockscope.kernels.kvm_tables import (
     C_TS,
     C_VM,
     IN_INTERRUPT,
+    borrowed,
     helper,
     number,
 )  # fmt: skip
-from lockscope.kernels.walk_memory import borrowed
 
 # Columns of a change: what it lost, where, from what to what.
 C_LOSSES, C_LEVEL, C_GFN, C_OLD, C_NEW, C_SPTEP, C_AS = range(C_OWN, C_OWN + 7)

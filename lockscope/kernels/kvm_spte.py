@@ -23,11 +23,11 @@ from lockscope.kernels.kvm_tables import (
     C_TS,
     C_VM,
     IN_INTERRUPT,
+    borrowed,
     helper,
     mix,
     number,
 )  # fmt: skip
-from lockscope.kernels.walk_memory import borrowed
 
 # Columns of a change: its values, what they say, and whether a fast page fault succeeded.
 C_OLD, C_NEW, C_OLD_SAYS, C_NEW_SAYS, C_FIXED = range(C_OWN, C_OWN + 5)

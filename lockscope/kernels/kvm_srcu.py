@@ -17,12 +17,12 @@ from lockscope.kernels.kvm_tables import (
     C_SEQ,
     C_TS,
     C_VM,
+    borrowed,
     helper,
     known,
     mix,
     number,
 )  # fmt: skip
-from lockscope.kernels.walk_memory import borrowed
 
 DEPTH, S_WIDTH = 12, 6
 # A task (in one irq context): open sections, since when all of them are known, srcu of a lock call not yet returned

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 from numba import njit
+from numba.core import cgutils
+from numba.extending import intrinsic
 
 from lockscope.kernels import wait
 from lockscope.kernels.inner import inner
@@ -23,6 +25,19 @@ wait()
 C_ROW, C_HOW, C_TS, C_SEQ, C_CPU, C_PID, C_FLAGS, C_OP, C_VM, C_OWN = range(10)
 IN_INTERRUPT = 0x58  # common_flags: hardirq, softirq, NMI
 helper = inner
+
+
+@intrinsic
+def borrowed(typingctx: Any, array: Any) -> Any:  # noqa: ARG001 (numba's signature)
+    """The same array without its owner: the caller keeps it alive, and passing it on counts no references."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        view = cgutils.create_struct_proxy(signature.args[0])(context, builder, args[0])
+        for owner in ("meminfo", "parent"):
+            setattr(view, owner, cgutils.get_null_value(getattr(view, owner).type))
+        return view._getvalue()
+
+    return array(array), codegen
 
 
 @njit("i8(i8, i8)", nogil=True, cache=True, no_cfunc_wrapper=True)

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from lockscope.kernels.kvm_tables import C_HOW, C_OWN, C_PID, C_ROW, C_TS, helper, known, mix, number
-from lockscope.kernels.walk_memory import borrowed
+from lockscope.kernels.kvm_tables import C_HOW, C_OWN, C_PID, C_ROW, C_TS, borrowed, helper, known, mix, number
 
 # Columns of a VM.
 V_KEY, V_KVM, V_BORN, V_DIED, V_KILLER, V_GONE, V_FIRST, V_ROWS = range(8)
