@@ -23,6 +23,7 @@ test: lint types ## all that a change must pass: lint, format, strict types, tes
 	$(PYTEST)
 
 test-all: $(VENV)/.dev ## every test; needs trace-cmd, reads the traces in LOCKSCOPE_TRACES (default: sample_traces)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[peers]'
 	$(PYTEST) -m "all or not all"
 
 lint: $(VENV)/.dev ## ruff's rules and its format

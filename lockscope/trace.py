@@ -175,19 +175,29 @@ class Trace:
             "notes": list(i.notes),
         }
 
+    def comms(self) -> dict[int, str]:
+        """The last known name of each pid."""
+        return self._read("holds").gathered.evidence.comms
+
     def export(
         self,
-        directory: str | Path,
+        target: str | Path,
         *,
         format: str = "parquet",
         tables: Iterable[str] = (),
         events: Iterable[str] = (),
         redact: bool = False,
+        start_ns: int | None = None,
+        end_ns: int | None = None,
     ) -> list[Path]:
-        """Write tables and events as files, one each: all of both unless some are named. Returns the files."""
-        from lockscope.trace_export import export
+        """Write the trace to a file, or a directory of tables, whatever the format is. Returns the files.
 
-        return export(self, Path(directory), format, tuple(tables), tuple(events), redact)
+        ``tables``, ``events``: only these, where the format has a choice. Times are half open.
+        """
+        from lockscope.exports._base import ExportOptions, export_format
+
+        options = ExportOptions(tuple(tables), tuple(events), redact, start_ns, end_ns)
+        return export_format(format).write(self, Path(target), options)
 
 
 _COMMON = ("ts_ns", "seq", "cpu", "buffer", "pid", "comm", "flags", "preempt_count")

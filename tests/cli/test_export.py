@@ -8,6 +8,9 @@ import pytest
 from tests.builders.fakes import FakeTrace, trace_module
 from tests.cli.conftest import Lockscope
 
+WHOLE = {"start_ns": None, "end_ns": None}
+FORMATS = "there are csv, parquet, perfetto, std, text"
+
 
 @pytest.fixture
 def trace(monkeypatch: pytest.MonkeyPatch) -> FakeTrace:
@@ -26,8 +29,8 @@ def test_what_is_wanted_reaches_the_trace(lockscope: Lockscope, trace: FakeTrace
     assert lockscope("export", "t.dat", "-o", str(place)).status == 0
     assert trace.asked == [
         {"directory": place, "format": "csv", "tables": ("holds", "losses"),
-         "events": ("sched:sched_switch", "kvm:*"), "redact": True},
-        {"directory": place, "format": "parquet", "tables": (), "events": (), "redact": False},
+         "events": ("sched:sched_switch", "kvm:*"), "redact": True, **WHOLE},
+        {"directory": place, "format": "parquet", "tables": (), "events": (), "redact": False, **WHOLE},
     ]  # fmt: skip
 
 
@@ -46,8 +49,9 @@ def test_a_directory_with_files_is_left_alone_without_force(
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["--format", "perfetto"], "--format perfetto: there is no such; there are parquet, csv"),
-        (["--format", "parket"], "--format parket: there is no such (did you mean parquet?); there are parquet, csv"),
+        (["--format", "ctf"], f"--format ctf: there is no such; {FORMATS}"),
+        (["--format", "parket"], f"--format parket: there is no such (did you mean parquet?); {FORMATS}"),
+        (["--start", "soon"], "--start soon: wanted seconds of the trace's clock, as 11.136744291"),
         (["--table", "hold"], "--table hold: there is no such (did you mean holds?); there are holds, losses"),
     ],
 )
@@ -63,3 +67,19 @@ def test_a_file_is_no_directory(lockscope: Lockscope, trace: FakeTrace, tmp_path
     (tmp_path / "f").touch()
     done = lockscope("export", "t.dat", "-o", str(tmp_path / "f"))
     assert (done.status, done.err) == (2, f"lockscope: -o {tmp_path}/f: is not a directory\n")
+
+
+def test_a_file_is_written_over_only_by_force(lockscope: Lockscope, trace: FakeTrace, tmp_path: Path) -> None:
+    place = tmp_path / "x.std"
+    assert lockscope("export", "t.dat", "-o", str(place), "--format", "std", "--start", "1.5").status == 0
+    place.touch()
+    done = lockscope("export", "t.dat", "-o", str(place), "--format", "std")
+    assert (done.status, done.err) == (2, f"lockscope: -o {place}: exists (--force writes over it)\n")
+    assert lockscope("export", "t.dat", "-o", str(place), "--format", "std", "--force").status == 0
+    assert lockscope("export", "t.dat", "-o", "-", "--format", "std").status == 0
+    assert [a["directory"] for a in trace.asked] == [place, place, Path("-")]
+    assert trace.asked[0]["start_ns"] == 1_500_000_000
+    done = lockscope("export", str(place), "-o", str(place), "--format", "text", "--force")
+    assert done.err == f"lockscope: -o {place}: would overwrite the input\n"
+    done = lockscope("export", "t.dat", "-o", str(tmp_path), "--format", "perfetto")
+    assert done.err == f"lockscope: -o {tmp_path}: is a directory; wanted a file, as {tmp_path}.pftrace\n"

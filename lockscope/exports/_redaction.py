@@ -1,70 +1,17 @@
-"""A trace's tables and events as files: Parquet or CSV, one file a table."""
+"""Tables fit to be shared: task names, pids and addresses replaced by numbers."""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lockscope.errors import UsageError
-from lockscope.tables.schema import all_schemas
-
-if TYPE_CHECKING:
-    from lockscope.trace import EventTable, Trace
-
 _ADDRESS_NAMES = re.compile(r"lock|callchain|ip|ptr|addr|sptep|kvm|vcpu|ssp|key|func|caller|slot|args")
 
 
-def export(
-    trace: Trace, directory: Path, kind: str, tables: tuple[str, ...], events: tuple[str, ...], redact: bool
-) -> list[Path]:
-    """Write what is named, or everything.
-
-    Declared tables go to ``NAME.parquet``, events to ``events/SYSTEM.NAME.parquet``.
-    """
-    if kind not in ("parquet", "csv"):
-        msg = f"--format {kind!r}: parquet and csv can be written"
-        raise UsageError(msg)
-    everything = not tables and not events
-    red = _Redaction() if redact else None
-    names = tables or (tuple(all_schemas()) if everything else ())
-    written = [_write(trace.table(name), directory / name, kind, red) for name in names]
-    found: dict[str, EventTable] = trace.all_events() if everything else {e: trace.events(e) for e in events}
-    for name, table in found.items():
-        written.append(_write(table, directory / "events" / name.replace(":", "."), kind, red))
-    return written
-
-
-def _write(table: EventTable, place: Path, kind: str, red: _Redaction | None) -> Path:
-    place = place.with_name(f"{place.name}.{kind}")
-    place.parent.mkdir(parents=True, exist_ok=True)
-    arrow = red.table(table.arrow) if red else table.arrow
-    if kind == "parquet":
-        import pyarrow.parquet as pq
-
-        pq.write_table(arrow, str(place), compression="zstd")
-    else:
-        from pyarrow import csv
-
-        csv.write_csv(_flat(arrow), str(place))
-    return place
-
-
-def _flat(table: pa.Table) -> pa.Table:
-    """CSV has no lists and no dictionaries: lists become text."""
-    for i, field in enumerate(table.schema):
-        if pa.types.is_dictionary(field.type):
-            table = table.set_column(i, field.name, table.column(i).cast(pa.string()))
-        elif pa.types.is_list(field.type) or pa.types.is_large_list(field.type):
-            texts = [" ".join(map(str, v)) for v in table.column(i).to_pylist()]
-            table = table.set_column(i, field.name, pa.array(texts, pa.string()))
-    return table
-
-
-class _Redaction:
+class Redaction:
     """Replaces task names, pids and addresses by numbers that stay the same over all files of one export."""
 
     def __init__(self) -> None:

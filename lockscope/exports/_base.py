@@ -1,0 +1,86 @@
+"""What an export format is: a module of this folder with a name and a ``write``.
+
+``exports/NAME.py`` defines ``EXPORT`` (what ``--format`` takes), ``SUFFIX`` (of its file; "" where it writes a
+directory), ``DOC`` (one line) and ``write(trace, target, options)``, which returns the files it wrote.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
+
+from lockscope.errors import UsageError
+from lockscope.registry import modules
+
+if TYPE_CHECKING:
+    from lockscope.trace import Trace
+
+STDOUT = Path("-")
+
+
+@dataclass(frozen=True, slots=True)
+class ExportOptions:
+    """What to write. ``tables``, ``events``: only these, where a format has a choice. ``redact``: without task names,
+    pids, hosts, directories and addresses. Times are half open; None: all.
+    """
+
+    tables: tuple[str, ...] = ()
+    events: tuple[str, ...] = ()
+    redact: bool = False
+    start_ns: int | None = None
+    end_ns: int | None = None
+
+
+class ExportFormat(Protocol):
+    """A format, as a module is one."""
+
+    EXPORT: str
+    SUFFIX: str
+    DOC: str
+
+    def write(self, trace: Trace, target: Path, options: ExportOptions) -> list[Path]:
+        """Write the trace; the files written."""
+        ...
+
+
+@cache
+def export_formats() -> dict[str, ExportFormat]:
+    """Every format by name, sorted."""
+    found = (cast("ExportFormat", m) for m in modules("lockscope.exports") if hasattr(m, "EXPORT"))
+    return {f.EXPORT: f for f in sorted(found, key=lambda f: f.EXPORT)}
+
+
+def export_format(name: str) -> ExportFormat:
+    """The format with this name; ``UsageError`` names those that exist."""
+    found = export_formats().get(name)
+    if found is None:
+        msg = f"--format {name}: there is no such; there are {', '.join(export_formats())}"
+        raise UsageError(msg)
+    return found
+
+
+@contextmanager
+def opened(target: Path) -> Iterator[BinaryIO]:
+    """The file to write to; standard output for ``-``."""
+    if target == STDOUT:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("wb") as file:
+        yield file
+
+
+def refuse(options: ExportOptions, name: str, *, tables: bool = True, redact: bool = True) -> None:
+    """``UsageError`` for options that a format has no use for."""
+    if tables and (options.tables or options.events):
+        msg = f"--format {name}: --table and --event are for formats that write tables"
+        raise UsageError(msg)
+    if redact and options.redact:
+        msg = f"--format {name}: cannot leave names out; export tables with --redact instead"
+        raise UsageError(msg)
