@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+import numpy as np
+from numpy.typing import NDArray
+
 from lockscope.checks._base import Check, all_checks
 from lockscope.errors import UsageError
 from lockscope.findings import CheckRun, Finding, Report, TraceSummary, WindowSummary
@@ -18,6 +21,7 @@ from lockscope.tables.events import EventFormat, Reader, TraceInfo
 
 ASSUMPTIONS = ("selftest-softirq", "recursive-read-locks")
 Progress = Callable[[int, int | None], None]
+Ended = Callable[[NDArray[np.int64]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +94,21 @@ def event_filter(events: Iterable[str], excluded: Iterable[str]) -> Callable[[Ev
     return lambda fmt: (not keep or any(matches(fmt, p) for p in keep)) and not any(matches(fmt, p) for p in drop)
 
 
+def examine(
+    reader: Reader, options: AnalyzeOptions, ended: Ended | None = None, progress: Progress | None = None
+) -> tuple[Report, Gathered]:
+    """Judge one trace, and keep what its report was made from. ``ended``: see ``gather.GatherOptions``."""
+    report = Report([], [], [], assumptions=options.assume)
+    checks = selected_checks(options.select, options.ignore)
+    return report, _judge(0, reader, checks, options, report, progress, ended)
+
+
 def gathered(
-    reader: Reader, checks: list[Check], options: AnalyzeOptions, progress: Progress | None = None
+    reader: Reader,
+    checks: list[Check],
+    options: AnalyzeOptions,
+    progress: Progress | None = None,
+    ended: Ended | None = None,
 ) -> tuple[Gathered, str]:
     """The evidence that these checks need, and how the rulebook was chosen."""
     rules, how = choose(reader.info.kernel, options.rules)
@@ -102,6 +119,7 @@ def gathered(
         options.window_end,
         frozenset(options.assume),
         event_filter(options.events, options.exclude_events),
+        ended=ended,
     )
     found = gather(reader, rules, wanted, progress)
     if reader.info.only_enabled:
@@ -110,9 +128,15 @@ def gathered(
 
 
 def _judge(
-    index: int, reader: Reader, checks: list[Check], options: AnalyzeOptions, report: Report, progress: Progress | None
-) -> None:
-    found, how = gathered(reader, checks, options, progress)
+    index: int,
+    reader: Reader,
+    checks: list[Check],
+    options: AnalyzeOptions,
+    report: Report,
+    progress: Progress | None,
+    ended: Ended | None = None,
+) -> Gathered:
+    found, how = gathered(reader, checks, options, progress, ended)
     runs, findings = judged(found.evidence, checks)
     report.traces.append(_summary(reader.info, found, how))
     report.checks.extend(_of(run, index) for run in runs)
@@ -120,6 +144,7 @@ def _judge(
     for window in found.evidence.windows:
         number = sum(f.window == window.name for f in findings)
         report.windows.append(WindowSummary(index, window.name, window.start_ns, window.end_ns, number))
+    return found
 
 
 def judged(evidence: Evidence, checks: list[Check]) -> tuple[list[CheckRun], list[Finding]]:

@@ -24,6 +24,11 @@ _AT_LEAST = {
 FAIL_ON = tuple(_AT_LEAST)
 
 
+def at_least(fail_on: str) -> tuple[Severity, ...]:
+    """The severities that ``--fail-on`` is about."""
+    return _AT_LEAST[fail_on]
+
+
 def judge(paths: Sequence[str], options: AnalyzeOptions) -> tuple[Report | None, list[LockscopeError]]:
     """Judge the traces, each on its own unless they are merged. What is unreadable is left out and returned as errors.
 

@@ -26,11 +26,12 @@ class Ring:
 
     ``edges`` in order, beginning with one that breaks a documented order, else where the least name is held, so that
     the same ring reads the same in every trace. ``also``: about how many more dependencies lie on rings only because of
-    one of these edges.
+    one of these edges. ``suspect``: the edge without which least would be circular.
     """
 
     edges: tuple[int, ...]
     also: int = 0
+    suspect: int = -1
 
 
 def rings(graph: Graph, forbidden: Callable[[int], bool] | None = None) -> list[Ring]:
@@ -120,7 +121,7 @@ class _Tangle:
         told = self._ring(suspect) or ring
         opened = len(tangle.edge) - rest[suspect] - len(told)
         self._keep(self.states.without(self._other_pairs(self.states, suspect)))
-        return Ring(self._turned(told), max(opened, 0))
+        return Ring(self._turned(told), max(opened, 0), suspect)
 
     def _other_pairs(self, states: States, edge: int) -> Bools:
         others: Bools = self.pair[states.edge] != self.pair[edge]

@@ -38,8 +38,13 @@ def without_suppressed(
 
 
 def _fits(entry: Suppression, finding: Finding) -> bool:
+    return fits(entry, finding.fingerprint, finding.code, finding.classes)
+
+
+def fits(entry: Suppression, fingerprint: str, code: str, classes: tuple[str, ...]) -> bool:
+    """Whether an entry is about such a finding."""
     return (
-        entry.fingerprint in (None, finding.fingerprint)
-        and entry.code in (None, finding.code)
-        and (entry.classes is None or match_in_order(entry.classes, finding.classes))
+        entry.fingerprint in (None, fingerprint)
+        and entry.code in (None, code)
+        and (entry.classes is None or match_in_order(entry.classes, classes))
     )

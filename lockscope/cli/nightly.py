@@ -1,0 +1,139 @@
+"""``lockscope nightly``: many traces, one history, one report."""
+
+from __future__ import annotations
+
+import datetime
+import re
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lockscope.cli._arguments import chosen_codes, expression, listed, one_of
+from lockscope.cli._judging import FAIL_ON, at_least
+from lockscope.cli._known import ignored, suppressions_of
+from lockscope.cli._shell import FOUND, NO_VERDICT, Progress, say
+from lockscope.errors import UsageError
+
+if TYPE_CHECKING:
+    from lockscope.nightly.night import Night
+    from lockscope.nightly.run import Done
+    from lockscope.pipeline import AnalyzeOptions
+
+Words = list[str] | None
+_NIGHT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("nightly")(nightly)
+
+
+def nightly(
+    places: Annotated[
+        list[str],
+        typer.Argument(metavar="DIR_OR_GLOB...", help="Directories, globs, files, URLs (s3://..., by fsspec)."),
+    ],
+    *,
+    history: Annotated[str, typer.Option("--history", metavar="DIR", help="Where the history is kept, or to begin.")],
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output", "-o", metavar="REPORT", help="A directory, or FILE.html with plots and texts beside it."
+        ),
+    ] = None,
+    night: Annotated[
+        str | None, typer.Option("--night", metavar="NAME", help="Which night; they sort by name. Default: today, UTC.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, metavar="N", help="Processes. Default: one a CPU.")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option("--scheduler", metavar="ADDRESS", help="A Dask cluster: tcp://host:8786.")
+    ] = None,
+    host: Annotated[
+        str | None,
+        typer.Option("--host", metavar="REGEX", help="Finds the host in a path: '(?P<host>[^/]+)/[^/]+$'."),
+    ] = None,
+    rules: Annotated[str, typer.Option("--rules", metavar="NAME", help="Rulebook, as for analyze.")] = "auto",
+    select: Annotated[Words, typer.Option("--select", metavar="CODES", help="Only these checks.")] = None,
+    ignore: Annotated[
+        Words, typer.Option("--ignore", metavar="CODES", help="Not these checks, or findings (by fingerprint).")
+    ] = None,
+    suppressions: Annotated[
+        str | None, typer.Option("--suppressions", metavar="FILE.toml", help="Findings not to be told, with reasons.")
+    ] = None,
+    fail_on: Annotated[
+        str, typer.Option("--fail-on", metavar="SEVERITY", help="Exit 1 for new findings from here on, or never.")
+    ] = "warning",
+    fail_on_slower: Annotated[
+        bool, typer.Option("--fail-on-slower", help="Exit 1 as well when a lock became slower.")
+    ] = False,
+) -> None:
+    """Analyse what is new since last time, add it to the history, and report the night.
+
+    New, known, fixed and flapping findings, lock orders of all hosts together, waits and holds that changed.
+    """
+    one_of("--fail-on", fail_on, FAIL_ON)
+    label = night or datetime.datetime.now(datetime.UTC).date().isoformat()
+    if not _NIGHT.fullmatch(label):
+        msg = f"--night {label!r}: wanted letters, digits and . _ + -"
+        raise UsageError(msg)
+    if host is not None and "(?P<host>" not in (expression("--host", host) or ""):
+        msg = f"--host {host!r}: wanted a group (?P<host>...)"
+        raise UsageError(msg)
+    codes, entries = ignored(ignore)
+    entries += suppressions_of(suppressions)
+    options = _options(rules, select, codes)
+    import lockscope
+    from lockscope.nightly.history import History
+    from lockscope.nightly.night import night_of
+    from lockscope.nightly.run import NightOptions, run
+    from lockscope.nightly.sources import find
+    from lockscope.nightly.summary import as_text
+    from lockscope.nightly.written import Report
+
+    report = Report.at(output) if output is not None else None
+    sources = find(places)
+    past = History(history)
+    with Progress("nightly") as progress:
+        done = run(
+            past,
+            sources,
+            NightOptions(label, lockscope.__version__, options, host, workers, scheduler),
+            say,
+            progress,
+        )
+    told = night_of(past, label, entries, datetime.date.today())
+    if report is not None:
+        report.write(told)
+    sys.stdout.write(as_text(told))
+    raise typer.Exit(_status(told, done, fail_on, fail_on_slower))
+
+
+def _options(rules: str, select: Words, ignore: list[str]) -> AnalyzeOptions:
+    from lockscope.checks._base import all_checks
+    from lockscope.pipeline import AnalyzeOptions
+    from lockscope.rules.load import choose
+
+    choose(None, rules)  # a mistake in it is told before any work is done
+    checks = all_checks()
+    chosen, ignored_ = chosen_codes("--select", select, checks), chosen_codes("--ignore", listed(ignore), checks)
+    if not [c for c in chosen or checks if c not in ignored_]:
+        msg = "--select and --ignore leave no check"
+        raise UsageError(msg)
+    return AnalyzeOptions(rules=rules, select=chosen, ignore=ignored_)
+
+
+def _status(night: Night, done: Done, fail_on: str, fail_on_slower: bool) -> int:
+    """1 for what is new tonight, also when an earlier run of the same night found it."""
+    if any(life.row["severity"] in at_least(fail_on) for life in night.new):
+        return FOUND
+    if fail_on_slower and night.slower:
+        return FOUND
+    if done.analysed and done.broken == done.analysed:
+        say(f"no verdict: none of {done.analysed} new files could be judged")
+        return NO_VERDICT
+    if not done.analysed:
+        say(f"nothing to do: the history knows all {done.known} files")
+    return 0
