@@ -106,3 +106,36 @@ class WaitChains:
     links: tuple[WaitLink, ...]
     waits: int
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PerfRow:
+    """One line of ``perf lock``. ``key``: the lock's address, the task, or 0; ``kind``: "mutex", "rwsem:R" ..."""
+
+    name: str
+    key: int
+    kind: str
+    acquired: int
+    contended: int
+    avg_ns: int
+    total_ns: int
+    max_ns: int
+    min_ns: int
+    broken: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PerfFigures:
+    """What ``perf lock report`` says, or ``perf lock contention`` where ``contention``.
+
+    ``by``: instance, class, task or caller. ``bad`` of ``total`` keys had a sequence that makes no sense; ``broken``:
+    how many keys by the event that first broke one.
+    """
+
+    path: str
+    contention: bool
+    by: str
+    rows: tuple[PerfRow, ...]
+    bad: int
+    total: int
+    broken: dict[str, int]

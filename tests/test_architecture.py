@@ -23,7 +23,7 @@ RANKS = {
     "cli": 8, "__main__": 8,
     "notebook": 7, "nightly": 7, "simulate": 7, "recording": 7,
     "pipeline": 6, "trace": 6, "trace_tables": 6, "exports": 6,
-    "trace_locks": 6, "trace_lock_names": 6, "trace_lock_owners": 6,
+    "trace_locks": 6, "trace_lock_names": 6, "trace_lock_owners": 6, "trace_perf": 6,
     "checks": 5, "report": 5,
     "reconstruct": 4,
     "formats": 3, "rules": 3,

@@ -12,7 +12,7 @@ import typer
 from lockscope.cli._arguments import listed, one_of, output_file
 from lockscope.cli._quantities import duration, moment, number
 from lockscope.cli._shell import NO_VERDICT, Progress, say
-from lockscope.report._locks import lock_writers
+from lockscope.report._locks import LockWriter, lock_writers
 
 if TYPE_CHECKING:
     from lockscope.trace_locks import LockQuery
@@ -33,7 +33,7 @@ def locks(
     ] = None,
     sort: Annotated[
         str, typer.Option("--sort", metavar="KEY", help="wait, hold (-avg, -max), acquired or contended.")
-    ] = "wait",
+    ] = "",
     limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="Only so many rows.")] = None,
     chains: Annotated[
         int | None, typer.Option("--chains", min=1, metavar="N", help="Explain the N longest waits instead.")
@@ -43,6 +43,9 @@ def locks(
     percentiles: Annotated[str, typer.Option("--percentiles", metavar="P", help="Of waits and holds.")] = "50,95,99",
     contention: Annotated[
         bool, typer.Option("--contention", help="From contention_begin and contention_end alone.")
+    ] = False,
+    perf_compat: Annotated[
+        bool, typer.Option("--perf-compat", help="As perf lock report has it; with --contention, perf lock contention.")
     ] = False,
     classes: Annotated[Words, typer.Option("--classes", metavar="PATTERNS", help="Only these: *kvm*.")] = None,
     callers: Annotated[Words, typer.Option("--callers", metavar="PATTERNS", help="Only these: kvm_*.")] = None,
@@ -66,9 +69,12 @@ def locks(
     one_of("--format", format, tuple(lock_writers()))
     if output is not None and output != "-":
         output_file(output, [trace])
+    if perf_compat:
+        _perf(trace, listed(by), sort, limit, contention, lock_writers()[format], output)
+        return
     query = _query(
         by=listed(by) or ("class",),
-        sort=sort,
+        sort=sort or "wait",
         limit=limit,
         percentiles=percentiles,
         contention=contention,
@@ -95,12 +101,32 @@ def locks(
     else:
         empty, notes = not figures.rows, figures.notes
         writer.write_locks(figures, text)
-    if output is None or output == "-":
-        sys.stdout.write(text.getvalue())
-    else:
-        Path(output).write_text(text.getvalue(), encoding="utf-8", errors="backslashreplace")
+    _deliver(text.getvalue(), output)
     if empty:
         say(f"{trace}: nothing to count" + (f": {notes[0]}" if notes else ""))
+        raise typer.Exit(NO_VERDICT)
+
+
+def _deliver(text: str, output: str | None) -> None:
+    if output is None or output == "-":
+        sys.stdout.write(text)
+    else:
+        Path(output).write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def _perf(
+    trace: str, by: tuple[str, ...], sort: str, limit: int | None, contention: bool, writer: LockWriter,
+    output: str | None,
+) -> None:  # fmt: skip
+    from lockscope.trace_perf import perf_figures
+
+    with Progress(trace) as progress:
+        figures = perf_figures(trace, contention=contention, by=",".join(by), sort=sort, limit=limit, progress=progress)
+    text = io.StringIO()
+    writer.write_perf(figures, text)
+    _deliver(text.getvalue(), output)
+    if not figures.rows:
+        say(f"{trace}: nothing to count: no lock event was recorded")
         raise typer.Exit(NO_VERDICT)
 
 

@@ -1,7 +1,7 @@
-"""What an output of ``lockscope locks`` is: a module of this folder with ``LOCKS`` and two writers.
+"""What an output of ``lockscope locks`` is: a module of this folder with ``LOCKS`` and three writers.
 
-``report/locks_NAME.py`` defines ``LOCKS`` (what ``--format`` takes), ``write_locks(figures, stream)`` and
-``write_chains(chains, stream)``.
+``report/locks_NAME.py`` defines ``LOCKS`` (what ``--format`` takes), ``write_locks(figures, stream)``,
+``write_chains(chains, stream)`` and ``write_perf(figures, stream)``.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Protocol, TextIO, cast
 
-from lockscope.figures import LockFigures, Times, WaitChains
+from lockscope.figures import LockFigures, PerfFigures, Times, WaitChains
 from lockscope.registry import modules
 
 
@@ -24,6 +24,10 @@ class LockWriter(Protocol):
 
     def write_chains(self, chains: WaitChains, stream: TextIO) -> None:
         """Write chains of waits."""
+        ...
+
+    def write_perf(self, figures: PerfFigures, stream: TextIO) -> None:
+        """Write what perf lock says."""
         ...
 
 

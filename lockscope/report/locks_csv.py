@@ -6,7 +6,7 @@ import csv
 from dataclasses import astuple, fields
 from typing import TextIO
 
-from lockscope.figures import LockFigures, Times, WaitChains, WaitLink
+from lockscope.figures import LockFigures, PerfFigures, PerfRow, Times, WaitChains, WaitLink
 from lockscope.report._locks import flat
 
 LOCKS = "csv"
@@ -31,3 +31,11 @@ def write_chains(chains: WaitChains, stream: TextIO) -> None:
     for link in chains.links:
         values = dict(zip(names, astuple(link), strict=True))
         out.writerow({**values, "lock": f"0x{link.lock:x}"}.values())
+
+
+def write_perf(figures: PerfFigures, stream: TextIO) -> None:
+    """Write perf lock's figures, a lock a line."""
+    out = csv.writer(stream, lineterminator="\n")
+    out.writerow(field.name for field in fields(PerfRow))
+    for row in figures.rows:
+        out.writerow(astuple(row))

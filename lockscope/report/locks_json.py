@@ -4,7 +4,7 @@
 ``groups``, ``acquired``, ``cut``, ``orphans``, ``notes``, ``rows`` [{the columns that tell groups apart, ``mode``,
 ``acquired``, ``trylocks``, ``contended``, ``cut``, ``wait`` and ``hold``: {``number``, ``total_ns``, ``avg_ns``,
 ``min_ns``, ``max_ns``, ``p50_ns`` ...}}]. Chains of waits have ``schema`` "lockscope-waits/1", ``waits`` and ``links``
-instead.
+instead; perf lock's figures "lockscope-perf-lock/1", ``command``, ``by``, ``bad``, ``total``, ``broken`` and ``rows``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import json
 from dataclasses import asdict
 from typing import Any, TextIO
 
-from lockscope.figures import LockFigures, LockRow, WaitChains
+from lockscope.figures import LockFigures, LockRow, PerfFigures, WaitChains
 from lockscope.report._locks import flat
 
 LOCKS = "json"
@@ -48,6 +48,22 @@ def write_chains(chains: WaitChains, stream: TextIO) -> None:
         "waits": chains.waits,
         "notes": chains.notes,
         "links": [{**asdict(link), "lock": f"0x{link.lock:x}"} for link in chains.links],
+    }
+    json.dump(document, stream, indent=2, ensure_ascii=False, allow_nan=False)
+    stream.write("\n")
+
+
+def write_perf(figures: PerfFigures, stream: TextIO) -> None:
+    """Write perf lock's figures as one JSON object."""
+    document = {
+        "schema": "lockscope-perf-lock/1",
+        "path": figures.path,
+        "command": "contention" if figures.contention else "report",
+        "by": figures.by,
+        "bad": figures.bad,
+        "total": figures.total,
+        "broken": figures.broken,
+        "rows": [asdict(row) for row in figures.rows],
     }
     json.dump(document, stream, indent=2, ensure_ascii=False, allow_nan=False)
     stream.write("\n")

@@ -8,9 +8,11 @@ from typing import TextIO
 from lockscope.figures import LockFigures, LockRow, Times, WaitChains, WaitLink
 from lockscope.report._lines import printable
 from lockscope.report._locks import percent
+from lockscope.report._perf_lock import perf_lock
 from lockscope.units import address, count, duration, seconds
 
 LOCKS = "text"
+write_perf = perf_lock
 _NAME = 48  # a longer name shifts its own line only
 
 
