@@ -272,6 +272,8 @@ def walk(
                 which = index_of(m, t, lock)
                 if which < 0:
                     unasked(m, t)
+                    if op == ACQUIRED_OP and name_says(m, name, N_RQ):  # it is held all the same, around a switch
+                        push(m, t, known_class(m, lock, name), lock, 0, 1, 0, 0, 0, 0)
                 elif op == ACQUIRED_OP:
                     m[entry_at(m, t, which) + MARKS] &= ~ALONE
                     waited(m, entry_at(m, t, which))

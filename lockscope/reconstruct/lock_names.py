@@ -1,4 +1,8 @@
-"""Names for locks of a kernel without lockdep, which a probe knows by their address alone.
+"""Names for locks that no event names: those of a kernel without lockdep, which a probe knows by their address alone,
+and classes that were given none.
+
+A class without a name is called by the symbol that its key lies in, as lockdep calls it (__get_key_name(),
+kernel/locking/lockdep.c): seqcounts that are all zero bytes, say, which are their own keys.
 
 A lock of a VM has the name of its place (``lock_places``), a static lock its symbol. Any other is told by what kind of
 lock its function takes and by the function that first asked for it: ``mutex of kvm_vm_ioctl``. Two locks may be named
@@ -15,7 +19,7 @@ from lockscope.reconstruct.chains import Chains, LockClass
 from lockscope.tables.events import TraceInfo
 from lockscope.tables.symbols import Symbols
 
-UNNAMED = "lock 0x"  # how the walk calls a lock that it knows by address
+UNNAMED, NAMELESS = "lock 0x", "(null)"  # how the walk calls a lock that it knows by address; a class without a name
 _CLONE = re.compile(r"\.\d+$")  # static to a file, and the compiler made the name unique: kvm_debugfs_lock.4
 _KINDS = (
     ("mutex", "mutex"),
@@ -36,10 +40,16 @@ def named(
     classes: list[LockClass], chains: Chains, info: TraceInfo, placed: Callable[[int], str | None] = lambda _: None
 ) -> list[LockClass]:
     """The classes, with names for those that have only an address. ``placed``: the name by its place, if known."""
-    if not any(c.name.startswith(UNNAMED) for c in classes):
+    if not any(c.name.startswith(UNNAMED) or c.name == NAMELESS for c in classes):
         return classes
     callers, symbols = _first_callers(chains), info.symbols()
-    return [_named(c, callers, symbols, placed(c.key)) if c.name.startswith(UNNAMED) else c for c in classes]
+    named_by_key = [_by_key(c, symbols) if c.name == NAMELESS else c for c in classes]
+    return [_named(c, callers, symbols, placed(c.key)) if c.name.startswith(UNNAMED) else c for c in named_by_key]
+
+
+def _by_key(c: LockClass, symbols: Symbols) -> LockClass:
+    symbol = symbols.name(c.key & (1 << 64) - 1) if c.key else None
+    return replace(c, name=symbol.split("+")[0]) if symbol else c
 
 
 def _named(c: LockClass, callers: dict[int, int], symbols: Symbols, place: str | None) -> LockClass:

@@ -18,7 +18,7 @@ from lockscope.kernels import walk_notes as notes
 from lockscope.kernels.tape_rows import H_TS
 from lockscope.kvm.locks import is_kvm, kind_of, role_of
 from lockscope.reconstruct.chains import Chains, Entry, LockClass, Oddity
-from lockscope.reconstruct.lock_names import UNNAMED, kind_of_function
+from lockscope.reconstruct.lock_names import NAMELESS, UNNAMED, kind_of_function
 from lockscope.reconstruct.walk_regions import Memory
 from lockscope.tables.ops import Op
 from lockscope.tables.tape import PackedTape, TapeBatch
@@ -294,7 +294,7 @@ def _signed(value: int) -> int:
 
 _RECURSIVE = ("rcu", "srcu", "seqcount", "map")
 _SLEEPS = {"mutex": kernel.LOGS_ACQUIRED, "rwsem": kernel.LOGS_ACQUIRED, "percpu_rwsem": 1}
-_NO_NAMES = ("", "(fault)", "(null)")  # what a probe prints of a name that it could not read
+_NO_NAMES = ("", "(fault)", NAMELESS)  # what a probe prints of a name that it could not read
 _SPINS, _SPINS_ON_RT = ("spinlock", "raw_spinlock", "rwlock"), ("raw_spinlock",)
 
 
@@ -331,7 +331,7 @@ def _lock_class(index: int, row: list[int], words: list[str]) -> LockClass:
     if keyed == kernel.BY_ADDRESS:  # its lock type is the number of the function that took it
         text = f"{UNNAMED}{key & (1 << 64) - 1:x}"
         return LockClass(index, text, key, 0, False, 0, 0, kind_of_function(words[lock_type]), 0)
-    text = words[name] or "(null)"
+    text = words[name] or NAMELESS
     waited = row[kernel.C_GOT] > 0
     return LockClass(index, text, key, subclass, keyed == kernel.BY_KEY, inner, outer, kind_of(text), lock_type, waited)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from lockscope.reconstruct.gather import GatherOptions, gather
+from lockscope.rules.load import choose
+from lockscope.tables.symbols import Symbols
 from tests.builders.found import chains, holds, oddities, walked
 from tests.builders.script import HARDIRQ, IRQS_OFF, Script
 
@@ -119,6 +122,16 @@ def test_static_lock_without_key_is_its_own_key() -> None:
     s.task("qemu", 100).event("lockscope:lockdep_acquire", lock=A, key=0, check=1, name="")
     (cls,) = walked(s).evidence.classes
     assert (cls.name, cls.key, cls.keyed) == ("(null)", A, True)
+
+
+def test_class_without_a_name_is_called_by_the_symbol_of_its_key() -> None:
+    s = Script()
+    t = s.task("qemu", 100).event("lockscope:lockdep_acquire", lock=A + 8, key=A + 8, check=1, name="")
+    t.event("lockscope:lockdep_acquire", lock=B, key=B, check=1, name="b_lock")
+    reader = s.reader()
+    reader.info.symbols = lambda: Symbols.parse(b"100 d pvclock_gtod_data\n200 d b\n")
+    found = gather(reader, choose("6.12.1")[0], GatherOptions())
+    assert [c.name for c in found.evidence.classes] == ["pvclock_gtod_data", "b_lock"]
 
 
 def test_unchecked_by_name_where_nothing_else_says() -> None:

@@ -110,6 +110,15 @@ def test_run_queue_changes_hands_at_a_switch() -> None:
     assert found.walk.counter(counters.K_UNPAIRED) == 0
 
 
+def test_run_queue_that_was_got_is_held_though_the_attempt_is_missing() -> None:
+    s = Script()
+    t = s.task("qemu", 100).take("&a->mutex", A)
+    with t.context(IRQS_OFF):
+        t.acquired("&rq->__lock", B)  # a PID filter cut the attempt away
+        t.take("&pid_list->lock", C).release("&pid_list->lock", C)
+    assert chains(walked(s)) == ["&a->mutex?", "&a->mutex > &rq->__lock > &pid_list->lock?"]
+
+
 def test_run_queue_given_up_unseen_is_gone_where_irqs_are_on() -> None:
     s = Script()
     t = s.task("qemu", 100).sys_exit()
