@@ -283,8 +283,11 @@ def walk(
                     m[e + MARKS] &= ~ALONE
                     must_wait(m, e)
                     m[class_at(m, m[e + CLS]) + C_CONTENDED] += 1
-            if wanted[op] == ALWAYS_KEPT or (wanted[op] == KEPT_BY_NAME and name_says(m, name, N_KEPT)):
+            watched = op == CONTENDED_OP or (lock == m[R_WATCHED] and op != DETAIL)
+            if wanted[op] == ALWAYS_KEPT or (wanted[op] == KEPT_BY_NAME and (watched or name_says(m, name, N_KEPT))):
                 keep(m, t, i, kept, held)
+            if watched and op >= ACQUIRED_OP and op <= CONTENDED_OP:
+                m[R_WATCHED] = lock if op == CONTENDED_OP and wanted[op] else 0
             continue
         if op == INIT or op == FREE:
             which = index_of(m, t, slots[at])

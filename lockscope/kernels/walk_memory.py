@@ -108,7 +108,8 @@ IMAGE = -0x80000000  # x86-64's kernel image and modules: 0xffffffff80000000 and
 ) = range(16, 30)
 # R_START: K_EPOCH as the window began; R_COUNTS: spinning locks were seen to take preemption levels; R_KEPT: rows of
 # this batch that others want to see. K_BARE: switches by tasks that were not seen to take a run queue's lock for it.
-R_TS, R_SEQ, R_FLAGS, R_CPU, R_PREEMPT, R_CONTEXT, R_START, R_COUNTS, R_KEPT, K_BARE = range(32, 42)
+# R_WATCHED: a lock that somebody waits for, whose rows are wanted too until it is handed over.
+R_TS, R_SEQ, R_FLAGS, R_CPU, R_PREEMPT, R_CONTEXT, R_START, R_COUNTS, R_KEPT, K_BARE, R_WATCHED = range(32, 43)
 BASES, SIZES, HEAD = 48, 80, 112
 REGIONS = (
     "task_keys",

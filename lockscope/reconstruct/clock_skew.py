@@ -14,12 +14,14 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from lockscope.kvm.locks import kind_of
 from lockscope.reconstruct.kvm_facts import Making
 from lockscope.reconstruct.kvm_state import Distinct, OpIndex
 from lockscope.tables.ops import Op
 from lockscope.tables.tape import TapeBatch
 
 _FAR = 1 << 60
+_EXCLUSIVE = ("mutex", "spinlock", "raw_spinlock")
 _MOST_CPUS = 512
 _CLOSE_NS = 10_000  # no check asks for less
 _ENOUGH = 1 << 16  # steps; the shortest of them is no longer going to shrink
@@ -41,11 +43,11 @@ class SkewFact:
     """Looks for steps from CPU to CPU."""
 
     name: ClassVar[str] = "clock_skew"
-    ops: ClassVar[frozenset[Op]] = frozenset({Op.ACQUIRE, Op.ACQUIRED, Op.CONTENDED, Op.RELEASE, Op.SWITCH})
+    ops: ClassVar[frozenset[Op]] = frozenset({Op.ACQUIRED, Op.CONTENDED, Op.RELEASE, Op.SWITCH})
     needs: ClassVar[tuple[str, ...]] = ("vms",)
 
     def __init__(self, making: Making) -> None:
-        self._vms = making.facts["vms"]
+        self._vms, self._texts = making.facts["vms"], making.texts
         self._per_cpu = making.info.clock == "local"
         self._shortest: NDArray[np.int64] = np.full((0, 0), _FAR, np.int64)  # [from, to]
         self._seen = Distinct()
@@ -60,8 +62,19 @@ class SkewFact:
             return
         index = self._vms.index
         self._seen.number(batch.cpu)
-        for before, after in (_handed_over(batch, index), _migrated(batch, index)):
+        locks = self._fought_for(batch, index)
+        for before, after in (_handed_over(batch, index, locks), _migrated(batch, index)):
             self._note(batch, before, after)
+
+    def _fought_for(self, batch: TapeBatch, index: OpIndex) -> NDArray[np.int64]:
+        """Locks that somebody waits for, so that hand-overs are short; of kinds without readers, who need not wait for
+        one another. Of locks that are not KVM's the walk keeps just the rows from such a wait on.
+        """
+        rows = index.of(Op.CONTENDED)
+        words = self._texts.all()
+        names = np.unique(batch.slots[rows, 1])
+        alone = [n for n in names.tolist() if 0 <= n < len(words) and kind_of(words[n]) in _EXCLUSIVE]
+        return np.unique(batch.slots[rows[np.isin(batch.slots[rows, 1], alone)], 0])
 
     def _note(self, batch: TapeBatch, before: NDArray[np.int64], after: NDArray[np.int64]) -> None:
         a, b = batch.cpu[before], batch.cpu[after]
@@ -95,15 +108,10 @@ class SkewFact:
         return ClockSkew(self.bound_ns, self._steps)
 
 
-def _handed_over(batch: TapeBatch, index: OpIndex) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows of a release and of the next acquisition of the same lock, by another CPU.
-
-    Of locks that somebody waited for, so that hand-overs are short, and that nobody takes for reading, since a reader
-    need not wait for another.
-    """
-    taken = index.of(Op.ACQUIRE)
-    shared = np.unique(batch.slots[taken[(batch.slots[taken, 2] & 2) != 0], 0])
-    locks = np.setdiff1d(batch.slots[index.of(Op.CONTENDED), 0], shared)
+def _handed_over(
+    batch: TapeBatch, index: OpIndex, locks: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows of a release and of the next acquisition of the same one of these locks, by another CPU."""
     steps = np.sort(np.concatenate((index.of(Op.ACQUIRED), index.of(Op.RELEASE)))) if len(locks) else locks
     lock = batch.slots[steps, 0]
     ours = np.isin(lock, locks)

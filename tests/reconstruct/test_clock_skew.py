@@ -8,22 +8,30 @@ from lockscope.findings import Status
 from tests.builders.kvm import NONE, RO, RW, KvmScript
 
 LOCK = ("&kvm->slots_lock", 0xFFFFC900000010B8)
+SHARED = ("&(kvm)->mmu_lock", 0xFFFFC90000001018)
+OTHER = ("&rq->__lock", 0xFFFF888100000018)  # not one of KVM's
 
 
-def handed_over(script: KvmScript, to_one: int = 2_000, to_zero: int = 3_000, *, read: bool = False) -> None:
+def handed_over(script: KvmScript, to_one: int = 2_000, to_zero: int = 3_000, lock: tuple[str, int] = LOCK) -> None:
     """A lock that is waited for goes from CPU 0 to CPU 1 and back, in so many ns."""
     qemu, vcpu = script.qemu, script.vcpu
-    qemu.take(*LOCK, read=read)
+    qemu.take(*lock)
     for holder, waiter, step in ((qemu, vcpu, to_one), (vcpu, qemu, to_zero)):
-        waiter.acquire(*LOCK, read=read).contended(*LOCK)
-        holder.release(*LOCK)
-        waiter.acquired(*LOCK, at=script.now - 1_000 + step)
-    qemu.release(*LOCK)
+        waiter.acquire(*lock).contended(*lock)
+        holder.release(*lock)
+        waiter.acquired(*lock, at=script.now - 1_000 + step)
+    qemu.release(*lock)
 
 
 @pytest.mark.parametrize(
     ("clock", "how", "bound"),
-    [("local", {}, 3_000), ("local", {"to_one": 9_000}, 9_000), ("local", {"read": True}, None), ("mono", {}, 0)],
+    [
+        ("local", {}, 3_000),
+        ("local", {"to_one": 9_000}, 9_000),
+        ("local", {"lock": SHARED}, None),
+        ("local", {"lock": OTHER}, 3_000),
+        ("mono", {}, 0),
+    ],
 )
 def test_hand_overs_bound_it_on_both_sides(clock, how, bound):
     script = KvmScript(clock=clock)
