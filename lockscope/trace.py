@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 
 from lockscope import pipeline, trace_tables
 from lockscope.errors import UsageError
-from lockscope.findings import Report
+from lockscope.findings import LockGraph, Report
 from lockscope.formats.open import open_trace
+from lockscope.plots._base import View
 from lockscope.reconstruct.gather import prefetched
 from lockscope.tables.decode import FieldDecoder, common_columns, partition
 from lockscope.tables.events import UNKNOWN, EventBatch, EventFormat, Reader
 from lockscope.tables.schema import all_schemas, to_pandas
+from lockscope.trace_view import Looks
 
 
 class EventTable:
@@ -55,7 +57,7 @@ def load(path: str | Path) -> Trace:
     return Trace(str(path))
 
 
-class Trace:
+class Trace(Looks):
     """One recorded trace."""
 
     def __init__(self, path: str) -> None:
@@ -69,6 +71,46 @@ class Trace:
     def analyze(self, **options: Any) -> Report:
         """Judge it; options as ``pipeline.AnalyzeOptions``."""
         return pipeline.analyze([self.path], pipeline.AnalyzeOptions(**options))
+
+    @property
+    def whole(self) -> Trace:
+        """Itself; a part of a trace has its trace here."""
+        return self
+
+    @property
+    def view(self) -> View:
+        """All of it."""
+        return View()
+
+    @cached_property
+    def _report(self) -> Report:
+        return self.analyze()
+
+    def report(self) -> Report:
+        """The verdict by the kernel's own rules; judged once, however often it is asked for."""
+        return self._report
+
+    def graph(self) -> LockGraph:
+        """Which lock was taken under which."""
+        from lockscope.reconstruct.dependencies import dependencies
+
+        return dependencies(self._any_reading().gathered.evidence)
+
+    def span(self) -> tuple[int, int]:
+        """First and last time, in ns."""
+        evidence = self._any_reading().gathered.evidence
+        return evidence.start_ns, evidence.end_ns
+
+    def task_names(self) -> dict[int, str]:
+        """Names of tasks by pid, where the trace knows them."""
+        return dict(self._any_reading().gathered.evidence.comms)
+
+    def vm_of(self, lock: int) -> int | None:
+        """The number of the VM in whose ``struct kvm`` a lock lies."""
+        return self._read("spte_changes").gathered.evidence.vm_of(lock)
+
+    def _any_reading(self) -> trace_tables.Material:
+        return next(iter(self._material.values()), None) or self._read("losses")
 
     def events(
         self,

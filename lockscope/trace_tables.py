@@ -10,6 +10,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from lockscope.kvm import spte_changes
+from lockscope.reconstruct import flush_debts, flush_log
 from lockscope.reconstruct.gather import Gathered, GatherOptions, gather
 from lockscope.reconstruct.walk import HOLD_COLUMNS
 from lockscope.rules.load import choose
@@ -31,6 +33,8 @@ _OF_TAPE = {
     "task_switches": (Op.SWITCH,),
     "losses": (Op.LOSS,),
 }
+
+_FACTS_OF = {"spte_changes": ("spte_layout", "vms"), "flush_debts": ("flush_debts",)}
 
 
 @dataclass(slots=True)
@@ -90,7 +94,7 @@ def read(reader: Reader, name: str) -> Material:
     rows = Rows(_OF_TAPE[name]) if name in _OF_TAPE else None
     rules, _ = choose(reader.info.kernel)
     ops = frozenset(rows.ops) if rows else frozenset()
-    facts = ("vms",) if name == "spte_changes" else ()
+    facts = _FACTS_OF.get(name, ())
     options = GatherOptions(facts, holds=name == "holds", tape=rows.take if rows else None, ops=ops)
     return Material(gather(reader, rules, options), rows)
 
@@ -235,16 +239,24 @@ def _spte_changes(material: Material) -> dict[str, Any]:
     vms = np.array(
         [-1 if not lock or vm_of(int(lock)) is None else vm_of(int(lock)) for lock in locks] or [-1], np.int32
     )
+    level, old = rows.slot("level"), rows.slot("old")
+    new = rows.slot({Op.SPTE_TDP: "new", Op.SPTE_SET: "spte", Op.FAST_PF: "new", Op.SPTE_UPDATE: "new"})
+    layout = material.gathered.evidence.facts["spte_layout"].layout
+    op, gfn = rows.column("op"), rows.slot("gfn")
+    if (op == Op.SPTE_TDP).any():  # two-dimensional paging: what faulted is a guest physical address
+        gfn = np.where(op == Op.FAST_PF, rows.slot("addr") >> 12, gfn)
+    change = spte_changes.changes(old.view(np.uint64), new.view(np.uint64), np.maximum(level, 1), layout)
     return {
         **_common(rows),
         "event": _op_names(rows),
+        "change": _text(change, pa.array(spte_changes.WORDS)),
         "vm": vms[places] if len(places) else np.zeros(0, np.int32),
         "as_id": rows.slot("as_id", -1).astype(np.int32),
-        "level": rows.slot("level").astype(np.int32),
-        "gfn": rows.slot("gfn"),
+        "level": level.astype(np.int32),
+        "gfn": gfn,
         "sptep": rows.slot("sptep"),
-        "old_spte": rows.slot("old"),
-        "new_spte": rows.slot({Op.SPTE_TDP: "new", Op.SPTE_SET: "spte", Op.FAST_PF: "new", Op.SPTE_UPDATE: "new"}),
+        "old_spte": old,
+        "new_spte": new,
         "mmu_lock": _text(roles[:, 16], pa.array(["none", "read", "write"])),
     }
 
@@ -258,6 +270,23 @@ def _tlb_flushes(material: Material) -> dict[str, Any]:
         "req": rows.slot("req").astype(np.uint32),
         "gfn": rows.slot("gfn"),
         "nr_pages": rows.slot("nr_pages"),
+    }
+
+
+def _flush_debts(material: Material) -> dict[str, Any]:
+    rows = material.gathered.evidence.facts["flush_debts"].log.rows()
+    columns = {name: rows[:, getattr(flush_log, name.upper())].copy() for name in ("code", "flow", "state")}
+    return {
+        "ts_ns": rows[:, flush_log.TS],
+        "seq": rows[:, flush_log.SEQ],
+        "cpu": rows[:, flush_log.CPU].astype(np.int32),
+        "pid": rows[:, flush_log.PID].astype(np.int32),
+        "vm": rows[:, flush_log.VM].astype(np.int32),
+        "code": pa.array([f"LS{code}" for code in columns["code"].tolist()], pa.string()).dictionary_encode(),
+        "flow": _text(columns["flow"], pa.array(flush_debts.FLOWS)),
+        "outcome": _text(columns["state"], pa.array(flush_debts.STATES)),
+        "sptes": rows[:, flush_log.NUMBER],
+        "paid_ns": rows[:, flush_log.PAID_TS],
     }
 
 
@@ -330,6 +359,7 @@ _BUILDERS: dict[str, Callable[[Material], dict[str, Any]]] = {
     "order_edges": _order_edges,
     "spte_changes": _spte_changes,
     "tlb_flushes": _tlb_flushes,
+    "flush_debts": _flush_debts,
     "srcu_events": _srcu_events,
     "task_switches": _task_switches,
     "losses": _losses,

@@ -1,6 +1,9 @@
-"""The only place that turns times, addresses and sizes into text."""
+"""The only place that turns times, addresses and sizes into text, and texts into times."""
 
 from __future__ import annotations
+
+import re
+from decimal import Decimal
 
 
 def seconds(ts_ns: int) -> str:
@@ -28,3 +31,20 @@ def address(value: int) -> str:
 def count(number: int) -> str:
     """Thousands separated by commas."""
     return f"{number:,}"
+
+
+_TIME = re.compile(r"([+-]?)(\d+(?:\.\d*)?|\.\d+)\s*(ns|us|µs|ms|s|)")
+_NS = {"ns": 1, "us": 1_000, "µs": 1_000, "ms": 1_000_000, "s": 1_000_000_000, "": 1_000_000_000}
+
+
+def moment(text: str) -> tuple[str, int]:
+    """A point in time as a person writes it: what it counts from, and nanoseconds.
+
+    ``2.1s``, ``2100ms``, ``2.1`` (as reports print it) are on the trace's clock: ``("", 2_100_000_000)``; ``+5ms``
+    is after its first event, ``("+", 5_000_000)``; ``-5ms`` before its last. Raises ``ValueError`` for anything else.
+    """
+    match = _TIME.fullmatch(text.strip())
+    if match is None:
+        msg = f"{text!r} is no time; wanted one like 2.1s, 350us, +5ms (after the start) or -5ms (before the end)"
+        raise ValueError(msg)
+    return match[1], int(Decimal(match[2]) * _NS[match[3]])

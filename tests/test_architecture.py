@@ -22,12 +22,12 @@ MAX_LINES = 450  # may only go down
 RANKS = {
     "cli": 8, "__main__": 8,
     "notebook": 7, "nightly": 7, "simulate": 7, "recording": 7,
-    "pipeline": 6, "trace": 6, "trace_tables": 6, "exports": 6,
+    "pipeline": 6, "trace": 6, "trace_tables": 6, "exports": 6, "trace_view": 6,
     "trace_locks": 6, "trace_lock_names": 6, "trace_lock_owners": 6, "trace_perf": 6,
-    "checks": 5, "report": 5,
+    "checks": 5, "plots": 5, "report": 5,
     "reconstruct": 4,
     "formats": 3, "rules": 3,
-    "tables": 2,
+    "drawing": 2, "tables": 2,
     "kernels": 1, "kvm": 1, "findings": 1, "figures": 1,
     "errors": 0, "units": 0, "registry": 0,
 }  # fmt: skip
@@ -40,7 +40,9 @@ _GROUND = {"errors", "units", "registry"}
 MAY_KNOW = {
     "recording": {"kvm"} | _GROUND,
     "checks": {"reconstruct", "rules", "tables", "kernels", "kvm", "findings"} | _GROUND,
-    "report": {"findings", "figures"} | _GROUND,
+    "plots": {"drawing", "findings", "kvm"} | _GROUND,
+    "report": {"drawing", "findings", "figures"} | _GROUND,
+    "drawing": {"findings", "kvm"} | _GROUND,
     "reconstruct": {"rules", "tables", "kernels", "kvm", "findings"} | _GROUND,
     "formats": {"tables", "kernels"} | _GROUND,
     "rules": {"kvm", "findings"} | _GROUND,
@@ -52,7 +54,7 @@ MAY_KNOW = {
 }  # fmt: skip
 
 PANDAS = {"tables", "notebook", "nightly"}
-MATPLOTLIB = {"notebook", "nightly"}
+MATPLOTLIB = {"notebook", "nightly", "plots"}
 TYPER = {"cli"}
 
 
@@ -153,7 +155,9 @@ def test_libraries_stay_in_quarantine() -> None:
 
 
 def test_light_modules_import_only_the_standard_library() -> None:
-    light = [p for p in sources() if room(p) in ("errors", "units", "registry", "findings", "report", "rules", "")]
+    light = [
+        p for p in sources() if room(p) in ("errors", "units", "registry", "findings", "drawing", "report", "rules", "")
+    ]
     heavy = ("numpy", "numba", "pyarrow", "zstandard")
     assert [_where(i) for i in imports(light) if i.target.split(".")[0] in heavy and not i.late] == []
 
@@ -201,7 +205,7 @@ def test_every_check_is_one_module_with_a_code_and_a_page() -> None:
 
 def test_every_plug_in_folder_is_walked_not_listed() -> None:
     """A package that finds its modules by walking imports none of them itself."""
-    for folder in ("checks", "formats", "report", "cli", "rules", "reconstruct", "exports"):
+    for folder in ("checks", "formats", "report", "plots", "cli", "rules", "reconstruct", "exports"):
         own = importlib.import_module(f"lockscope.{folder}").__file__
         assert own is not None
         assert [i.target for i in imports([Path(own)]) if i.target.startswith(f"lockscope.{folder}.")] == []

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from lockscope.kernels import kvm_flush as kernel
 from lockscope.kvm import spte
 from lockscope.kvm.spte_layouts import LARGE, WRITABLE, Layout
+from lockscope.reconstruct.flush_log import FlushLog
 from lockscope.reconstruct.kvm_facts import Making
 from lockscope.reconstruct.kvm_runs import Run, runs
 from lockscope.reconstruct.kvm_state import OpIndex, Rows, Table, columns_of
@@ -53,9 +54,9 @@ _PLAIN_OPS = frozenset(_PLAIN)
 # KVM_REQ_TLB_FLUSH is number 0 (KVM_REQUEST_MASK 0xff); 0x400, KVM_REQUEST_NO_ACTION, only kicks (linux/kvm_host.h)
 _FLUSH_BITS = 0x4FF
 _FREE_ROOTS = (0x327, 0x301)  # KVM_REQ_MMU_FREE_OBSOLETE_ROOTS; before 5.18 KVM_REQ_MMU_RELOAD
-_FLOWS = ("dirty logging", "dirty logging of large pages", "dirty ring reset", "MMU notifier", "zap under slots_lock",
-          "write tracking", "write protection", "zap", "root invalidation")  # fmt: skip
-_STATES = ("open", "overdue", "ended", "unpaid", "paid", "late", "foreign", "too-small", "harmless")
+FLOWS = ("dirty logging", "dirty logging of large pages", "dirty ring reset", "MMU notifier", "zap under slots_lock",
+         "write tracking", "write protection", "zap", "root invalidation")  # fmt: skip
+STATES = ("open", "overdue", "ended", "unpaid", "paid", "late", "foreign", "too-small", "harmless")
 _IOCTLS = {kernel.SET_MEMORY: "KVM_SET_USER_MEMORY_REGION", kernel.SET_MEMORY2: "KVM_SET_USER_MEMORY_REGION2",
            kernel.GET_LOG: "KVM_GET_DIRTY_LOG", kernel.CLEAR_LOG: "KVM_CLEAR_DIRTY_LOG",
            kernel.RESET_RINGS: "KVM_RESET_DIRTY_RINGS"}  # fmt: skip
@@ -105,7 +106,7 @@ class DebtGroup:
 
 @dataclass(slots=True)
 class FlushDebts:
-    """``evidence.facts["flush_debts"]``. ``guests``: whether the trace shows vCPUs running at all."""
+    """``evidence.facts["flush_debts"]``. ``guests``: whether vCPUs are seen running at all. ``log``: all debts."""
 
     groups: list[DebtGroup] = field(default_factory=list)
     losses: int = 0
@@ -113,6 +114,7 @@ class FlushDebts:
     flushes: int = 0
     guests: bool = False
     untold: int = 0
+    log: FlushLog = field(default_factory=FlushLog)
 
 
 def losses_of(
@@ -163,6 +165,7 @@ class FlushFact:
         self._places = np.zeros((0, 3), np.int64)  # sptep's low bits, gfn, level
         self._guests = False
         self._untold = 0
+        self._log = FlushLog()
         self._how = np.full(256, -1, np.int64)
         for op, kind in _PLAIN.items():
             self._how[op] = kind
@@ -286,6 +289,7 @@ class FlushFact:
         if len(told) > _MOST_GROUPS or len(debts) > _MOST_DEBTS:
             self._untold += max(0, len(told) - _MOST_GROUPS // 2)
             keep[told[_MOST_GROUPS // 2 :]] = False
+        self._log.take(groups[~keep])
         number = np.cumsum(keep) - 1
         stay = debts[keep[debts[:, kernel.D_GROUP]]].copy()
         stay[:, kernel.D_GROUP] = number[stay[:, kernel.D_GROUP]]
@@ -305,7 +309,8 @@ class FlushFact:
     def finish(self) -> FlushDebts:
         """The debts that were not paid as they should have been."""
         losses, owed, flushes, _ = self._seen.tolist()
-        found = FlushDebts([], losses, owed, flushes, self._guests, self._untold)
+        self._log.take(self._groups.used)
+        found = FlushDebts([], losses, owed, flushes, self._guests, self._untold, self._log)
         debts = self._debts.used
         for index, row in enumerate(self._groups.used.tolist()):
             state = row[kernel.G_STATE]
@@ -322,8 +327,8 @@ def _group(g: list[int], state: int, debts: NDArray[np.int64]) -> DebtGroup:
     request = g[kernel.G_ARG] & 0xFFFFFFFF
     return DebtGroup(
         f"LS{g[kernel.G_CODE]}",
-        _FLOWS[g[kernel.G_FLOW]],
-        _STATES[state],
+        FLOWS[g[kernel.G_FLOW]],
+        STATES[state],
         _IOCTLS.get(request) if g[kernel.G_CALL] == kernel.IOCTL else None,
         g[kernel.G_VM],
         g[kernel.G_PID],

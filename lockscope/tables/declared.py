@@ -97,10 +97,17 @@ TABLES = (
             _CPU,
             _PID,
             Column("event", "text", "", "spte_tdp, spte_set, fast_pf, spte_mmio, spte_update"),
+            Column(
+                "change",
+                "text",
+                "",
+                "what it means: mapped, zapped, write-protected, made writable, access-tracked, aged, dirty cleared, "
+                "remapped, page table, frozen, mmio, other; by old_spte, which spte_set and spte_mmio do not tell",
+            ),
             _VM,
             Column("as_id", "int32", "", "address space (1: SMM), -1 where the event has none"),
             Column("level", "int32", "", "1: 4 KiB, 2: 2 MiB, 3: 1 GiB; 0 where the event has none"),
-            Column("gfn", "uint64", "gfn", "guest frame; 0 where the event has none"),
+            Column("gfn", "uint64", "gfn", "guest frame; 0 where the event has none (fast_pf: by address, TDP MMU)"),
             Column(
                 "sptep", "uint64", "address", "of the entry: physical in spte_set, virtual elsewhere; 0 where not told"
             ),
@@ -122,6 +129,29 @@ TABLES = (
             Column("req", "uint32", "bits", "of a request: 0x300 on x86 is a full TLB flush; else 0"),
             Column("gfn", "uint64", "gfn", "first frame of a range flush"),
             Column("nr_pages", "uint64", "pages", "of a range flush"),
+        ),
+    ),
+    TableSchema(
+        "flush_debts",
+        "SPTE changes of one task in one critical section that owe a TLB flush, and what became of the debt. Of more "
+        "than 65,536 only every n-th.",
+        (
+            Column("ts_ns", "int64", "ns", "time of the first change"),
+            _SEQ,
+            _CPU,
+            _PID,
+            _VM,
+            Column("code", "text", "", "LS301 for rights to write, LS302 for mappings"),
+            Column("flow", "text", "", "what the task was doing: dirty logging, MMU notifier ..."),
+            Column(
+                "outcome",
+                "text",
+                "",
+                "paid, late, foreign, too-small, unpaid (a vCPU ran on), ended (none was seen to), harmless (the VM "
+                "was going away), open and overdue (the trace ended)",
+            ),
+            Column("sptes", "int64", "", "changes that owe"),
+            Column("paid_ns", "int64", "ns", "time of the flush, 0 where there was none"),
         ),
     ),
     TableSchema(

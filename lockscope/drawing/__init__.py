@@ -1,0 +1,1 @@
+"""What every picture shares, in a page or by matplotlib: colours, scales, and where the boxes of a lock graph go."""

@@ -1,0 +1,1 @@
+"""Figures of a trace: one file each, ``data()`` apart from ``draw()``."""
