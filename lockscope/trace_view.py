@@ -15,7 +15,6 @@ from lockscope.plots._base import Texts, View
 from lockscope.units import moment, seconds
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
     from lockscope.trace import EventTable, Trace
@@ -195,7 +194,7 @@ class Plots:
         except UsageError as error:
             raise AttributeError(str(error)) from None
 
-        def draw(*, axes: Axes | None = None, **options: Any) -> Axes:
+        def draw(*, axes: Any = None, **options: Any) -> Any:
             view = replace(self._of.view, **options) if options else self._of.view
             return plots.plot(name, self._of, view, axes)
 
