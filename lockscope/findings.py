@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from lockscope.exhibits import Exhibits
 
 
 class Severity(StrEnum):
@@ -270,6 +274,11 @@ class Report:
     known: int = 0  # findings the baseline lists: counted, not listed
     strict: bool = False
     suppressed: tuple[Suppressed, ...] = ()  # what suppressions took out: counted, not listed
+    exhibits: tuple[Exhibits, ...] = ()  # by trace, where an output asked for them; never in JSON
+    show: ClassVar[Callable[[Report], str] | None] = None  # makes HTML for notebooks; whoever makes reports sets it
+
+    def _repr_html_(self) -> str | None:
+        return Report.show(self) if Report.show is not None else None
 
     @property
     def verdict(self) -> Verdict:

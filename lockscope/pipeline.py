@@ -14,11 +14,21 @@ from lockscope.errors import UsageError
 from lockscope.findings import CheckRun, Finding, Report, TraceSummary, WindowSummary
 from lockscope.formats.open import open_trace
 from lockscope.kernels import walk_memory as counters
+from lockscope.reconstruct.collect import EXHIBIT_FACTS, Collector
 from lockscope.reconstruct.evidence import Evidence
+from lockscope.reconstruct.exhibiting import exhibits
 from lockscope.reconstruct.gather import Gathered, GatherOptions, gather
 from lockscope.rules.load import choose
 from lockscope.tables.events import EventFormat, Reader, TraceInfo
 
+
+def _show(report: Report) -> str:
+    from lockscope.report._notebook import report_html
+
+    return report_html(report)
+
+
+Report.show = _show
 ASSUMPTIONS = ("selftest-softirq", "recursive-read-locks")
 Progress = Callable[[int, int | None], None]
 Ended = Callable[[NDArray[np.int64]], None]
@@ -26,7 +36,10 @@ Ended = Callable[[NDArray[np.int64]], None]
 
 @dataclass(frozen=True, slots=True)
 class AnalyzeOptions:
-    """What to judge and how; see the command line's help. ``events``/``exclude_events``: patterns of event names."""
+    """What to judge and how; see the command line's help.
+
+    ``events``/``exclude_events``: patterns of event names. ``exhibits``: gather what pages show beside findings.
+    """
 
     rules: str = "auto"
     select: tuple[str, ...] = ()
@@ -37,6 +50,7 @@ class AnalyzeOptions:
     merge: bool = False
     events: tuple[str, ...] = ()
     exclude_events: tuple[str, ...] = ()
+    exhibits: bool = False
 
 
 def analyze(paths: Iterable[str], options: AnalyzeOptions | None = None, progress: Progress | None = None) -> Report:
@@ -109,10 +123,11 @@ def gathered(
     options: AnalyzeOptions,
     progress: Progress | None = None,
     ended: Ended | None = None,
+    seen: Collector | None = None,
 ) -> tuple[Gathered, str]:
-    """The evidence that these checks need, and how the rulebook was chosen."""
+    """The evidence that these checks need, and how the rulebook was chosen. ``seen`` collects what pages show."""
     rules, how = choose(reader.info.kernel, options.rules)
-    facts = tuple(sorted({f for c in checks for f in c.facts}))
+    facts = tuple(sorted({f for c in checks for f in c.facts} | (set(EXHIBIT_FACTS) if seen else set())))
     wanted = GatherOptions(
         facts,
         options.window_start,
@@ -120,6 +135,9 @@ def gathered(
         frozenset(options.assume),
         event_filter(options.events, options.exclude_events),
         ended=ended,
+        tape=seen.tape if seen else None,
+        ops=seen.ops if seen else frozenset(),
+        follow=seen.ended if seen else None,
     )
     found = gather(reader, rules, wanted, progress)
     if reader.info.only_enabled:
@@ -136,8 +154,11 @@ def _judge(
     progress: Progress | None,
     ended: Ended | None = None,
 ) -> Gathered:
-    found, how = gathered(reader, checks, options, progress, ended)
+    seen = Collector() if options.exhibits else None
+    found, how = gathered(reader, checks, options, progress, ended, seen)
     runs, findings = judged(found.evidence, checks)
+    if seen is not None:
+        report.exhibits += (exhibits(found.evidence, found.walk, seen, findings),)
     report.traces.append(_summary(reader.info, found, how))
     report.checks.extend(_of(run, index) for run in runs)
     report.findings.extend(f.of_trace(index) for f in findings)

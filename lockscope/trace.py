@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -21,7 +22,10 @@ from lockscope.reconstruct.gather import prefetched
 from lockscope.tables.decode import FieldDecoder, common_columns, partition
 from lockscope.tables.events import UNKNOWN, EventBatch, EventFormat, Reader
 from lockscope.tables.schema import all_schemas, to_pandas
+from lockscope.trace_progress import showing
 from lockscope.trace_view import Looks
+
+_ROWS_SHOWN = 8
 
 
 class EventTable:
@@ -44,6 +48,10 @@ class EventTable:
     def to_pandas(self) -> Any:
         """A pandas DataFrame in which every integer keeps its bits (uint64 never becomes float64)."""
         return to_pandas(self.arrow)
+
+    def _repr_html_(self) -> str:
+        shown = to_pandas(self.arrow.slice(0, _ROWS_SHOWN))
+        return f"<div>{html.escape(self.name)}: {len(self):,} rows</div>{shown._repr_html_()}"
 
     def to_parquet(self, path: str | Path) -> None:
         """Write one Parquet file."""
@@ -68,9 +76,22 @@ class Trace(Looks):
         info = self.reader.info
         return f"Trace({self.path!r}: {info.format}, kernel {info.kernel or 'unknown'}, {info.cpus} CPUs)"
 
+    def _repr_html_(self) -> str:
+        from lockscope.report._notebook import trace_html
+
+        info = self.reader.info
+        facts = [
+            ("kernel", " ".join(filter(None, (info.kernel or "not named", info.machine)))),
+            ("format", f"{info.format}, {info.cpus} CPUs, clock {info.clock or 'unknown'}"),
+        ]
+        known = "_report" in self.__dict__ or _size(self.path) < _JUDGED_AT_SIGHT
+        hint = "trace.report() judges it; trace.plot, trace.table(...) and trace.events(...) show what is in it"
+        return trace_html(self.path, facts, self.report() if known else None, hint)
+
     def analyze(self, **options: Any) -> Report:
         """Judge it; options as ``pipeline.AnalyzeOptions``."""
-        return pipeline.analyze([self.path], pipeline.AnalyzeOptions(**options))
+        with showing(f"judging {self.path}", self._known_events()) as progress:
+            return pipeline.analyze([self.path], pipeline.AnalyzeOptions(**options), progress)
 
     @property
     def whole(self) -> Trace:
@@ -108,6 +129,9 @@ class Trace(Looks):
     def vm_of(self, lock: int) -> int | None:
         """The number of the VM in whose ``struct kvm`` a lock lies."""
         return self._read("spte_changes").gathered.evidence.vm_of(lock)
+
+    def _known_events(self) -> int | None:
+        return next((m.gathered.events for m in self._material.values()), None)
 
     def _any_reading(self) -> trace_tables.Material:
         return next(iter(self._material.values()), None) or self._read("losses")
@@ -162,10 +186,13 @@ class Trace(Looks):
         }
 
     def _decoded(self, wanted: Callable[[EventFormat], bool] | None, select: _Selection) -> dict[int, pa.Table]:
-        decoder = _Decoder(self.reader, select)
-        with ThreadPoolExecutor(2) as pool:
+        decoder, done = _Decoder(self.reader, select), 0
+        with ThreadPoolExecutor(2) as pool, showing(f"events of {self.path}") as progress:
             for batch in prefetched(self.reader.batches(wanted)):
                 decoder.feed(batch, pool)
+                done += len(batch)
+                if progress is not None:
+                    progress(done, None)
         return decoder.tables()
 
     def table(self, name: str) -> EventTable:
@@ -176,7 +203,8 @@ class Trace(Looks):
 
     def _read(self, name: str) -> trace_tables.Material:
         if name not in self._material:
-            self._material[name] = trace_tables.read(open_trace(self.path), name)
+            with showing(f"{name} of {self.path}", self._known_events()) as progress:
+                self._material[name] = trace_tables.read(open_trace(self.path), name, progress)
         return self._material[name]
 
     @cached_property
@@ -240,6 +268,14 @@ class Trace(Looks):
 
         options = ExportOptions(tuple(tables), tuple(events), redact, start_ns, end_ns)
         return export_format(format).write(self, Path(target), options)
+
+
+_JUDGED_AT_SIGHT = 64 << 20  # bytes: what takes a second or two
+
+
+def _size(path: str) -> int:
+    place = Path(path)
+    return place.stat().st_size if place.is_file() else _JUDGED_AT_SIGHT
 
 
 _COMMON = ("ts_ns", "seq", "cpu", "buffer", "pid", "comm", "flags", "preempt_count")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lockscope.kvm import spte_changes
 from lockscope.reconstruct import flush_debts, flush_log
-from lockscope.reconstruct.gather import Gathered, GatherOptions, gather
+from lockscope.reconstruct.gather import Gathered, GatherOptions, Progress, gather
 from lockscope.reconstruct.walk import HOLD_COLUMNS
 from lockscope.rules.load import choose
 from lockscope.tables.events import Reader
@@ -89,14 +89,14 @@ class Material:
         return pa.array(self.gathered.walk.texts.all() or [""], pa.string())
 
 
-def read(reader: Reader, name: str) -> Material:
+def read(reader: Reader, name: str, progress: Progress | None = None) -> Material:
     """Read a trace for one table."""
     rows = Rows(_OF_TAPE[name]) if name in _OF_TAPE else None
     rules, _ = choose(reader.info.kernel)
     ops = frozenset(rows.ops) if rows else frozenset()
     facts = _FACTS_OF.get(name, ())
     options = GatherOptions(facts, holds=name == "holds", tape=rows.take if rows else None, ops=ops)
-    return Material(gather(reader, rules, options), rows)
+    return Material(gather(reader, rules, options, progress), rows)
 
 
 def build(name: str, material: Material) -> pa.Table:

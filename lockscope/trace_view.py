@@ -129,6 +129,11 @@ class Part(Looks):
     def __repr__(self) -> str:
         return f"{self._whole!r}, {describe(self._view)}"
 
+    def _repr_html_(self) -> str:
+        from lockscope.report._notebook import trace_html
+
+        return trace_html(self.path, [("part", describe(self._view))], self.analyze())
+
     def table(self, name: str) -> EventTable:
         """The rows of a declared table, or the events of a type, that belong to this part.
 

@@ -66,6 +66,7 @@ def joined(reports: Sequence[Report]) -> Report:
         whole.findings += [f.of_trace(f.trace + base) for f in report.findings]
         whole.windows += [replace(w, trace=w.trace + base) for w in report.windows]
         whole.known += report.known
+        whole.exhibits += report.exhibits
         whole.suppressed += tuple(replace(s, trace=s.trace + base) for s in report.suppressed)
         whole.strict = whole.strict or report.strict
         whole.assumptions = tuple(dict.fromkeys((*whole.assumptions, *report.assumptions)))

@@ -100,6 +100,7 @@ def analyze(
         merge=merge,
         events=events,
         exclude_events=exclude_events,
+        exhibits=getattr(wanted, "EXHIBITS", False),
     )
     report, errors = judge(traces, options)
     for error in errors:
@@ -133,6 +134,7 @@ def _options(
     merge: bool,
     events: Words,
     exclude_events: Words,
+    exhibits: bool,
 ) -> AnalyzeOptions:
     from lockscope.checks._base import all_checks
     from lockscope.pipeline import AnalyzeOptions
@@ -155,14 +157,26 @@ def _options(
         merge=merge,
         events=listed(events),
         exclude_events=listed(exclude_events),
+        exhibits=exhibits,
     )
+
+
+def _write_beside(folder: Path, files: dict[str, str]) -> None:
+    if files:
+        folder.mkdir(exist_ok=True)
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def _write(report: Report, wanted: Reporter, output: str | None) -> None:
     # Made whole before a byte is written: a reader of the output never sees half a report.
     text = io.StringIO()
     to_stdout = output in (None, "-")
-    wanted.write(report, text, color=to_stdout and wants_color())
+    if output is not None and not to_stdout and hasattr(wanted, "write_beside"):
+        folder = Path(output).with_suffix(".data")
+        _write_beside(folder, wanted.write_beside(report, text, folder.name))
+    else:
+        wanted.write(report, text, color=to_stdout and wants_color())
     if output is not None and not to_stdout:
         Path(output).write_text(text.getvalue(), encoding="utf-8", errors="backslashreplace")
         return

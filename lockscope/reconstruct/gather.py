@@ -22,7 +22,7 @@ from lockscope.reconstruct.lock_places import OPS as _PLACING
 from lockscope.reconstruct.lock_places import LockPlaces
 from lockscope.reconstruct.markers import Markers
 from lockscope.reconstruct.switches import SwitchChain
-from lockscope.reconstruct.walk import LOCK_OPS, WALKED_OPS, LockWalk, WalkOptions
+from lockscope.reconstruct.walk import LOCK_OPS, WALKED_OPS, Ended, LockWalk, WalkOptions
 from lockscope.rules.book import Rulebook
 from lockscope.tables.events import LOSS, UNKNOWN, EventBatch, EventFormat, Reader
 from lockscope.tables.ops import Op
@@ -52,6 +52,7 @@ class GatherOptions:
     tape: Callable[[TapeBatch], None] | None = None  # sees what is kept of every batch
     ops: frozenset[Op] = frozenset()
     ended: Callable[[NDArray[np.int64]], None] | None = None
+    follow: Callable[[Ended], None] | None = None  # sees ended holds too, and what findings may name of them
     judged: bool = True
 
 
@@ -96,8 +97,10 @@ class _Reading:
         comms, switches = Comms(self.info.comms), SwitchChain()
         self.lives = Lifetimes()
         projector.texts.shared = True
-        for tape in prefetched(self._walked(projector)):
+        for tape, ended in prefetched(self._walked(projector)):
             self.facts.feed(tape)
+            if self.options.follow is not None and ended is not None:
+                self.options.follow(ended)
             comms.feed(tape, projector.texts)
             switches.feed(tape)
             self.lives.feed(tape)
@@ -109,9 +112,11 @@ class _Reading:
         walk = self.walk or LockWalk(projector.texts, self._walk_options())
         walk.finish(self.end)
         self._hand_over(walk)
+        if self.options.follow is not None:
+            self.options.follow(walk.ended())
         return Gathered(self._evidence(walk, comms, switches), walk, self.events, self.lost)
 
-    def _walked(self, projector: Projector) -> Iterator[TapeBatch]:
+    def _walked(self, projector: Projector) -> Iterator[tuple[TapeBatch, Ended | None]]:
         """What is kept of the tape after the walk: one thread reads, one walks, and the caller's makes the facts of the
         batch before.
         """
@@ -121,7 +126,7 @@ class _Reading:
                 self.walk = LockWalk(projector.texts, self._walk_options())
             kept = self.walk.feed(tape, self.markers.in_batch(batch, tape, self.reader.formats))
             self._hand_over(self.walk)
-            yield kept
+            yield kept, self.walk.ended() if self.options.follow is not None else None
 
     def _hand_over(self, walk: LockWalk) -> None:
         if self.options.ended is not None:
@@ -150,7 +155,7 @@ class _Reading:
             no_validate=self.info.symbol_address("__lockdep_no_validate__") or 0,
             srcu_checked=checked,
             hashed=self.info.hashed_pointers,
-            holds=self.options.holds or self.options.ended is not None,
+            holds=self.options.holds or self.options.ended is not None or self.options.follow is not None,
             keep=self.kept,
             # Which tasks each of several buffers follows is told from all events (reconstruct.vms).
             keep_locks=bool(self.options.ops & LOCK_OPS) or len({s.buffer for s in self.info.streams}) > 1,

@@ -82,7 +82,21 @@ class WalkOptions:
     preempt_mask: int = 0x0F
 
 
+_SEQ = Entry._fields.index("seq")
 _HELD_BATCHES = 3  # one being walked, one waiting, one in the hands of the facts
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Holds that ended since the last were taken, by ``HOLD_COLUMNS``.
+
+    ``told``: places in the trace (``seq``) of acquisitions that became part of a chain or an oddity since then: what
+    findings may name. ``kvm``: by class, whether it is one of the locks that KVM's checks go by.
+    """
+
+    holds: NDArray[np.int64]
+    told: NDArray[np.int64]
+    kvm: NDArray[np.bool_]
 
 
 class LockWalk:
@@ -97,6 +111,7 @@ class LockWalk:
         self._wanted = _wanted(options)
         self._kept: NDArray[np.int64] = np.zeros(0, np.int64)
         self._held: list[NDArray[np.int64]] = [np.zeros((0, kernel.ROLES), np.int64)] * _HELD_BATCHES
+        self._told = [0, 0]
 
     @property
     def holds(self) -> list[NDArray[np.int64]]:
@@ -123,6 +138,18 @@ class LockWalk:
         batch = tape.rows(self._kept[:kept])
         batch.held = self._held[-1][:kept]
         return batch
+
+    def ended(self) -> Ended:
+        """Take the holds that ended since the last call; ``holds`` is empty then."""
+        memory, told = self.memory, []
+        for i, (region, count) in enumerate((("rows", kernel.K_ROWS), ("odd_rows", kernel.K_ODD_ROWS))):
+            now = int(memory.m[count])
+            told.append(memory.region(region)[self._told[i] : now, _SEQ].copy())
+            self._told[i] = now
+        parts = memory.taken()
+        holds = np.concatenate(parts) if parts else np.zeros((0, len(HOLD_COLUMNS)), np.int64)
+        roles = memory.region("names")[self._classes()[:, 0], 0]
+        return Ended(holds, np.concatenate(told), roles > 0)
 
     def _kept_for(self, rows: int) -> None:
         """Room for the rows that are kept; memory is used in turns, since fresh memory costs more than the walk."""
@@ -174,7 +201,9 @@ class LockWalk:
             memory.grow()
             locks.stand(memory.m, t)
         if self.options.holds:
-            memory.forget_all()
+            unpaired = memory.m[kernel.K_UNPAIRED]
+            memory.forget_all()  # rows for what is still held; nothing was lost, the trace is over
+            memory.m[kernel.K_UNPAIRED] = unpaired
 
     def classes(self) -> list[LockClass]:
         """All classes seen, by number."""

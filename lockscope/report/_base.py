@@ -21,6 +21,8 @@ class Reporter(Protocol):
 
     NAME: str
     EXTENSION: str
+    # Of those that show more than findings, and leave something for files beside theirs (see ``report/html.py``):
+    # EXHIBITS = True, and ``write_beside(report, stream, folder)``, which returns these files' texts by name.
 
     def write(self, report: Report, stream: TextIO, *, color: bool = False) -> None:
         """Write the whole report. ``color``: the stream is a terminal that shows colours."""

@@ -30,6 +30,13 @@ def index_line(number: int, finding: Finding, where: str, paint: Paint) -> str:
 
 def finding_lines(finding: Finding, trace: TraceSummary, paint: Paint, *, place: str = "") -> Iterator[str]:
     """The full report of one finding. ``place``: "finding 2 of 7"."""
+    yield from splat_lines(finding, trace, paint, place=place)
+    yield ""
+    yield from _footer(finding, trace)
+
+
+def splat_lines(finding: Finding, trace: TraceSummary, paint: Paint, *, place: str = "") -> Iterator[str]:
+    """The finding as lockdep would print it."""
     title = headline(finding)
     width = max(_RULE, len(title))
     origin = ", ".join(printable(p) for p in (trace.kernel or "unknown kernel", trace.path, place) if p)
@@ -43,8 +50,6 @@ def finding_lines(finding: Finding, trace: TraceSummary, paint: Paint, *, place:
             yield paint("bold", shown) if "***" in shown else shown
     else:
         yield from textwrap.wrap(printable(finding.message), 100) or [""]
-    yield ""
-    yield from _footer(finding, trace)
 
 
 def _footer(finding: Finding, trace: TraceSummary) -> Iterator[str]:

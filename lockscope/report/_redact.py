@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from lockscope.findings import Finding, Report, TraceSummary, Witness
 from lockscope.report._pseudonyms import Redactor
+from lockscope.report._redact_exhibits import learn, redacted
 
 
 def redact(report: Report, redactor: Redactor | None = None) -> Report:
@@ -14,6 +15,7 @@ def redact(report: Report, redactor: Redactor | None = None) -> Report:
     # Whatever names itself is learned before any free text is read: a story may name a task before its witness does.
     for finding in report.findings:
         _learn(finding, red)
+    learn(report.exhibits, red)
     for trace in report.traces:
         red.path(trace.path)
         red.path(trace.rules)
@@ -24,6 +26,7 @@ def redact(report: Report, redactor: Redactor | None = None) -> Report:
         checks=[replace(c, reason=red.text(c.reason) if c.reason else c.reason) for c in report.checks],
         findings=[_finding(f, red) for f in report.findings],
         windows=[replace(w, name=red.text(w.name)) for w in report.windows],
+        exhibits=tuple(redacted(e, red) for e in report.exhibits),
         suppressed=tuple(replace(s, reason=red.text(s.reason)) for s in report.suppressed),
     )
 

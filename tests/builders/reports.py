@@ -190,6 +190,7 @@ class Options:
     merge: bool = False
     events: tuple[str, ...] = ()
     exclude_events: tuple[str, ...] = ()
+    exhibits: bool = False
 
 
 Answer = Callable[[list[str], Options], Report]
