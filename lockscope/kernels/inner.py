@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from numba import njit
+from numba import njit, types
+
+from lockscope.kernels.views import NAMES
 
 
 def inner(signature: Any, *, always: bool = False) -> Callable[[Callable[..., Any]], Any]:
@@ -25,7 +27,7 @@ def inner(signature: Any, *, always: bool = False) -> Callable[[Callable[..., An
 
         def typed(arguments: Any, keywords: Any) -> Any:
             if not made.signatures:
-                made.compile(signature)
+                made.compile(eval(signature, vars(types) | NAMES) if isinstance(signature, str) else signature)
                 made.disable_compile()
             return template(arguments, keywords)
 

@@ -25,10 +25,10 @@ from lockscope.kernels.kvm_tables import (
     C_TS,
     C_VM,
     IN_INTERRUPT,
-    borrowed,
     helper,
     number,
 )  # fmt: skip
+from lockscope.kernels.views import matrix, vector
 
 # Columns of a change: what it lost, where, from what to what.
 C_LOSSES, C_LEVEL, C_GFN, C_OLD, C_NEW, C_SPTEP, C_AS = range(C_OWN, C_OWN + 7)
@@ -101,7 +101,7 @@ def _code_of(losses: Any) -> Any:
     return 301 if losses & (LOST_W | LOST_M) else 302
 
 
-@helper("i8(i8, i8, i8[::1], i8, i8, i8[::1])")
+@helper("i8(i8, i8, row, i8, i8, vector)")
 def flow_of(losses: Any, level: Any, task: Any, slots_lock: Any, mode: Any, options: Any) -> Any:
     """The flow a loss belongs to, -1 where no flush is owed or nobody can tell (domain rules: see flush_debts)."""
     arg = task[T_ARG] & 0xFFFFFFFF
@@ -129,13 +129,13 @@ def flow_of(losses: Any, level: Any, task: Any, slots_lock: Any, mode: Any, opti
     return WRITE_PROTECT if mode == 2 and options[O_UNKNOWN_WRITES] else -1
 
 
-@helper("void(i8[::1], i8[::1], i8)")
+@helper("void(vector, vector, i8)")
 def _drop(active: Any, active_count: Any, k: Any) -> None:
     active_count[0] -= 1
     active[k] = active[active_count[0]]
 
 
-@helper("void(i8[::1], i8, i8, i8[:, ::1], i8[::1])")
+@helper("void(row, i8, i8, matrix, vector)")
 def _close(g: Any, state: Any, index: Any, debts: Any, debt_count: Any) -> None:
     """End a group's story; debts that were paid in time and lie at the end are forgotten at once."""
     g[G_STATE] = state
@@ -146,7 +146,7 @@ def _close(g: Any, state: Any, index: Any, debts: Any, debt_count: Any) -> None:
         debt_count[0] = n
 
 
-@helper("void(i8[::1], i8, i8, i8, i8)")
+@helper("void(row, i8, i8, i8, i8)")
 def _end(g: Any, ts: Any, cpu: Any, pid: Any, op: Any) -> None:
     """The operation that owes is over."""
     g[G_STATE] = ENDED
@@ -166,17 +166,18 @@ def follow(
 ) -> None:  # fmt: skip
     """Walk the rows. ``dead``, ``dying``: by VM number, when it was destroyed, and whether kvm_arch_flush_shadow_all
     was seen. ``active``: groups that are not settled. ``seen`` counts losses, debts, flushes, losses nobody judges."""
-    cols, slots, held, dead = borrowed(cols), borrowed(slots), borrowed(held), borrowed(dead)
-    dying, options, task_table, tasks = borrowed(dying), borrowed(options), borrowed(task_table), borrowed(tasks)
+    rows = cols.shape[1]
+    cols, slots, held, dead = matrix(cols), matrix(slots), matrix(held), vector(dead)
+    dying, options, task_table, tasks = vector(dying), vector(options), vector(task_table), matrix(tasks)
     groups, group_count, debts, debt_count = (
-        borrowed(groups),
-        borrowed(group_count),
-        borrowed(debts),
-        borrowed(debt_count),
+        matrix(groups),
+        vector(group_count),
+        matrix(debts),
+        vector(debt_count),
     )
-    active, active_count, seen = borrowed(active), borrowed(active_count), borrowed(seen)
+    active, active_count, seen = vector(active), vector(active_count), vector(seen)
     k: Any = np.int64(0)
-    for r in range(cols.shape[1]):
+    for r in range(rows):
         i = cols[C_ROW, r]
         kind = cols[C_HOW, r]
         if cols[C_FLAGS, r] & IN_INTERRUPT and kind != FLUSH and kind != GUEST_EXIT:

@@ -23,11 +23,11 @@ from lockscope.kernels.kvm_tables import (
     C_TS,
     C_VM,
     IN_INTERRUPT,
-    borrowed,
     helper,
     mix,
     number,
 )  # fmt: skip
+from lockscope.kernels.views import matrix, vector
 
 # Columns of a change: its values, what they say, and whether a fast page fault succeeded.
 C_OLD, C_NEW, C_OLD_SAYS, C_NEW_SAYS, C_FIXED = range(C_OWN, C_OWN + 5)
@@ -83,7 +83,7 @@ PFN = ((1 << 52) - 1) & ~0xFFF
 AGED = np.int64(~((1 << 5) | (1 << 6) | (1 << 8) | (1 << 9)))  # all but the A and D bits of either layout
 
 
-@helper("void(i8[:, ::1], i8[::1], i8, i8[:, ::1], i8, i8, i8, i8, i8, i8)")
+@helper("void(matrix, vector, i8, matrix, i8, i8, i8, i8, i8, i8)")
 def _meet(found: Any, count: Any, what: Any, cols: Any, r: Any, gfn: Any, level: Any, sptep: Any, since: Any,
           extra: Any) -> None:  # fmt: skip
     """Note what was met; ``count``: rows used, then how often each kind was met."""
@@ -100,7 +100,7 @@ def _meet(found: Any, count: Any, what: Any, cols: Any, r: Any, gfn: Any, level:
     f[F_OTHER_TS], f[F_OTHER_CPU], f[F_OTHER_PID] = 0, -1, -1
 
 
-@helper("void(i8[:, ::1], i8[::1], i8, i8, i8, i8)")
+@helper("void(matrix, vector, i8, i8, i8, i8)")
 def _against(found: Any, count: Any, what: Any, ts: Any, cpu: Any, pid: Any) -> None:
     """The event that what was just met collides with."""
     if count[FIRST_KIND + what] <= MOST:
@@ -114,7 +114,7 @@ def place_key(vm: Any, address_space: Any, level: Any, gfn: Any) -> Any:
     return mix(mix(mix(vm, address_space), level), gfn)
 
 
-@helper("void(i8[::1], i8[:, ::1], i8, i8, i8, i8)")
+@helper("void(row, matrix, i8, i8, i8, i8)")
 def _doubt(s: Any, found: Any, ts: Any, pid: Any, began: Any, noise: Any) -> None:
     """What the event printed as the new value may be somebody else's, who was at it at the same time."""
     if s[P_DOUBTFUL] == 0:
@@ -125,7 +125,7 @@ def _doubt(s: Any, found: Any, ts: Any, pid: Any, began: Any, noise: Any) -> Non
     s[P_DOUBTFUL] = 0
 
 
-@helper("void(i8[:, ::1], i8[:, ::1], i8[:, ::1], i8, i8[::1], i8[::1], i8[:, ::1], i8[::1])")
+@helper("void(matrix, matrix, matrix, i8, row, vector, matrix, vector)")
 def _lock(cols: Any, slots: Any, held: Any, r: Any, task: Any, options: Any, found: Any, count: Any) -> None:
     """Is mmu_lock held as this change needs it?"""
     i, kind = cols[C_ROW, r], cols[C_HOW, r]
@@ -150,7 +150,7 @@ def _lock(cols: Any, slots: Any, held: Any, r: Any, task: Any, options: Any, fou
             _meet(found, count, NOTIFIER_READ, cols, r, gfn, level, 0, cols[C_TS, r], 0)
 
 
-@helper("void(i8[:, ::1], i8, i8, i8, i8, i8[::1], i8[:, ::1], i8[::1])")
+@helper("void(matrix, i8, i8, i8, i8, vector, matrix, vector)")
 def _saved(cols: Any, r: Any, gfn: Any, level: Any, sptep: Any, options: Any, found: Any, count: Any) -> None:
     """Were R and X, and nothing else, saved where access tracking took them away?"""
     o, n, os, ns = cols[C_OLD, r], cols[C_NEW, r], cols[C_OLD_SAYS, r], cols[C_NEW_SAYS, r]
@@ -160,7 +160,7 @@ def _saved(cols: Any, r: Any, gfn: Any, level: Any, sptep: Any, options: Any, fo
             _meet(found, count, BAD_SAVE, cols, r, gfn, level, sptep, cols[C_TS, r], kept)
 
 
-@helper("void(i8[:, ::1], i8[:, ::1], i8[:, ::1], i8, i8[::1], i8[:, ::1], i8[::1], i8[:, ::1], i8[::1])")
+@helper("void(matrix, matrix, matrix, i8, vector, matrix, row, matrix, vector)")
 def _by_place(cols: Any, slots: Any, held: Any, r: Any, options: Any, vms: Any, e: Any, found: Any, count: Any) -> None:
     """A change that the TDP MMU's event shows."""
     i, ts, p, v = cols[C_ROW, r], cols[C_TS, r], cols[C_PID, r], cols[C_VM, r]
@@ -187,7 +187,7 @@ def _by_place(cols: Any, slots: Any, held: Any, r: Any, options: Any, vms: Any, 
         e[L_LOGGED_TS] = 0
 
 
-@helper("void(i8[:, ::1], i8[:, ::1], i8, i8, i8[::1], i8[::1], i8[::1])")
+@helper("void(matrix, matrix, i8, i8, row, row, row)")
 def _set(cols: Any, slots: Any, r: Any, sptep: Any, task: Any, s: Any, page: Any) -> None:
     """kvm_mmu_set_spte: what an SPTE maps from now on, and what kind of page it is in."""
     i, ts = cols[C_ROW, r], cols[C_TS, r]
@@ -204,7 +204,7 @@ def _set(cols: Any, slots: Any, r: Any, sptep: Any, task: Any, s: Any, page: Any
             page[S_KIND], page[S_TS] = INDIRECT_BY_INDEX, ts
 
 
-@helper("void(i8[:, ::1], i8[:, ::1], i8, i8, i8, i8[::1], i8[::1], i8[:, ::1], i8[::1])")
+@helper("void(matrix, matrix, i8, i8, i8, vector, row, matrix, vector)")
 def _update(cols: Any, slots: Any, r: Any, gfn: Any, level: Any, options: Any, s: Any, found: Any, count: Any) -> None:
     """mmu_spte_update() returns: what its caller will flush, against what the fast path did meanwhile."""
     i, p, n, ns = cols[C_ROW, r], cols[C_PID, r], cols[C_NEW, r], cols[C_NEW_SAYS, r]
@@ -218,7 +218,7 @@ def _update(cols: Any, slots: Any, r: Any, gfn: Any, level: Any, options: Any, s
     s[P_IN_TS] = 0
 
 
-@helper("void(i8[:, ::1], i8[:, ::1], i8, i8, i8, i8, i8[::1], i8[::1], i8[::1], i8[::1], i8[:, ::1], i8[::1])")
+@helper("void(matrix, matrix, i8, i8, i8, i8, vector, row, row, i8, row, matrix, vector)")
 def _may_fix(
     cols: Any,
     slots: Any,
@@ -228,7 +228,8 @@ def _may_fix(
     memory_ts: Any,
     options: Any,
     s: Any,
-    page_and_vm: Any,
+    page: Any,
+    unshadowed: Any,
     e: Any,
     found: Any,
     count: Any,
@@ -243,13 +244,13 @@ def _may_fix(
             _meet(found, count, LARGE_LOGGED, cols, r, gfn, level, sptep, ts, 1)
         elif s[P_SEEN] != 0 and e[L_LOGGED_TS] != 0 and memory_ts != 0 and memory_ts < e[L_LOGGED_TS]:
             _meet(found, count, LARGE_LOGGED, cols, r, gfn, level, sptep, e[L_LOGGED_TS], 0)
-    kind, since, unshadowed = page_and_vm[0], page_and_vm[1], page_and_vm[2]
+    kind, since = page[S_KIND], page[S_TS]
     elsewhere = s[P_SEEN] != 0 and slots[i, 1] >> 12 != gfn
     if (kind == INDIRECT and (unshadowed <= since or elsewhere)) or (kind == INDIRECT_BY_INDEX and elsewhere):
         _meet(found, count, INDIRECT_FIXED, cols, r, gfn, level, sptep, since, kind)
 
 
-@helper("void(i8[:, ::1], i8[:, ::1], i8, i8, i8, i8[::1], i8[::1], i8[::1], i8[::1], i8[:, ::1], i8[::1])")
+@helper("void(matrix, matrix, i8, i8, i8, vector, row, row, row, matrix, vector)")
 def _fixed(cols: Any, slots: Any, r: Any, gfn: Any, level: Any, options: Any, task: Any, s: Any, e: Any, found: Any,
            count: Any) -> None:  # fmt: skip
     """A fast page fault succeeded: the races around it, and what access tracking gave back."""
@@ -283,7 +284,7 @@ def _fixed(cols: Any, slots: Any, r: Any, gfn: Any, level: Any, options: Any, ta
         e[L_FAST_TS], e[L_FAST_CPU], e[L_FAST_PID], e[L_FAST_OLD] = ts, cpu, p, o
 
 
-@helper("void(i8[:, ::1], i8[:, ::1], i8, i8, i8, i8[::1], i8[:, ::1], i8[::1])")
+@helper("void(matrix, matrix, i8, i8, i8, row, matrix, vector)")
 def _shadows(cols: Any, slots: Any, r: Any, obsolete: Any, fault: Any, shadow: Any, found: Any, count: Any) -> None:
     """Did the fast path make a page writable that holds a guest page table, shadowed since before the fault began?
 
@@ -295,7 +296,7 @@ def _shadows(cols: Any, slots: Any, r: Any, obsolete: Any, fault: Any, shadow: A
         _meet(found, count, SHADOWED, cols, r, slots[i, 1] >> 12, 1, slots[i, 3], shadow[L_TS], 0)
 
 
-@helper("void(i8[:, ::1], i8[:, ::1], i8, i8[:, ::1], i8[::1], i8[::1])")
+@helper("void(matrix, matrix, i8, matrix, row, row)")
 def _page(cols: Any, slots: Any, r: Any, vms: Any, task: Any, shadow: Any) -> None:
     """A shadow page comes or goes. Only the lowest level may go out of sync (mmu_try_to_unsync_pages)."""
     i, v = cols[C_ROW, r], cols[C_VM, r]
@@ -329,18 +330,18 @@ def follow(
 ) -> None:  # fmt: skip
     """Walk the rows. ``memory_ts[0]``: last memslot ioctl. ``seen`` counts transitions, those judged for the lock, fast
     page faults and those that succeeded."""
-    cols, slots, held, options = borrowed(cols), borrowed(slots), borrowed(held), borrowed(options)
-    vms, task_table, tasks, spte_table = borrowed(vms), borrowed(task_table), borrowed(tasks), borrowed(spte_table)
+    rows = cols.shape[1]
+    cols, slots, held, options = matrix(cols), matrix(slots), matrix(held), vector(options)
+    vms, task_table, tasks, spte_table = matrix(vms), vector(task_table), matrix(tasks), vector(spte_table)
     sptes, page_table, pages, place_table = (
-        borrowed(sptes),
-        borrowed(page_table),
-        borrowed(pages),
-        borrowed(place_table),
+        matrix(sptes),
+        vector(page_table),
+        matrix(pages),
+        vector(place_table),
     )
-    places, found, count, memory_ts = borrowed(places), borrowed(found), borrowed(count), borrowed(memory_ts)
-    seen = borrowed(seen)
-    page_and_vm = np.zeros(3, np.int64)
-    for r in range(cols.shape[1]):
+    places, found, count, memory_ts = matrix(places), matrix(found), vector(count), vector(memory_ts)
+    seen = vector(seen)
+    for r in range(rows):
         if cols[C_FLAGS, r] & IN_INTERRUPT:
             continue
         i, kind, ts, p, v = cols[C_ROW, r], cols[C_HOW, r], cols[C_TS, r], cols[C_PID, r], cols[C_VM, r]
@@ -397,8 +398,21 @@ def follow(
                 if cols[C_FIXED, r]:
                     seen[3] += 1
                     e = places[number(place_table, place_key(v, 0, level, gfn))]
-                    page_and_vm[0], page_and_vm[1], page_and_vm[2] = page[S_KIND], page[S_TS], vms[v, V_UNSHADOWED]
-                    _may_fix(cols, slots, r, gfn, level, memory_ts[0], options, s, page_and_vm, e, found, count)
+                    _may_fix(
+                        cols,
+                        slots,
+                        r,
+                        gfn,
+                        level,
+                        memory_ts[0],
+                        options,
+                        s,
+                        page,
+                        vms[v, V_UNSHADOWED],
+                        e,
+                        found,
+                        count,
+                    )
                     _fixed(cols, slots, r, gfn, level, options, task, s, e, found, count)
                     if v != 0 and vms[v, V_TDP] != 0:  # the fault's address is a guest physical one
                         shadow = places[number(place_table, place_key(v, SHADOW, 0, slots[i, 1] >> 12))]

@@ -17,12 +17,12 @@ from lockscope.kernels.kvm_tables import (
     C_SEQ,
     C_TS,
     C_VM,
-    borrowed,
     helper,
     known,
     mix,
     number,
 )  # fmt: skip
+from lockscope.kernels.views import matrix, vector
 
 DEPTH, S_WIDTH = 12, 6
 # A task (in one irq context): open sections, since when all of them are known, srcu of a lock call not yet returned
@@ -47,7 +47,7 @@ ZAP_RANGE = 68  # tables.ops.Op.ZAP_RANGE
 KVM_CREATE_VM = 0xAE01  # include/uapi/linux/kvm.h
 
 
-@helper("void(i8[:, ::1], i8[::1], i8, i8[:, ::1], i8, i8[::1], i8, i8, i8)")
+@helper("void(matrix, vector, i8, matrix, i8, row, i8, i8, i8)")
 def _meet(
     found: Any, count: Any, what: Any, cols: Any, r: Any, task: Any, section: Any, since: Any, detail: Any
 ) -> None:
@@ -79,7 +79,7 @@ def _meet(
         f[OPEN_TS], f[OPEN_CPU] = task[section + S_TS], task[section + S_CPU]
 
 
-@helper("i8(i8[::1], i8, i8)")
+@helper("i8(row, i8, i8)")
 def _section(task: Any, ssp: Any, idx: Any) -> Any:
     """The last opened section of this SRCU and index (-1: any), as its first column; -1 if there is none."""
     for k in range(task[T_DEPTH] - 1, -1, -1):
@@ -89,7 +89,7 @@ def _section(task: Any, ssp: Any, idx: Any) -> Any:
     return -1
 
 
-@helper("void(i8[::1], i8)")
+@helper("void(row, i8)")
 def _close(task: Any, section: Any) -> None:
     """Take a section out of the open ones."""
     last = T_SECTIONS + (task[T_DEPTH] - 1) * S_WIDTH
@@ -98,7 +98,7 @@ def _close(task: Any, section: Any) -> None:
     task[T_DEPTH] -= 1
 
 
-@helper("i8(i8[::1], i8[::1], i8[::1], i8)")
+@helper("i8(row, vector, vector, i8)")
 def _open_kvm(task: Any, known_srcu: Any, kinds: Any, sure: Any) -> Any:
     """The innermost open section of a kvm->srcu (``sure``: of nothing else), -1 if none."""
     for k in range(task[T_DEPTH] - 1, -1, -1):
@@ -123,10 +123,11 @@ def follow(
 ) -> None:  # fmt: skip
     """Walk the rows. ``dead``: by VM number, when it was destroyed (0: not). ``seen`` counts sections, accesses,
     synchronisations and judged accesses."""
-    cols, slots, held, dead = borrowed(cols), borrowed(slots), borrowed(held), borrowed(dead)
-    known_srcu, kinds, task_table, tasks = borrowed(known_srcu), borrowed(kinds), borrowed(task_table), borrowed(tasks)
-    found, count, seen = borrowed(found), borrowed(count), borrowed(seen)
-    for r in range(cols.shape[1]):
+    rows = cols.shape[1]
+    cols, slots, held, dead = matrix(cols), matrix(slots), matrix(held), vector(dead)
+    known_srcu, kinds, task_table, tasks = vector(known_srcu), vector(kinds), vector(task_table), matrix(tasks)
+    found, count, seen = matrix(found), vector(count), vector(seen)
+    for r in range(rows):
         i = cols[C_ROW, r]
         kind = cols[C_HOW, r]
         context: Any = np.int64(0)

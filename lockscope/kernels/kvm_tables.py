@@ -13,11 +13,10 @@ from typing import Any
 
 import numpy as np
 from numba import njit
-from numba.core import cgutils
-from numba.extending import intrinsic
 
 from lockscope.kernels import wait
 from lockscope.kernels.inner import inner
+from lockscope.kernels.views import vector
 
 wait()
 
@@ -27,27 +26,14 @@ IN_INTERRUPT = 0x58  # common_flags: hardirq, softirq, NMI
 helper = inner
 
 
-@intrinsic
-def borrowed(typingctx: Any, array: Any) -> Any:  # noqa: ARG001 (numba's signature)
-    """The same array without its owner: the caller keeps it alive, and passing it on counts no references."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        view = cgutils.create_struct_proxy(signature.args[0])(context, builder, args[0])
-        for owner in ("meminfo", "parent"):
-            setattr(view, owner, cgutils.get_null_value(getattr(view, owner).type))
-        return view._getvalue()
-
-    return array(array), codegen
-
-
-@njit("i8(i8, i8)", nogil=True, cache=True, no_cfunc_wrapper=True)
+@inner("i8(i8, i8)", always=True)
 def mix(h: Any, v: Any) -> Any:
     """Fold a value into a hash."""
     folded = (h ^ v) * np.int64(-7046029254386353131)
     return folded ^ (folded >> 29)
 
 
-@njit("i8(i8[::1], i8)", nogil=True, cache=True, no_cfunc_wrapper=True)
+@inner("i8(vector, i8)")
 def place(table: Any, key: Any) -> Any:
     """Where a key's pair lies, or the empty pair where it belongs."""
     mask = (len(table) >> 1) - 2  # pairs are a power of two, behind the first
@@ -57,13 +43,13 @@ def place(table: Any, key: Any) -> Any:
     return 2 * slot + 2
 
 
-@helper("i8(i8[::1], i8)")
+@inner("i8(vector, i8)")
 def known(table: Any, key: Any) -> Any:
     """The number of a key, -1 if it was never seen."""
     return table[place(table, key) + 1] - 1
 
 
-@njit("i8(i8[::1], i8)", nogil=True, cache=True, no_cfunc_wrapper=True)
+@inner("i8(vector, i8)")
 def number(table: Any, key: Any) -> Any:
     """The number of a key; a new one gets the next."""
     at = place(table, key)
@@ -74,16 +60,23 @@ def number(table: Any, key: Any) -> Any:
     return table[at + 1] - 1
 
 
+@njit("i8(i8[::1], i8)", nogil=True, cache=True, no_cfunc_wrapper=True)
+def number_in(table: Any, key: Any) -> Any:
+    """``number`` for Python."""
+    return number(vector(table), key)
+
+
 @njit("i8(i8[::1], i8[::1], i8[::1], i8[::1], i8)", nogil=True, cache=True, no_cfunc_wrapper=True)
 def number_all(values: Any, table: Any, keys: Any, out: Any, begin: Any) -> Any:
     """The number of each value into ``out``, and the values by number into ``keys``; return where room ran out."""
+    seen = vector(table)
     last, n = np.int64(0), np.int64(-1)
     for i in range(begin, len(values)):
         value = values[i]
         if n < 0 or value != last:
-            if table[0] + 1 >= len(keys) or 4 * table[0] + 8 > len(table):
+            if seen[0] + 1 >= len(keys) or 4 * seen[0] + 8 > len(seen):
                 return i
-            last, n = value, number(table, value)
+            last, n = value, number(seen, value)
             keys[n] = value
         out[i] = n
     return len(values)
@@ -92,8 +85,9 @@ def number_all(values: Any, table: Any, keys: Any, out: Any, begin: Any) -> Any:
 @njit("void(i8[::1], i8[::1])", nogil=True, cache=True, no_cfunc_wrapper=True)
 def rehash(old: Any, new: Any) -> None:
     """Put every key of one table into another, empty one, with its number."""
-    new[0] = old[0]
+    filled = vector(new)
+    filled[0] = old[0]
     for at in range(2, len(old), 2):
         if old[at + 1] != 0:
-            to = place(new, old[at])
-            new[to], new[to + 1] = old[at], old[at + 1]
+            to = place(filled, old[at])
+            filled[to], filled[to + 1] = old[at], old[at + 1]

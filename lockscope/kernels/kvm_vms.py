@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from lockscope.kernels.kvm_tables import C_HOW, C_OWN, C_PID, C_ROW, C_TS, borrowed, helper, known, mix, number
+from lockscope.kernels.kvm_tables import C_HOW, C_OWN, C_PID, C_ROW, C_TS, helper, known, mix, number
+from lockscope.kernels.views import matrix, vector
 
 # Columns of a VM.
-V_KEY, V_KVM, V_BORN, V_DIED, V_KILLER, V_GONE, V_FIRST, V_ROWS = range(8)
+V_KEY, V_KVM, V_BORN, V_DIED, V_KILLER, V_GONE, V_FIRST, V_ROWS, V_WIDTH = range(9)
 # What a row is to this loop (``how``).
 BY_LOCK, BY_ARGUMENT, BIRTH, DEATH, USER = range(5)
 VCPU_MUTEX = 6
@@ -21,7 +22,7 @@ C_ARGUMENT = C_OWN  # slot with a pointer to struct kvm, -1
 O_KVM, O_KVM_KNOWN, O_DISTANCES, O_KNOWN = 0, 1, 2, 20
 
 
-@helper("i8(i8, i8, i8, i8, i8[::1], i8[::1], i8[:, ::1], i8[::1])")
+@helper("i8(i8, i8, i8, i8, vector, vector, matrix, vector)")
 def _of_key(key: Any, born: Any, ts: Any, pid: Any, keys: Any, current: Any, vms: Any, made: Any) -> Any:
     """The VM now living at a key; after its death another one, once a different task or a later syscall uses it."""
     n = number(keys, key)
@@ -32,7 +33,7 @@ def _of_key(key: Any, born: Any, ts: Any, pid: Any, keys: Any, current: Any, vms
             return vm
     vm = made[0]
     made[0] += 1
-    for i in range(vms.shape[1]):
+    for i in range(V_WIDTH):
         vms[vm, i] = 0
     vms[vm, V_KEY], vms[vm, V_FIRST] = key, ts
     if born:
@@ -56,10 +57,11 @@ def attribute(
 
     ``prefer``: roles, the surest sign of a VM first.
     """
-    cols, slots, held, prefer = borrowed(cols), borrowed(slots), borrowed(held), borrowed(prefer)
-    options, keys, current, vms = borrowed(options), borrowed(keys), borrowed(current), borrowed(vms)
-    made, tasks, task_vm, out = borrowed(made), borrowed(tasks), borrowed(task_vm), borrowed(out)
-    for r in range(begin, cols.shape[1]):
+    rows = cols.shape[1]
+    cols, slots, held, prefer = matrix(cols), matrix(slots), matrix(held), vector(prefer)
+    options, keys, current, vms = vector(options), vector(keys), vector(current), matrix(vms)
+    made, tasks, task_vm, out = vector(made), vector(tasks), vector(task_vm), vector(out)
+    for r in range(begin, rows):
         full = keys[0] + 1 >= len(current) or 4 * keys[0] + 8 > len(keys) or made[0] + 1 >= len(vms)
         if full or tasks[0] + 2 >= len(task_vm) or 4 * tasks[0] + 12 > len(tasks):
             return r
@@ -109,4 +111,4 @@ def attribute(
                 vms[vm, V_DIED], vms[vm, V_KILLER] = ts, p
             vms[vm, V_ROWS] += 1
         out[i] = vm + 1
-    return cols.shape[1]
+    return rows

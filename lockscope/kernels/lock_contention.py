@@ -12,6 +12,7 @@ import numpy as np
 from numba import njit
 
 from lockscope.kernels.kvm_tables import mix, number
+from lockscope.kernels.views import vector
 
 _BEGIN, _END = 8, 9  # tables.ops.Op
 _READ_FLAG = 2  # LCB_F_READ, include/trace/events/lock.h
@@ -19,9 +20,7 @@ _HAD_TO_WAIT, _BEGUN = 32, 1
 P_SINCE, P_FLAGS, P_CPU, P_SEQ, P_WIDTH = range(5)
 
 
-@njit(
-    "i8(i8[::1], i4[::1], i8[::1], i8[::1], i8[:,::1], i8[::1], i8[::1], i8[:,::1], i8[:,::1])", nogil=True, cache=True
-)
+@njit(nogil=True, cache=True)
 def pair(ts: Any, cpus: Any, pids: Any, ops: Any, slots: Any, seqs: Any, table: Any, pending: Any, out: Any) -> Any:
     """Waits that end in these rows of the tape, as ended holds (``reconstruct.walk.HOLD_COLUMNS``) with ``cls`` the
     flags of contention_begin; their number. Begins are kept in ``pending``, by task and lock (an idle task is its
@@ -29,6 +28,7 @@ def pair(ts: Any, cpus: Any, pids: Any, ops: Any, slots: Any, seqs: Any, table: 
 
     The caller makes room: for as many more tasks and locks as there are rows.
     """
+    table = vector(table)
     made = np.int64(0)
     for i in range(len(ts)):
         lock = slots[i, 0]

@@ -12,6 +12,7 @@ import numpy as np
 from numba import njit
 
 from lockscope.kernels.kvm_tables import helper, known, mix, number
+from lockscope.kernels.views import matrix, vector
 
 # Columns of an ended hold (``reconstruct.walk.HOLD_COLUMNS``).
 _ASKED, _ACQUIRED, _END, _MODE, _KNOWN, _CONTENDED = 5, 6, 7, 9, 12, 13
@@ -40,7 +41,7 @@ def bucket(value: Any) -> Any:
     return EXACT + (shift - 1) * STEPS + ((value >> shift) & (STEPS - 1))
 
 
-@helper("void(i8[:,::1], i8, i8, i8, i8[::1], i8[::1])")
+@helper("void(matrix, i8, i8, i8, vector, vector)")
 def spread(groups: Any, g: Any, at: Any, value: Any, table: Any, counts: Any) -> None:
     """A time more: in a group's figures from column ``at`` on, and in its histogram."""
     groups[g, at] += 1
@@ -51,7 +52,7 @@ def spread(groups: Any, g: Any, at: Any, value: Any, table: Any, counts: Any) ->
     counts[number(table, (which << BUCKET_BITS) | bucket(value))] += 1
 
 
-@njit("i8(i8[:,::1], i8[::1], i8, i8[::1], i8[:,::1], i8[::1], i8[::1], i8[::1])", nogil=True, cache=True)
+@njit(nogil=True, cache=True)
 def collect(
     rows: Any, keys: Any, begin: Any, table: Any, groups: Any, bucket_table: Any, counts: Any, state: Any
 ) -> Any:
@@ -60,6 +61,7 @@ def collect(
     ``keys``: the columns that make a group, -1 for none. ``groups``: a row for each, and one more, which takes what
     would be a new group beyond ``state[N_LIMIT]``.
     """
+    table, groups, bucket_table, counts = vector(table), matrix(groups), vector(bucket_table), vector(counts)
     for i in range(begin, len(rows)):
         if 2 * (table[0] + 2) > len(table) >> 1 or 2 * (bucket_table[0] + 4) > len(bucket_table) >> 1:
             return i

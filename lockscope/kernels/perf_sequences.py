@@ -13,6 +13,7 @@ import numpy as np
 from numba import njit
 
 from lockscope.kernels.kvm_tables import helper, mix, number, place
+from lockscope.kernels.views import matrix, vector
 
 _ACQUIRE, _ACQUIRED, _CONTENDED, _RELEASE, _BEGIN, _END = 2, 4, 5, 6, 8, 9  # tables.ops.Op
 _TRY, _READ = 1, 2
@@ -25,7 +26,7 @@ ADDRESS, TASK, CALLER = range(3)  # what the statistics are by
 _LONGEST = np.int64((1 << 63) - 1)
 
 
-@helper("void(i8[:,::1], i8, i8[:,::1], i8, i8[::1], i8)")
+@helper("void(matrix, i8, matrix, i8, vector, i8)")
 def broke(stats: Any, s: Any, seqs: Any, q: Any, histogram: Any, what: Any) -> None:
     """The sequence makes no sense: it is forgotten, and the key marked once."""
     if stats[s, S_BROKEN] == 0:
@@ -34,7 +35,7 @@ def broke(stats: Any, s: Any, seqs: Any, q: Any, histogram: Any, what: Any) -> N
     seqs[q, Q_STATE], seqs[q, Q_READERS] = NEW, 0
 
 
-@helper("void(i8[:,::1], i8, i8)")
+@helper("void(matrix, i8, i8)")
 def waited(stats: Any, s: Any, lasted: Any) -> None:
     """A wait is over."""
     stats[s, S_WAIT] += lasted
@@ -42,7 +43,7 @@ def waited(stats: Any, s: Any, lasted: Any) -> None:
     stats[s, S_WAIT_MAX] = max(stats[s, S_WAIT_MAX], lasted)
 
 
-@helper("void(i8[:,::1], i8, i8[:,::1], i8, i8[::1], i8)")
+@helper("void(matrix, i8, matrix, i8, vector, i8)")
 def acquire(stats: Any, s: Any, seqs: Any, q: Any, histogram: Any, flags: Any) -> None:
     """lock_acquire."""
     state = seqs[q, Q_STATE]
@@ -61,7 +62,7 @@ def acquire(stats: Any, s: Any, seqs: Any, q: Any, histogram: Any, flags: Any) -
         broke(stats, s, seqs, q, histogram, np.int64(0))
 
 
-@helper("void(i8[:,::1], i8, i8[:,::1], i8, i8[::1], i8)")
+@helper("void(matrix, i8, matrix, i8, vector, i8)")
 def acquired(stats: Any, s: Any, seqs: Any, q: Any, histogram: Any, ts: Any) -> None:
     """lock_acquired."""
     state = seqs[q, Q_STATE]
@@ -77,7 +78,7 @@ def acquired(stats: Any, s: Any, seqs: Any, q: Any, histogram: Any, ts: Any) -> 
     stats[s, S_WAIT_AVG] = stats[s, S_WAIT] // stats[s, S_CONTENDED] if stats[s, S_CONTENDED] > 0 else 0
 
 
-@helper("void(i8[:,::1], i8, i8[:,::1], i8, i8[::1], i8)")
+@helper("void(matrix, i8, matrix, i8, vector, i8)")
 def contended(stats: Any, s: Any, seqs: Any, q: Any, histogram: Any, ts: Any) -> None:
     """lock_contended."""
     state = seqs[q, Q_STATE]
@@ -91,7 +92,7 @@ def contended(stats: Any, s: Any, seqs: Any, q: Any, histogram: Any, ts: Any) ->
     stats[s, S_WAIT_AVG] = stats[s, S_WAIT] // stats[s, S_CONTENDED]
 
 
-@helper("void(i8[:,::1], i8, i8[:,::1], i8, i8[::1])")
+@helper("void(matrix, i8, matrix, i8, vector)")
 def release(stats: Any, s: Any, seqs: Any, q: Any, histogram: Any) -> None:
     """lock_release."""
     state = seqs[q, Q_STATE]
@@ -105,7 +106,7 @@ def release(stats: Any, s: Any, seqs: Any, q: Any, histogram: Any) -> None:
     seqs[q, Q_STATE], seqs[q, Q_READERS] = NEW, 0
 
 
-@helper("void(i8[:,::1], i8, i8[:,::1], i8, i8[::1], i8)")
+@helper("void(matrix, i8, matrix, i8, vector, i8)")
 def begin_contention(stats: Any, s: Any, seqs: Any, q: Any, histogram: Any, ts: Any) -> None:
     """contention_begin; a second one in a row is the same wait."""
     state = seqs[q, Q_STATE]
@@ -116,7 +117,7 @@ def begin_contention(stats: Any, s: Any, seqs: Any, q: Any, histogram: Any, ts: 
         broke(stats, s, seqs, q, histogram, np.int64(2))
 
 
-@helper("void(i8[:,::1], i8, i8[:,::1], i8, i8[::1], i8)")
+@helper("void(matrix, i8, matrix, i8, vector, i8)")
 def end_contention(stats: Any, s: Any, seqs: Any, q: Any, histogram: Any, ts: Any) -> None:
     """contention_end; its average is over what was acquired."""
     state = seqs[q, Q_STATE]
@@ -131,11 +132,7 @@ def end_contention(stats: Any, s: Any, seqs: Any, q: Any, histogram: Any, ts: An
     stats[s, S_WAIT_AVG] = stats[s, S_WAIT] // stats[s, S_ACQUIRED]
 
 
-@njit(
-    "void(i8[::1], i8[::1], i8[::1], i8[:,::1], i8[::1], i8, i8[::1], i8[:,::1], i8[::1], i8[:,::1], i8[::1])",
-    nogil=True,
-    cache=True,
-)
+@njit(nogil=True, cache=True)
 def account(
     ts: Any,
     pids: Any,
@@ -153,6 +150,8 @@ def account(
 
     ``by`` is ADDRESS, TASK or CALLER. The caller makes room, for as many more tasks and keys as there are rows.
     """
+    seq_table, stat_table, histogram = vector(seq_table), vector(stat_table), vector(histogram)
+    seqs, stats = matrix(seqs), matrix(stats)
     for i in range(len(ts)):
         op, lock, pid = ops[i], slots[i, 0], pids[i]
         key = lock if by == ADDRESS else pid if by == TASK else callers[i]

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockscope.kernels import kvm_srcu as kernel
-from lockscope.kernels.kvm_tables import number
+from lockscope.kernels.kvm_tables import number_in
 from lockscope.kvm.locks import Role, kind_of, role_of
 from lockscope.reconstruct.kvm_facts import Making
 from lockscope.reconstruct.kvm_grace import Wait, waits
@@ -226,7 +226,7 @@ class SrcuFact:
         self._kvms = set(self._all_kvms.values.tolist())
         self._kinds.make_room(len(self._locked))
         for ssp in self._locked:
-            self._kinds.rows[number(self._kinds.table, ssp), 0] = self._kind(ssp)
+            self._kinds.rows[number_in(self._kinds.table, ssp), 0] = self._kind(ssp)
 
     def _busiest_place(self) -> int | None:
         votes: Counter[int] = Counter()

@@ -47,7 +47,7 @@ def interpreted() -> Iterator[None]:
             for name, value in list(vars(module).items()):
                 if hasattr(value, "py_func"):
                     patch.setattr(module, name, value.py_func)
-                elif name == "borrowed":  # an array without its owner, to numba
+                elif name in ("vector", "matrix"):  # an array without its owner, to numba
                     patch.setattr(module, name, lambda array: array)
         yield
 
