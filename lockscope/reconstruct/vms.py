@@ -38,6 +38,7 @@ _64 = (1 << 64) - 1
 _NEAR = 1 << 12
 _ENOUGH = 4096  # rows that are asked about a distance in one go
 _AGREED = 512  # votes on where a lock lies: no more are asked
+_EAGER = 8  # batches that are all asked; then every eighth: some locks are never held with another
 
 
 class Gap(NamedTuple):
@@ -114,6 +115,7 @@ class VmFact:
         self.index: OpIndex | None = None  # of the batch being fed, for the facts behind this one
         self._votes: dict[int, Counter[int]] = {role: Counter() for role in range(18)}
         self._kvm_votes: Counter[int] = Counter()
+        self._asked = 0
         self._nearest: Counter[int] = Counter()
         self._mmu_locks, self._kvms = Distinct(), Distinct()
         self._keys, self._tasks = Table(1), Table(1)
@@ -204,7 +206,8 @@ class VmFact:
     def _place(self, held: NDArray[np.int64], rows: NDArray[np.int64]) -> None:
         """Vote on where each lock lies, until enough rows agree."""
         wanted = [role for role in _IN_KVM[1:] if self._votes[role].total() < _AGREED]
-        if not wanted:
+        self._asked += 1
+        if not wanted or (self._asked > _EAGER and self._asked % _EAGER):
             return
         assert self.index is not None
         sample = np.concatenate([self.index.of(op) for op in (Op.ACQUIRE, Op.DETAIL)] + [rows])
