@@ -79,7 +79,8 @@ class TraceDat:
             # An empty buffer orders nothing: the top one, where only an instance was recorded (trace-cmd record -B).
             clock = (buffer.clock or h.clock) if any(c.size for c in buffer.cpus) else None
             info.streams.extend(Stream(c.cpu, buffer.name, clock) for c in buffer.cpus)
-            info.clock = info.clock or buffer.clock
+        # The file's own clock is that of the top buffer.
+        info.clock = next((s.clock for s in info.streams if s.clock), info.clock)
         named = frozenset(f.full_name for f in self.formats[2:] if f.system != "ftrace")
         info.only_enabled = only_enabled(named)
         info.notes.extend(self._notes(info.clock or "local"))

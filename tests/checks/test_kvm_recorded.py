@@ -19,7 +19,8 @@ from lockscope.tables.events import LOSS, EventBatch, EventFormat, Reader, Trace
 
 SAMPLES = Path(__file__).parents[2] / "sample_traces"
 KVM = ("LS2", "LS3", "LS4")
-CORRECT = ("dirty_log", "instances", "legacy_mmu", "lossy", "memslot_stress", "stacks", "stock61_dirty_log_auto")
+CORRECT = ("dirty_log", "instances", "legacy_mmu", "lossy", "memslot_stress", "stacks", "stock61_dirty_log_auto",
+           "stock61_smm")  # fmt: skip
 DROPS = 200  # of each recording, four at a time
 
 

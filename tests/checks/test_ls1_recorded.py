@@ -10,7 +10,7 @@ import lockscope
 from lockscope.findings import Report, Severity
 
 SAMPLES = Path(__file__).parents[2] / "sample_traces"
-CORRECT = ("dirty_log", "instances", "legacy_mmu", "lossy", "memslot_stress", "stock61_dirty_log_auto")
+CORRECT = ("dirty_log", "instances", "legacy_mmu", "lossy", "memslot_stress", "stock61_dirty_log_auto", "stock61_smm")
 
 
 def judged(name: str, **options: object) -> Report:

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from lockscope.formats.open import open_trace
 from lockscope.kvm.locks import Role
 from lockscope.pipeline import AnalyzeOptions, analyze
-from lockscope.reconstruct.gather import GatherOptions
+from lockscope.reconstruct.gather import GatherOptions, gather
 from lockscope.reconstruct.lock_places import LockPlaces
+from lockscope.rules.load import choose
 from lockscope.tables.ops import Op
 from lockscope.tables.tape import Projector, TapeBatch
 from tests.builders.found import chains, holds, oddities, walked
@@ -181,3 +183,28 @@ def test_a_release_alone_has_its_name() -> None:
     found = walked(s)
     assert [(h.name, h.known) for h in holds(found)] == [("&kvm->slots_lock", "end")]
     assert oddities(found) == []
+
+
+def test_a_recording_of_a_stock_kernel_that_says_where_its_locks_lie() -> None:
+    """The places come from the trace's markers alone: to its readers the kernel is an unknown one."""
+    samples = Path(__file__).parents[2] / "sample_traces"
+    reader = open_trace(str(samples / "stock61_smm.dat"))
+    reader.info.kernel = "6.1.0-57-unknown"
+    found = gather(reader, choose("6.1")[0], GatherOptions(facts=("srcu_sections",)))
+    named = {c.name for c in found.evidence.classes}
+    assert {"&kvm->lock", "&kvm->slots_lock", "&kvm->irq_lock", "&vcpu->mutex", "&(kvm)->mmu_lock",
+            "&kvm->slots_arch_lock", "kvm_lock"} <= named  # fmt: skip
+    facts = found.evidence.facts
+    assert "&kvm->srcu" in facts["srcu_sections"].names.values()
+    assert facts["srcu_sections"].slots_lock_seen
+
+
+def test_an_order_planted_in_the_rules_is_found_in_a_recording_by_name() -> None:
+    samples = Path(__file__).parents[2] / "sample_traces"
+    options = AnalyzeOptions(rules=str(samples / "planted_order.toml"), select=("LS102",))
+    (found,) = analyze([str(samples / "stock61_smm.dat")], options).findings
+    assert found.classes == ("&kvm->lock", "&kvm->slots_lock")
+    assert [w.location.partition("+")[0] for w in found.witnesses if w.location] == [
+        "kvm_arch_vm_ioctl",
+        "kvm_pic_init",
+    ]
