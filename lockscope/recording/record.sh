@@ -55,7 +55,7 @@ look() {
 refuse_if_busy() {
   if [ -d "$STATE" ] || [ -d "$I" ] || grep -q "[:/]$GROUP/" "$D" 2>/dev/null; then
     owner=$(cat "$STATE/owner" 2>/dev/null || echo 0)
-    kill -0 "$owner" 2>/dev/null && [ "$owner" != 0 ] && die "process $owner is recording already"
+    [ "$owner" != 0 ] && alive "$owner" && die "process $owner is recording already"
     die "a recorder that was killed left probes behind (hint: sh $0 -C)"
   fi
   tracer=$(cat "$T/current_tracer")
@@ -97,10 +97,12 @@ teardown() {
   rm -rf "$STATE"
 }
 
+alive() { [ -d "/proc/$1" ] && ! grep -q '^State:[[:space:]]*[ZX]' "/proc/$1/status" 2>/dev/null; }
+
 # Killed with -9, a shell cleans nothing up. This process outlives it, and does.
 guard() {
   trap '' INT TERM HUP QUIT
-  while kill -0 "$1" 2>/dev/null && { [ -z "${2:-}" ] || kill -0 "$2" 2>/dev/null; }; do sleep 1; done
+  while alive "$1" && { [ -z "${2:-}" ] || alive "$2"; }; do sleep 1; done
   [ "$(cat "$STATE/owner" 2>/dev/null)" = "$1" ] || exit 0
   kill -KILL "$1" 2>/dev/null
   [ -z "${LOCKSCOPE_OWN:-}" ] || rm -rf "$LOCKSCOPE_OWN"
@@ -389,9 +391,11 @@ record() {
   [ -n "$KB" ] || choose_buffer $#
   if [ -n "$TEXT" ]; then start_tracefs; else start_trace_cmd; fi
   mark
-  interrupted=''
-  run "$@"
-  status=$?
+  status=130
+  if [ -z "$interrupted" ]; then
+    run "$@"
+    status=$?
+  fi
   [ -z "$interrupted" ] || status=130
   missed=$(lost)
   stop_recorder 600
@@ -428,7 +432,7 @@ look
 case $MODE in
   clean)
     owner=$(cat "$STATE/owner" 2>/dev/null || echo 0)
-    [ "$owner" = 0 ] || ! kill -0 "$owner" 2>/dev/null || die "process $owner is recording (hint: kill $owner)"
+    [ "$owner" = 0 ] || ! alive "$owner" || die "process $owner is recording (hint: kill $owner)"
     teardown
     say "no probes, no instance and no recorder of ours are left"
     ;;
