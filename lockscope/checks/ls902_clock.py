@@ -42,7 +42,7 @@ def _grounds(_: Evidence) -> Grounds:
 @check("LS902", "clock", Severity.INFO, _grounds, notice=True)
 def clock(evidence: Evidence) -> Iterator[Finding]:
     """One notice a trace."""
-    named = [s.clock for s in evidence.info.streams if s.clock] or [evidence.info.clock]
+    named = [s.clock for s in evidence.info.streams if s.clock] or [evidence.info.clock or ""]
     clocks = sorted({c for c in named if c})
     cpus = {s.cpu for s in evidence.info.streams}
     if len(cpus) < 2:
