@@ -101,7 +101,7 @@ def facts(head: bytes) -> Facts | None:
         form,
         not (trace_cmd or padded),
         tracer,
-        _text(rb"^# \S+ latency trace v\S+ on (\S+)", head),
+        _text(rb"^# (?:\S+ latency trace v\S+ on|lockscope: kernel) (\S+)", head),  # the latter: lockscope/recording
         int(cpus or 0),
         max(int(entries[2]) - int(entries[1]), 0) if entries else 0,
         _roles(head),

@@ -133,6 +133,18 @@ fast pag-142      13d.h2. 1496280us : lock_release: 000000007b2f8635 sb_writers
     assert trace.info.comms == {142: "fast pag"}
 
 
+def test_kernel_that_the_recorder_names(tmp_path: Path) -> None:
+    """``lockscope record --text`` and the script of ``lockscope probes``: tracefs' pipe has no header of its own."""
+    text = """# tracer: nop
+#
+# lockscope: kernel 6.1.0-56-amd64 x86_64
+#
+              sh-2302    [001] .....   576.833489: sys_exit: NR 1 = 2
+"""
+    trace = open_text(tmp_path, text)
+    assert (trace.info.kernel, [e.name for e in events(trace)]) == ("6.1.0-56-amd64", ["raw_syscalls:sys_exit"])
+
+
 def test_trace_cmd_report(tmp_path: Path) -> None:
     trace = open_text(
         tmp_path,
