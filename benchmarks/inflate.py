@@ -29,8 +29,11 @@ def later(pages: NDArray[np.uint8], shift: int, big: bool) -> NDArray[np.uint8]:
     return moved
 
 
-def inflate(source: Path, target: Path, events: int, codec: str = "zstd") -> int:
-    """Write a version 7 trace of at least ``events`` events to ``target``; returns how many it has."""
+def inflate(source: Path, target: Path, events: int, codec: str = "zstd", begin: int = 0) -> int:
+    """Write a version 7 trace of at least ``events`` events to ``target``, all times ``begin`` ns later.
+
+    Returns how many it has.
+    """
     trace = TraceDat(str(source))
     first, last, number = 1 << 62, 0, 0
     for batch in trace.batches():
@@ -40,7 +43,7 @@ def inflate(source: Path, target: Path, events: int, codec: str = "zstd") -> int
 
     def repeated(_: BufferData, __: CpuData, pages: NDArray[np.uint8]) -> Iterator[bytes]:
         for i in range(rounds):
-            yield later(pages, i * length, trace.head.big).tobytes()
+            yield later(pages, begin + i * length, trace.head.big).tobytes()
 
     with target.open("wb") as file:
         writer.write_v7(file, copying.content_of(trace, repeated, without=(layout.CPUSTAT,)), codec)

@@ -41,7 +41,7 @@ _MAD = 1.4826  # of a normal distribution's standard deviation
 _MEDIAN_COST = 1.57  # variance of a median, times n, in units of the variance
 _LEAST_SPREAD = 0.08  # log2: two bins of the histograms
 _LARGEST = 0.5  # the largest of n normal numbers is about sqrt(2 log n); and so much more is usual here
-_ABOUT = 0.7  # of a change: as large
+_ABOUT = 0.85  # of a change: as large
 _FEW = 3  # hosts up to which a change of one that stays is told
 _SHARED = 8  # locks from which on what they share is the host's
 

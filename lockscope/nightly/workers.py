@@ -25,6 +25,7 @@ _AHEAD = 2  # jobs a worker: one at work, one waiting
 
 Results = Iterator[tuple[Job, bytes]]
 Say = Callable[[str], None]
+Work = Callable[[Job], bytes]
 
 
 def results(jobs: Sequence[Job], workers: int | None, scheduler: str | None, say: Say) -> Results:
@@ -60,7 +61,7 @@ def died(job: Job) -> bytes:
     return broken(job, text, "")
 
 
-def in_pool(jobs: Sequence[Job], workers: int) -> Results:
+def in_pool(jobs: Sequence[Job], workers: int, work: Work = examine) -> Results:
     """In processes of this machine. When one dies the pool is gone: a new one goes on, and who was there is noted."""
     deaths = dict.fromkeys(range(len(jobs)), 0)
     left = list(range(len(jobs)))
@@ -68,7 +69,7 @@ def in_pool(jobs: Sequence[Job], workers: int) -> Results:
     while left:
         done: list[int] = []
         suspects: list[int] = []
-        for number, outcome in _one_pool(jobs, left, width, suspects):
+        for number, outcome in _one_pool(work, jobs, left, width, suspects):
             done.append(number)
             yield jobs[number], outcome
         for number in suspects:
@@ -82,15 +83,18 @@ def in_pool(jobs: Sequence[Job], workers: int) -> Results:
         left.sort(key=lambda n: (-deaths[n], n))
 
 
-def _one_pool(jobs: Sequence[Job], left: Sequence[int], width: int, suspects: list[int]) -> Iterator[tuple[int, bytes]]:
+def _one_pool(
+    work: Work, jobs: Sequence[Job], left: Sequence[int], width: int, suspects: list[int]
+) -> Iterator[tuple[int, bytes]]:
     waiting = list(reversed(left))
+    most = _AHEAD * width if width > 1 else 1
     running: dict[Future[bytes], int] = {}
     # Not fork: this process has threads. A worker that outlives its parent would go on reading for nobody.
     with ProcessPoolExecutor(width, get_context("spawn")) as pool:
         while waiting or running:
-            while waiting and len(running) < _AHEAD * width:
+            while waiting and len(running) < most:
                 number = waiting.pop()
-                running[pool.submit(examine, jobs[number])] = number
+                running[pool.submit(work, jobs[number])] = number
             finished, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in finished:
                 number = running.pop(future)

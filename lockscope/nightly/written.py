@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lockscope.errors import UsageError
+from lockscope.nightly.figures._base import drawn, figures
 from lockscope.nightly.history import write_whole
 from lockscope.nightly.night import Night
+from lockscope.nightly.page import as_html
 from lockscope.nightly.summary import as_markdown, as_text
 
 
@@ -37,5 +39,12 @@ class Report:
 
     def write(self, night: Night) -> None:
         """Write all of them, each whole or not at all."""
+        pictures = list(drawn(night))
+        self.figures.mkdir(exist_ok=True)
+        for name, _, png in pictures:
+            write_whole(self.figures / f"{name}.png", png)
+        for old in {p.stem for p in self.figures.glob("*.png")} & set(figures()) - {name for name, _, _ in pictures}:
+            (self.figures / f"{old}.png").unlink()  # an earlier report's: nothing to show tonight
+        write_whole(self.page, as_html(night, pictures).encode())
         write_whole(self.text, as_text(night).encode())
         write_whole(self.markdown, as_markdown(night).encode())

@@ -1,0 +1,1 @@
+"""The figures of a night's report: a file each, found by walking this folder."""

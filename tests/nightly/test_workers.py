@@ -1,0 +1,122 @@
+"""Jobs in this process, in a pool and on a cluster: the same records, also when workers die."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lockscope.errors import UsageError
+from lockscope.nightly import tables, workers
+from lockscope.nightly.examine import Job, broken
+from lockscope.nightly.history import History
+from lockscope.nightly.sources import Source, find
+
+ROOT = Path(__file__).parents[2]
+TRACES = [str(ROOT / "sample_traces" / f"{name}.dat") for name in (
+    "stacks", "big_endian", "dirty_log", "legacy_mmu", "lossy", "instances", "bug_slots_lock_then_kvm_lock",
+    "bug_mutex_under_mmu_lock", "memslot_stress",
+)]  # fmt: skip
+
+
+def jobs(*names: str) -> list[Job]:
+    return [Job(Source(name), "n1", "0") for name in names]
+
+
+def small(job: Job) -> bytes:
+    """A worker's work that costs nothing; "poison" takes its worker with it."""
+    if "poison" in job.source.path:
+        os._exit(1)
+    return broken(job, "made up", job.source.path)
+
+
+def errors(results: workers.Results) -> dict[str, str]:
+    return {job.source.path: tables.unpack(packed)["traces"]["error"][0].as_py() for job, packed in results}
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*.parquet"))}
+
+
+def history(folder: Path, results: workers.Results) -> dict[str, bytes]:
+    made = History(folder)
+    for _, packed in results:
+        made.keep(packed)
+    made.commit()
+    return contents(folder)
+
+
+def killing(results: workers.Results, pids: list[int]) -> workers.Results:
+    """The results; after the first one these processes are killed."""
+    for number, one in enumerate(results):
+        if number == 0:
+            for pid in pids:
+                os.kill(pid, signal.SIGKILL)
+        yield one
+
+
+@pytest.mark.all
+def test_a_job_that_no_worker_survives_is_a_row() -> None:
+    found = errors(workers.in_pool(jobs("a", "poison", "b", "c"), 2, small))
+    told = "poison: no verdict: 3 workers died of it, one after the other (out of memory?)"
+    assert found == {"a": "made up", "b": "made up", "c": "made up", "poison": told}
+
+
+def test_one_file_needs_no_cluster_and_memory_files_no_other_process() -> None:
+    said: list[str] = []
+    assert list(errors(workers.results(jobs("gone.dat"), None, None, said.append))) == ["gone.dat"]
+    assert said == []
+    list(workers.results(jobs("memory://a", "memory://b"), 2, None, said.append))
+    assert said == ["memory:// files exist in this process alone: one process reads them"]
+
+
+def test_without_dask_there_is_a_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr(workers, "in_pool", lambda todo, number: iter([(todo[0], bytes([number]))]))
+    assert [packed for _, packed in workers.results(jobs("a", "b", "c"), 2, None, said.append)] == [b"\x02"]
+    assert said == ["dask.distributed is not installed (pip install 'lockscope[cluster]'): a pool of 2 processes"]
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_scheduler_that_is_not_there() -> None:
+    with pytest.raises(UsageError, match="--scheduler nowhere: no Dask scheduler answers there"):
+        list(workers.results(jobs("a"), None, "nowhere", str))
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The history as one process makes it."""
+    return history(tmp_path_factory.mktemp("alone") / "h", workers.here([Job(s, "n1", "0") for s in find(TRACES)]))
+
+
+@pytest.mark.all
+def test_a_pool_makes_the_same_history(tmp_path: Path, alone: dict[str, bytes]) -> None:
+    todo = [Job(s, "n1", "0") for s in find(TRACES)]
+
+    def pool() -> Iterator[tuple[Job, bytes]]:
+        for number, one in enumerate(workers.in_pool(todo, 2)):
+            if number == 0:
+                os.kill(multiprocessing.active_children()[0].pid or 0, signal.SIGKILL)
+            yield one
+
+    assert history(tmp_path / "h", pool()) == alone
+
+
+@pytest.mark.all
+@pytest.mark.filterwarnings("default")  # of a cluster that loses workers
+def test_a_cluster_makes_the_same_history_and_loses_a_worker(tmp_path: Path, alone: dict[str, bytes]) -> None:
+    from distributed import Client, LocalCluster
+
+    cluster = LocalCluster(n_workers=3, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50)
+    with cluster, Client(cluster) as client:
+        pids = list(client.run(os.getpid).values())
+        assert len(set(pids) | {os.getpid()}) == 4
+        todo = [Job(s, "n1", "0") for s in find(TRACES)]
+        results = workers.results(todo, None, cluster.scheduler_address, str)
+        assert history(tmp_path / "h", killing(results, pids[:1])) == alone
+        assert len(alone) == len(tables.TABLES)
