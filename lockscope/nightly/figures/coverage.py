@@ -48,5 +48,5 @@ def draw(axes: Axes, data: Bars) -> None:
     _style.rows(axes, data.codes)
     axes.set_xlim(0, max(float(begin.max()), 1))
     axes.set_xlabel("traces")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.locator_params(axis="x", integer=True)
     _style.legend(axes, [(text, color) for _, text, color in _PARTS])

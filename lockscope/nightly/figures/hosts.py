@@ -51,7 +51,7 @@ def draw(axes: Axes, data: Bars) -> None:
         begin = begin + column
     _style.rows(axes, data.hosts)
     axes.set_xlim(0, max(float(begin.max()), 1) * 1.02)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.locator_params(axis="x", integer=True)
     axes.set_xlabel("number")
     _style.legend(axes, list(_PARTS))
     if data.quiet:
