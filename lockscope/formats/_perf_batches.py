@@ -8,6 +8,7 @@ have no such marks: there each CPU's records are in order.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -24,6 +25,8 @@ _ENDLESS = (1 << 63) - 1
 _SMALLEST = 48  # bytes of a sample, about: steers how much room is made
 _BYTES_A_ROW = 96  # of lock events; only steers how much is read for a batch
 _TYPES: tuple[type[np.generic], ...] = (np.int64, np.int64, np.int32, np.int32, np.int32, np.int32)
+_ALONE = 2  # references to an array that only its arena has: that one, and getrefcount's own
+_SPARE = 12  # arenas kept: as many as batches are about at once
 OnSide = Callable[[bytes], None]
 
 
@@ -71,6 +74,24 @@ class Rows:
         for column, value in zip(self.columns, row, strict=True):
             column[self.n] = value
         self.n += 1
+
+
+class Arenas:
+    """Arenas that nobody looks into any more are used again: the kernel clears fresh memory page by page, which took
+    longer than the walk. A batch's bytes are a view, and a view holds its array.
+    """
+
+    def __init__(self) -> None:
+        self._made: list[Arena] = []
+
+    def take(self, room: int, busy: Arena) -> Arena:
+        """An empty one with at least so much room, other than the busy one."""
+        for arena in self._made:
+            if arena is not busy and len(arena.data) >= room and sys.getrefcount(arena.data) <= _ALONE:
+                arena.used = 0
+                return arena
+        self._made = [*self._made[1 - _SPARE :], Arena(room)]
+        return self._made[-1]
 
 
 class Feed:
@@ -147,6 +168,7 @@ class Batcher:
         self.most_cpu = 0
         self._seq = 0
         self._until = -1
+        self._arenas = Arenas()
         self._rows = Rows(Arena(1 << 20), 1 << 12)
 
     def batches(self) -> Iterator[EventBatch]:
@@ -200,7 +222,8 @@ class Batcher:
         left[due] = False
         kept = [c[left] for c in columns]
         bytes_kept = int((kept[2].astype(np.int64) + kept[5].astype(np.int64)).sum())
-        fresh = Rows(Arena(bytes_kept + self.most * _BYTES_A_ROW * 5 // 4 + (8 << 20)), len(old.columns[0]))
+        room = bytes_kept + self.most * _BYTES_A_ROW * 5 // 4 + (8 << 20)
+        fresh = Rows(self._arenas.take(room, old.arena), len(old.columns[0]))
         fresh.n = len(kept[0])
         fresh.arena.used = walk.carry(old.arena.data, kept[1], kept[2], kept[3], kept[5], fresh.arena.data)
         for column, values in zip(fresh.columns, kept, strict=True):
