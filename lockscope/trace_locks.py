@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +17,13 @@ from lockscope.kernels import lock_stats
 from lockscope.kernels.walk_memory import HAD_TO_WAIT
 from lockscope.reconstruct import lock_waits
 from lockscope.reconstruct.contention import Contention, type_name
-from lockscope.reconstruct.gather import Gathered, GatherOptions, gather
+from lockscope.reconstruct.gather import Gathered, GatherOptions, gather, prefetched
 from lockscope.reconstruct.lock_places import OPS as PLACING
 from lockscope.reconstruct.lock_statistics import MOST_GROUPS, Groups, LockStatistics
 from lockscope.reconstruct.lock_waits import LockWaits
 from lockscope.reconstruct.walk import HOLD_COLUMNS, WALKED_OPS
 from lockscope.rules.load import choose
+from lockscope.tables.events import EventBatch, Reader, Wanted
 from lockscope.tables.ops import Op
 from lockscope.tables.tape import TapeBatch, source_of
 from lockscope.trace_lock_names import DIMENSIONS, Dimension, Names
@@ -35,6 +36,24 @@ _CONTENTION = frozenset({Op.CONTENTION_BEGIN, Op.CONTENTION_END})
 _READ = WALKED_OPS | PLACING | {Op.RENAME, Op.FORK}
 _CONTEXTS = ("task", "softirq", "hardirq", "nmi")
 _COLUMN = {name: place for place, name in enumerate(HOLD_COLUMNS)}
+
+
+class Ahead:
+    """A reader whose batches are read by a thread of their own: of statistics, reading is the longest part."""
+
+    name: ClassVar[str] = "ahead"
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader, self.info, self.formats = reader, reader.info, reader.formats
+
+    @classmethod
+    def sniff(cls, head: bytes) -> bool:
+        """It stands for a reader that was found already."""
+        return not head
+
+    def batches(self, wanted: Wanted | None = None, *, rows: int = 1 << 20) -> Iterator[EventBatch]:
+        """The reader's batches, one ahead."""
+        return prefetched(self._reader.batches(wanted, rows=rows))
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +141,7 @@ class LockReading:
             ops=_CONTENTION,
             keep=None if vms else lambda f: source_of(f, _READ) is not None,
         )
-        return gather(self.reader, rules, options, progress)
+        return gather(Ahead(self.reader), rules, options, progress)
 
     def _ended(self, rows: Ints) -> None:
         chosen = self.query.rows(rows)

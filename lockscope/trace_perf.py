@@ -39,7 +39,7 @@ from lockscope.tables.tape import Projector, TapeBatch, source_of
 Ints = NDArray[np.int64]
 _ORDERED = (Op.ACQUIRE, Op.ACQUIRED, Op.CONTENDED, Op.RELEASE)
 _WAITS = (Op.CONTENTION_BEGIN, Op.CONTENTION_END)
-_AT_ONCE = 1 << 14
+_AT_ONCE, _ROWS = 1 << 14, 1 << 16  # rows accounted for, and read, at once
 _GOLDEN = 0x61C8864680B583EB  # GOLDEN_RATIO_64, include/linux/hash.h
 _BUCKET_BITS = 12  # LOCKHASH_BITS
 _SORTS = {
@@ -113,7 +113,7 @@ def perf_figures(
     events = 0
 
     def taped() -> Iterator[tuple[int, TapeBatch]]:
-        for batch in reader.batches(lambda f: source_of(f, named) is not None):
+        for batch in prefetched(reader.batches(lambda f: source_of(f, named) is not None, rows=_ROWS)):
             cpu_of = np.array([s.cpu for s in reader.info.streams], np.int32)
             tape = projector.project(batch, reader.formats, cpu_of)
             yield len(batch), tape.rows(np.arange(len(tape)))

@@ -111,7 +111,6 @@ class _Reading:
         projector.texts.shared = False
         walk = self.walk or LockWalk(projector.texts, self._walk_options())
         walk.finish(self.end)
-        self._hand_over(walk)
         if self.options.follow is not None:
             self.options.follow(walk.ended())
         return Gathered(self._evidence(walk, comms, switches), walk, self.events, self.lost)
@@ -124,14 +123,9 @@ class _Reading:
             self._count(batch)
             if self.walk is None:
                 self.walk = LockWalk(projector.texts, self._walk_options())
+                self.walk.memory.sink = self.options.ended
             kept = self.walk.feed(tape, self.markers.in_batch(batch, tape, self.reader.formats))
-            self._hand_over(self.walk)
             yield kept, self.walk.ended() if self.options.follow is not None else None
-
-    def _hand_over(self, walk: LockWalk) -> None:
-        if self.options.ended is not None:
-            for holds in walk.memory.taken():
-                self.options.ended(holds)
 
     def _taped(self, projector: Projector) -> Iterator[tuple[EventBatch, PackedTape]]:
         """Batches with their rows of the tape: made by the reading thread, while another walks the ones before."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -60,6 +62,7 @@ class Memory:
     def __init__(self, *, holds: bool) -> None:
         self.sizes = _START | {"holds": _HOLDS if holds else 0}
         self.drained: list[NDArray[np.int64]] = []  # ended holds, taken out of their region
+        self.sink: Callable[[NDArray[np.int64]], None] | None = None  # who takes them instead
         self.m = np.zeros(kernel.HEAD, np.int64)
         self.resize({})
 
@@ -153,8 +156,12 @@ class Memory:
         return drained
 
     def drain(self) -> None:
-        """Take the ended holds out of their region."""
+        """Take the ended holds out of their region: to ``sink``, as a view for as long as the call, or to be kept."""
         n = int(self.m[kernel.K_HOLDS])
         if n:
-            self.drained.append(self.region("holds")[:n].copy())
+            ended = self.region("holds")[:n]
+            if self.sink is not None:
+                self.sink(ended)
+            else:
+                self.drained.append(ended.copy())
             self.m[kernel.K_HOLDS] = 0
