@@ -39,6 +39,7 @@ class Batcher:
         self.streams, self.layout, self.wanted, self.clock = streams, layout, wanted, clock
         self.target, self.pool = target_bytes, pool
         self.out_of_order = False
+        self._cut: set[int] = set()  # streams whose end was told
         self._seq = 0
         self._until = -_ENDLESS  # where the last batch ended
         self._arena = Arena(0)
@@ -123,7 +124,10 @@ class Batcher:
             self._scratch = records.empty_columns(room + (room >> 2))
         spans = list(self.pool.map(lambda w: self._index(w[0], w[1], w[2], until), work))
         batch = self._merge([w[0].index for w in work], spans)
-        batch.cut_streams = tuple(s.index for s in self.streams if s.runs and not s.skip and self._follows_a_gap(s))
+        ended = [s.index for s in self.streams if s.damaged and s.done and not s.runs and s.index not in self._cut]
+        self._cut.update(ended)  # the file breaks off in their data: all that would follow is missing
+        gaps = [s.index for s in self.streams if s.runs and not s.skip and self._follows_a_gap(s)]
+        batch.cut_streams = (*gaps, *ended)
         return batch
 
     def _follows_a_gap(self, s: PageStream) -> bool:

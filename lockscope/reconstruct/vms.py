@@ -35,6 +35,7 @@ _KINDS = {
     "requests": frozenset({Op.REQUEST}),
 }
 _64 = (1 << 64) - 1
+_ENDLESS = 1 << 62
 _NEAR = 1 << 12
 _ENOUGH = 4096  # rows that are asked about a distance in one go
 _AGREED = 512  # votes on where a lock lies: no more are asked
@@ -124,6 +125,7 @@ class VmFact:
         self._roles = np.zeros(0, np.int64)
         self._last: dict[int, int] = {}  # stream -> time of its last row
         self.gaps: list[Gap] = []
+        self._open: dict[int, Gap] = {}  # by stream, gaps behind which no event came yet
         self._streams = making.info.streams
         self._tasks_of: dict[str, set[int]] = {}  # by buffer, where there are several
         self._buffers: dict[str, set[str]] = {kind: set() for kind in _KINDS}
@@ -260,8 +262,12 @@ class VmFact:
     def _note_gaps(self, batch: TapeBatch, index: OpIndex) -> None:
         if not len(batch):
             return
-        for row in index.of(Op.LOSS).tolist():
+        for row in index.any_of(frozenset({Op.GAP, Op.LOSS})).tolist():
             stream = int(batch.stream[row])
+            if batch.op[row] == Op.GAP:
+                self._open[stream] = Gap(int(batch.ts_ns[row]), _ENDLESS, int(batch.cpu[row]))
+                continue
+            self._open.pop(stream, None)
             before = np.flatnonzero(batch.stream[:row] == stream)
             start = int(batch.ts_ns[before[-1]]) if len(before) else self._last.get(stream, -(1 << 62))
             self.gaps.append(Gap(start, int(batch.ts_ns[row]), int(batch.cpu[row])))
@@ -296,7 +302,7 @@ class VmFact:
         vms = [Vm(i + 1, row[0], row[1], row[2], row[3]) for i, row in enumerate(rows)]
         uneven = len({frozenset(pids - {0}) for pids in self._tasks_of.values()}) > 1
         kvm = self._kvm_distance() if self.mmu_lock_seen else None
-        return Vms(vms, self.gaps, self.distances(), kvm, self._followed(), uneven)
+        return Vms(vms, [*self.gaps, *self._open.values()], self.distances(), kvm, self._followed(), uneven)
 
 
 FACT = VmFact

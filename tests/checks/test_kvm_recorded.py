@@ -128,3 +128,15 @@ def test_losses_raise_no_alarm_in_other_recordings() -> None:
     assert paths
     for path in paths:
         losing(path)
+
+
+@pytest.mark.parametrize("name", ["dirty_log", "memslot_stress"])
+@pytest.mark.parametrize("share", [0.55, 0.8, 0.95])
+def test_a_file_that_breaks_off(name: str, share: float, tmp_path: Path) -> None:
+    """One CPU's data lies behind the other's: of the last one all is missing from somewhere on, or there is none."""
+    whole = (SAMPLES / f"{name}.dat").read_bytes()
+    cut = tmp_path / "cut.dat"
+    cut.write_bytes(whole[: int(len(whole) * share)])
+    report = lockscope.analyze([str(cut)])
+    assert [(f.code, f.message) for f in report.findings if f.severity is not Severity.INFO] == []
+    assert {c.verdict.value for c in report.checks if c.code < "LS9"} == {"unknown"}
