@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-TOOLS = ("trace-cmd",)  # what `make test-all` needs beside Python packages
+TOOLS = ("trace-cmd", "perf")  # what `make test-all` needs beside Python packages
 
 # A slow machine is no failure, and a failure must come back: no deadline, the same examples every time where CI runs.
 settings.register_profile("lockscope", deadline=None, derandomize="CI" in os.environ, print_blob=True)
@@ -28,4 +28,6 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Where a tool is missing, what needs it fails."""
     if item.get_closest_marker("all"):
         missing = [tool for tool in TOOLS if shutil.which(tool) is None]
-        assert not missing, f"make test-all needs {', '.join(missing)}: install it (Debian: apt-get install trace-cmd)"
+        assert not missing, (
+            f"make test-all needs {', '.join(missing)}: install it (Debian: apt-get install trace-cmd linux-perf)"
+        )
