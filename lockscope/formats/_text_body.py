@@ -131,8 +131,11 @@ class Grammar:
         if shape is None:
             if len(self._shapes) >= self._room:
                 return NOTHING
-            shape = self._shapes[key] = Shape(self._system(name), name, [(f, self._kinds[kind]) for f, kind in columns])
+            shape = self._shapes[key] = self._new_shape(name, [(f, self._kinds[kind]) for f, kind in columns])
         return shape
+
+    def _new_shape(self, name: str, columns: Sequence[tuple[str, Kind]]) -> Shape:
+        return Shape(self._system(name), name, columns)
 
     def _make(self, name: str, columns: Columns) -> Parsed:
         shape = self._shape(name, [(field, kind) for field, kind, _ in columns])

@@ -157,9 +157,13 @@ class Reading:
     def _task(self, task: bytes) -> int:
         comm, _, digits = task.rpartition(b"-")
         pid = min(int(digits), 0x7FFFFFFF)
-        if comm != b"<...>" and len(self._info.comms) < _COMMS:
-            self._info.comms[pid] = comm.decode("utf-8", "replace")
+        if comm != b"<...>":
+            self._name(pid, comm)
         return pid
+
+    def _name(self, pid: int, comm: bytes) -> None:
+        if len(self._info.comms) < _COMMS:
+            self._info.comms[pid] = comm.decode("utf-8", "replace")
 
     def _stream(self, buffer: bytes, cpu: bytes) -> int:
         key = (buffer, int(cpu))
@@ -190,10 +194,10 @@ class Reading:
                 self._loss_buffer = b""
                 room = lines.LINE_LIMIT - len(row[lines.BODY])
                 continue
-            loss = lines.LOSS.fullmatch(other)
+            loss = self._loss(other, len(kept))
             if loss:
-                losses.append((len(kept), loss[1] or b"", loss[2], int(loss[3]) if loss[3] else -1))
-                self._loss_buffer = loss[1] or b""
+                losses.append(loss)
+                self._loss_buffer = loss[1]
             elif lines.NO_EVENT.fullmatch(other):
                 continue
             elif kept and room > len(other) and (more or self._continues(kept[-1][lines.BODY], other)):
@@ -202,6 +206,10 @@ class Reading:
             else:
                 self._note_unparsed(other, chunk)
         return kept
+
+    def _loss(self, line: bytes, place: int) -> Loss | None:
+        loss = lines.LOSS.fullmatch(line)
+        return (place, loss[1] or b"", loss[2], int(loss[3]) if loss[3] else -1) if loss else None
 
     def _continues(self, body: bytes, line: bytes) -> bool:
         if lines.FRAME.match(line):

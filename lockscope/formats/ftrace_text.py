@@ -42,10 +42,10 @@ class FtraceText:
         with open_stream(self._path) as stream:
             head = stream.read(HEAD)
             codec, broken = stream.codec, stream.broken
-        found = lines.facts(head)
+        found = self._facts(head)
         if found is None:
             hint = f"the {codec} data is damaged: {broken}" if broken else ""
-            raise FormatError(path, "line 1", "no line of ftrace text", hint)
+            raise FormatError(path, "line 1", f"no line of {self.name}", hint)
         if found.tracer == "function_graph" and not found.rows:
             raise FormatError(path, "line 1", "function_graph text, which has no time, task or CPU on its lines",
                               "read the binary trace, or trace-cmd report's text")  # fmt: skip
@@ -53,10 +53,24 @@ class FtraceText:
             raise FormatError(path, f"line {_line_of_first_other(head)}", "no line of an event")
         self.facts = found
         self.formats: list[EventFormat] = [EventFormat(0, -1, "", "loss", ()), EventFormat(1, -1, "", "unknown", ())]
-        grammar = Grammar(found.kernel, tracefs=found.tracefs, only_functions=found.tracer == "function")
-        self._catalogue = Catalogue(grammar, self.formats)
+        self._catalogue = Catalogue(self._grammar(), self.formats)
         self.info = self._describe(codec)
+        for row in found.rows:
+            self._catalogue.grammar.parse(row[lines.BODY])
+        self.info.hashed_pointers = self._catalogue.grammar.hashed
+        if self.info.hashed_pointers:
+            self.info.notes.append("addresses are hashed (%p): equal ones are equal, but without symbols or distances")
         self._notes, self._losses = list(self.info.notes), list(self.info.losses)
+
+    @staticmethod
+    def _facts(head: bytes) -> lines.Facts | None:
+        return lines.facts(head)
+
+    def _grammar(self) -> Grammar:
+        return Grammar(self.facts.kernel, tracefs=self.facts.tracefs, only_functions=self.facts.tracer == "function")
+
+    def _reading(self, wanted: Wanted | None) -> Reading:
+        return Reading(self.facts, self._catalogue, self.info, wanted)
 
     def _describe(self, codec: str | None) -> TraceInfo:
         f = self.facts
@@ -84,16 +98,11 @@ class FtraceText:
             info.notes.append("trace-cmd report prints a preempted task (R+) and an idle one (I) as R, unless with -R")
         if f.overwritten:
             info.losses.append(LossNote("overrun", None, f.overwritten, _LARGER_BUFFER))
-        for row in f.rows:
-            self._catalogue.grammar.parse(row[lines.BODY])
-        info.hashed_pointers = self._catalogue.grammar.hashed
-        if info.hashed_pointers:
-            info.notes.append("addresses are hashed (%p): equal ones are equal, but without symbols or distances")
         return info
 
     def batches(self, wanted: Wanted | None = None, *, rows: int = 1 << 20) -> Iterator[EventBatch]:
         """The events of wanted formats, in the text's order. See ``tables.events.Reader``; raises ``FormatError``."""
-        reading = Reading(self.facts, self._catalogue, self.info, wanted)
+        reading = self._reading(wanted)
         parts: list[Columns] = []
         first_seq = held = 0
         given_up = False

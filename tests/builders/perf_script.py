@@ -8,7 +8,7 @@ from pathlib import Path
 
 _FIELDS_OF_ALL = ("common_cpu", "common_s", "common_ns", "common_pid", "common_comm", "common_callchain")
 # perf calls the functions below one by one: none of them can hold the file in a ``with``.
-_out = Path(os.environ.get("LOCKSCOPE_PERF_DUMP", os.devnull)).open("w", encoding="utf-8")
+_out = Path(os.environ.get("LOCKSCOPE_PERF_DUMP", os.devnull)).open("w", encoding="utf-8")  # noqa: SIM115
 
 
 def _plain(value):  # type: ignore[no-untyped-def]

@@ -20,10 +20,10 @@ def events(reader: Reader, wanted: Wanted | None = None, *, rows: int = 1 << 16)
     found: dict[int, Row] = {}
     decoder = FieldDecoder()
     streams = reader.info.streams
-    cpu_of = np.array([s.cpu for s in streams], np.int32)
     expected = 0
     for batch in reader.batches(wanted, rows=rows):
         assert batch.first_seq == expected
+        cpu_of = np.array([s.cpu for s in streams], np.int32)  # text shows its CPUs as it goes
         expected += len(batch)
         order, bounds = partition(batch, len(reader.formats))
         for fmt in reader.formats:
