@@ -17,7 +17,7 @@ def open_trace(path: str) -> Reader:
     if reader is not None:
         return reader(path)
     what = "is empty" if not head else "is no trace that lockscope reads"
-    hint = "trace.dat (6, 7), perf.data, text of tracefs, trace-cmd report and perf script are read, plain or gzip, xz, zstd"
+    hint = "trace.dat, perf.data, text of tracefs, trace-cmd report and perf script are read, plain or gzip, xz, zstd"
     raise FormatError(path, "", what, hint)
 
 
