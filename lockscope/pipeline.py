@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lockscope.checks._base import Check, all_checks
 from lockscope.errors import UsageError
 from lockscope.findings import CheckRun, Finding, Report, TraceSummary, WindowSummary
-from lockscope.formats.open import open_trace
+from lockscope.formats.merged import open_merged
 from lockscope.kernels import walk_memory as counters
 from lockscope.reconstruct.collect import EXHIBIT_FACTS, Collector
 from lockscope.reconstruct.evidence import Evidence
@@ -54,7 +54,7 @@ class AnalyzeOptions:
 
 
 def analyze(paths: Iterable[str], options: AnalyzeOptions | None = None, progress: Progress | None = None) -> Report:
-    """Judge traces one by one. Raises ``LockscopeError`` for what the user or a file did wrong."""
+    """Judge traces one by one, or as one with ``merge``. Raises ``LockscopeError`` for a user's or a file's mistake."""
     options = options or AnalyzeOptions()
     unknown = [a for a in options.assume if a not in ASSUMPTIONS]
     if unknown:
@@ -62,12 +62,9 @@ def analyze(paths: Iterable[str], options: AnalyzeOptions | None = None, progres
         raise UsageError(msg)
     chosen = selected_checks(options.select, options.ignore)
     report = Report([], [], [], assumptions=options.assume)
-    files = list(paths)
-    if options.merge and len(files) > 1:
-        msg = "--merge: several files of one recording can't be joined yet; give them one by one"
-        raise UsageError(msg)
-    for index, path in enumerate(files):
-        _judge(index, open_trace(str(path)), chosen, options, report, progress)
+    files = [str(path) for path in paths]
+    for index, group in enumerate([files] if options.merge and files else [[f] for f in files]):
+        _judge(index, open_merged(group), chosen, options, report, progress)
     return report
 
 

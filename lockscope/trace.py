@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from lockscope import pipeline, trace_tables
 from lockscope.errors import UsageError
 from lockscope.findings import LockGraph, Report
-from lockscope.formats.open import open_trace
+from lockscope.formats.merged import open_merged
 from lockscope.plots._base import View
 from lockscope.reconstruct.gather import prefetched
 from lockscope.tables.decode import FieldDecoder, common_columns, partition
@@ -60,17 +60,24 @@ class EventTable:
         pq.write_table(self.arrow, str(path), compression="zstd")
 
 
-def load(path: str | Path) -> Trace:
-    """Open a trace; nothing but its head is read until something is asked of it. Raises ``LockscopeError``."""
-    return Trace(str(path))
+def load(path: str | Path, *more: str | Path) -> Trace:
+    """Open a trace; nothing but its head is read until something is asked of it. Raises ``LockscopeError``.
+
+    ``more``: other files of the same recording, whose clocks allow it (``lockscope analyze --merge``).
+    """
+    return Trace(str(path), *map(str, more))
 
 
 class Trace(Looks):
     """One recorded trace."""
 
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.reader: Reader = open_trace(path)
+    def __init__(self, path: str, *more: str) -> None:
+        self.paths = [path, *more]
+        self.reader: Reader = self._open()
+        self.path = self.reader.info.path
+
+    def _open(self) -> Reader:
+        return open_merged(self.paths)
 
     def __repr__(self) -> str:
         info = self.reader.info
@@ -204,7 +211,7 @@ class Trace(Looks):
     def _read(self, name: str) -> trace_tables.Material:
         if name not in self._material:
             with showing(f"{name} of {self.path}", self._known_events()) as progress:
-                self._material[name] = trace_tables.read(open_trace(self.path), name, progress)
+                self._material[name] = trace_tables.read(self._open(), name, progress)
         return self._material[name]
 
     @cached_property
@@ -214,7 +221,7 @@ class Trace(Looks):
     def info(self) -> dict[str, Any]:
         """What is in it, what can be decided from it, what was lost: plain values."""
         checks = pipeline.selected_checks()
-        found, how = pipeline.gathered(open_trace(self.path), checks, pipeline.AnalyzeOptions())
+        found, how = pipeline.gathered(self._open(), checks, pipeline.AnalyzeOptions())
         evidence, i = found.evidence, found.evidence.info
         runs, _ = pipeline.judged(evidence, checks)
         return {

@@ -88,6 +88,7 @@ class Head:
     tsc2nsec: tuple[int, int] | None = None
     time_shift: list[TimeShift] = field(default_factory=list)
     shift_interpolates: bool = False
+    shift_peer: int | None = None  # the trace id of the host whose times these are
     guests: list[tuple[str, int, dict[int, int]]] = field(default_factory=list)
     cpustats: list[str] = field(default_factory=list)
     buffers: list[BufferData] = field(default_factory=list)

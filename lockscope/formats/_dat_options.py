@@ -140,6 +140,7 @@ def _read_time_shift(head: Head, body: Cursor) -> None:
         TimeShift(sorted({t: (t, o, s, f & 63) for t, o, s, f in zip(*columns, fraction, strict=True)}.values()))
         for columns, fraction in zip(shifts, fractions, strict=True)
     ]
+    head.shift_peer = peer
     head.shift_interpolates = bool(flags & 1)  # TRACECMD_TSYNC_FLAG_INTERPOLATE
     note(head, f"guest trace: times are shifted to those of the host (its trace id {peer:#x})")
 

@@ -62,7 +62,7 @@ def _read_file_head(head: Head, c: Cursor, opened: Opened, length: int) -> None:
     if head.data_at > length:
         raise c.fail(f"the data's offset {head.data_at:#x} lies beyond the end of the file", _KILLED)
     _read_attrs(head, opened, attrs_at, attrs_size // attr_size, attr_size)
-    if not head.data_size:
+    if not head.data_size and not _is_empty(head, opened, len(features)):
         head.data_size = length - head.data_at
         head.cut = True
         head.note("the size of the data was never written: perf record was killed")
@@ -78,6 +78,12 @@ def _read_file_head(head: Head, c: Cursor, opened: Opened, length: int) -> None:
                 read_feature(head, feature, _at(head, opened, at, size, f"feature {feature}"))
         except FormatError as broken:
             head.note(f"feature {feature} can't be read: {broken.wanted}")
+
+
+def _is_empty(head: Head, opened: Opened, features: int) -> bool:
+    """Whether the features follow at once: nothing was recorded. Else the size was never written."""
+    raw = _read(opened.at(head.data_at), 8)
+    return features > 0 and int.from_bytes(raw, "big" if head.big else "little") == head.data_at + 16 * features
 
 
 def _at(head: Head, opened: Opened, at: int, size: int, what: str) -> Cursor:

@@ -76,7 +76,10 @@ class PerfData:
         tracing = self.head.tracing
         with_chain = {a.config & 0xFFFF for a in self.head.attrs
                       if a.type == layout.TRACEPOINT and a.sample_type & walk.CALLCHAIN}  # fmt: skip
+        recorded = {a.config & 0xFFFF for a in self.head.attrs if a.type == layout.TRACEPOINT}
         for system, parsed in tracing.formats if tracing else ():
+            if parsed.raw_id not in recorded:
+                continue
             more = (_CALLCHAIN,) if parsed.raw_id in with_chain else ()
             made = parsed.as_event(len(formats), system)
             formats.append(replace(made, fields=made.fields + more))
@@ -93,6 +96,7 @@ class PerfData:
         clocks = sorted({a.clock(big=h.big) for a in h.attrs})
         info = TraceInfo(self.path, kind, h.release, h.machine, h.host, clocks[0], h.cpus, long_size, h.big)
         info.comms = dict(h.comms)
+        info.only_enabled = True
         info.streams.extend(Stream(cpu, "", info.clock) for cpu in range(h.cpus))
         info.options = {"writer": h.writer, "clock_ns": h.clock_ns, "build_id": h.kernel.build_id}
         info.notes.extend(self._notes(clocks))

@@ -74,7 +74,7 @@ class TraceDat:
         info.losses.extend(lost(h.cpustats))
         info.losses.extend(LossNote("truncated", None, None, _AGAIN, b.name) for b in h.buffers if b.salvaged)
         info.options = {"trace_id": h.trace_id, "guests": h.guests, "writer": h.writer, "tsc2nsec": h.tsc2nsec,
-                        "printk": h.printk}  # fmt: skip
+                        "printk": h.printk, "peer": h.shift_peer}  # fmt: skip
         for buffer in h.buffers:
             # An empty buffer orders nothing: the top one, where only an instance was recorded (trace-cmd record -B).
             clock = (buffer.clock or h.clock) if any(c.size for c in buffer.cpus) else None

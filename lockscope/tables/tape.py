@@ -38,7 +38,9 @@ class Source:
     not_with: tuple[str, ...] = ()
 
     def matches(self, fmt: EventFormat) -> bool:
-        """Whether this format feeds the operation."""
+        """Whether this format feeds the operation. "guest/kvm" is another kernel's, in a merged trace: never."""
+        if "/" in fmt.system:
+            return False
         system, _, name = self.event.partition(":")
         if system not in ("*", fmt.system) or not (fnmatchcase(fmt.name, name) if "*" in name else fmt.name == name):
             return False
