@@ -9,7 +9,7 @@ DEMO := sample_traces/bug_clear_log_without_flush.dat
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-all lint types format bench fuzz clean
+.PHONY: help venv demo notebooks test test-all lint types format bench fuzz clean
 
 help: ## say what there is to run
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -40,6 +40,9 @@ format: $(VENV)/.dev ## let ruff format the code and mend what it can
 bench: $(VENV)/.dev ## loading and judging side by side with trace-cmd, on TRACE inflated to 3 million events
 	$(BIN)/python benchmarks/load.py --source $(TRACE) --events 3000000
 	$(BIN)/python benchmarks/analyze.py $(TRACE) --events 3000000
+
+notebooks: $(VENV)/.dev ## run the notebooks again and keep what they show
+	$(BIN)/python -m tests.builders.notebooks
 
 fuzz: $(VENV)/.dev ## the fuzz and property tests alone
 	$(PYTEST) -m "all or not all" -k "fuzz or properties"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -51,16 +52,23 @@ def applied() -> Iterator[None]:
     """Figures made inside look as lockscope's do."""
     import matplotlib as mpl
 
+    if _in_notebook() and "matplotlib_inline.backend_inline" not in sys.modules:
+        from matplotlib import pyplot
+
+        pyplot.switch_backend(mpl.get_backend())  # loading it turns "interactive" on, which must outlive this context
+
     rc: Any = _RC
     with mpl.rc_context(rc):
         yield
 
 
+def _in_notebook() -> bool:
+    return "ipykernel" in sys.modules
+
+
 def new_axes(width: float, height: float) -> Axes:
     """Axes of their own: in a notebook one that shows itself, elsewhere one that no window system is asked for."""
-    import sys
-
-    if "ipykernel" in sys.modules:
+    if _in_notebook():
         from matplotlib import pyplot
 
         axes: Axes = pyplot.figure(figsize=(width, height), layout="constrained").subplots()
