@@ -61,7 +61,7 @@ def _tell(teller: Teller, odd: Oddity) -> Finding:
         odd,
         classes=(name,),
         message=f"{teller.task(odd.pid)} releases {name}, which it does not hold.",
-        confidence=balance_confidence(teller.evidence),
+        confidence=balance_confidence(teller.evidence, proved=odd.proved),
         witnesses=(teller.odd_witness(odd, "lock_release", f"releases {name} at {address(odd.lock)}"),),
         opening=(
             f"{teller.task(odd.pid)} is trying to release lock ({name}) at: {teller.moment(odd.ts_ns, odd.cpu)}",

@@ -73,7 +73,7 @@ def _tell(teller: Teller, odd: Oddity) -> Finding | None:
         odd,
         classes=names,
         message=f"{task} {'ends' if ends else 'returns to user space'} holding {listed}.",
-        confidence=balance_confidence(evidence),
+        confidence=balance_confidence(evidence, proved=odd.proved),
         witnesses=(*took, end),
         opening=(f"{task} is {'ending' if ends else 'leaving the kernel'} with locks still held! {_at(teller, odd)}",),
         flow=odd.what,

@@ -67,7 +67,7 @@ def _tell(teller: Teller, odd: Oddity) -> Finding:
         odd,
         classes=(name,),
         message=f"{teller.task(odd.pid)} is switched out while it holds {name}.",
-        confidence=balance_confidence(evidence),
+        confidence=balance_confidence(evidence, proved=odd.proved),
         witnesses=(*took, teller.odd_witness(odd, "sched_switch", f"switched out with {name} held")),
         opening=(
             f"scheduling while atomic: {teller.task(odd.pid)}/0x{odd.preempt:08x} {teller.moment(odd.ts_ns, odd.cpu)}",

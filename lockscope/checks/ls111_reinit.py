@@ -72,7 +72,7 @@ def _tell(teller: Teller, odd: Oddity) -> Finding | None:
         odd,
         classes=(cls.name,),
         message=f"{teller.task(odd.pid)} {done} {cls.name} while it holds it.",
-        confidence=Confidence.CERTAIN if evidence.lost == 0 else Confidence.LIKELY,
+        confidence=Confidence.LIKELY,  # the release can be one of the events that are dropped unseen
         witnesses=(*took, teller.odd_witness(odd, "kfree" if freed else "lockdep_init", f"{done} it")),
         opening=(
             f"{teller.task(odd.pid)} {done} a lock with it still held there! {teller.moment(odd.ts_ns, odd.cpu)}",

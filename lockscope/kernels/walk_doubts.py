@@ -4,7 +4,9 @@ A recording can miss events unseen: the ring buffer's recursion protection drops
 moment, a PID filter cuts around task switches. A hold whose release is missing would then look like a leak, a recursion
 or a wrong order. What a task holds is forgotten where one of these shows:
 
-* fewer preemption levels than spinning locks held (each takes one, include/linux/spinlock_api_smp.h);
+* fewer preemption levels than spinning locks and rcu_read_lock_sched() held (each takes one,
+  include/linux/spinlock_api_smp.h, rcupdate.h);
+* an interrupt is over and seems to hold something;
 * another task got a lock that this one seems to hold exclusively;
 * the task asks for what it holds, which would stop it for good, and goes on all the same;
 * lock_acquired or lock_contended without the attempt.
@@ -33,7 +35,7 @@ def spins(m: Any, cls: int) -> Any:
         spin = m[c + C_INNER] == 2 or (m[c + C_INNER] == 3 and m[O_SLEEP] == 4 and not m[O_RT])
         # An RCU read section has an inner wait type too, and an outer one; a local_lock has lock type 1.
         return np.int64(spin and m[c + C_OUTER] == 0 and m[c + C_TYPE] == 0)
-    return name_says(m, m[c + C_NAME], N_SPINS)
+    return np.int64(name_says(m, m[c + C_NAME], N_SPINS) == 1)
 
 
 @inner("i8(CPointer(i8), i8)", always=True)
@@ -74,7 +76,9 @@ def keep_only(m: Any, t: int, at: int) -> Any:
 def count_level(m: Any, t: int, at: int) -> Any:
     """Count the preemption level of a new spinning lock; where there are too few for all, the others are gone."""
     e, task = entry_at(m, t, at), task_at(m, t)
-    if m[e + MARKS] & COUNTED or m[R_PREEMPT] & m[O_PREEMPT] == 0 or spins(m, m[e + CLS]) == 0:
+    name = m[class_at(m, m[e + CLS]) + C_NAME]
+    takes = spins(m, m[e + CLS]) != 0 or name_says(m, name, N_SPINS) == TAKES_LEVEL
+    if m[e + MARKS] & COUNTED or m[R_PREEMPT] & m[O_PREEMPT] == 0 or not takes:
         return at
     if m[task + T_SPINS] + 1 > level(m):
         at = keep_only(m, t, at)
@@ -221,10 +225,29 @@ def goes_on(m: Any, t: int, op: int, lock: int, name: int) -> None:
     emit_chain(m, t, at, m[entry_at(m, t, at) + FLAGS])
 
 
+@inner("void(CPointer(i8), i8)")
+def interrupt_over(m: Any, t: int) -> None:
+    """An interrupt is over and still seems to hold locks: their releases were missed. Softirqs that are only taken for
+    such (O_SOFTIRQ) are the task's own."""
+    task = task_at(m, t)
+    lowest = max(m[R_CONTEXT], m[O_SOFTIRQ])
+    i, before = m[task + T_DEPTH] - 1, m[task + T_DEPTH]
+    while i >= 0 and m[entry_at(m, t, i) + CONTEXT] > lowest:
+        m[K_UNPAIRED] += 1
+        close(m, t, i, CUT)
+        i -= 1
+    if m[task + T_DEPTH] < before:
+        m[K_STALE] += 1
+        m[task + T_WHOLE] = 0
+        m[task + T_UNSURE] = 0
+
+
 @inner("void(CPointer(i8), i8, i8)", always=True)
 def contradict(m: Any, t: int, op: int) -> None:
     """Before a row counts: what it says against what the task seems to hold."""
     task = task_at(m, t)
+    if m[task + T_DEPTH] > 0 and m[entry_at(m, t, m[task + T_DEPTH] - 1) + CONTEXT] > m[R_CONTEXT]:
+        interrupt_over(m, t)
     if m[task + T_SPINS] > 0 and op <= RELEASE and m[task + T_SPINS] > level(m):
         doubt(m, t)
     if m[task + T_RIVAL] != 0 and m[R_TS] > m[task + T_RIVAL] + SETTLED:

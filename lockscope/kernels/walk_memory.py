@@ -59,6 +59,7 @@ BY_NAME, BY_KEY, BY_ADDRESS, BY_PLACE, BY_INIT = range(5)
 N_ROLE, N_READ, N_CHECK, N_SPINS, N_RQ, N_SLEEPS, N_NONE, N_KEPT, N_WIDTH = range(9)
 NEVER_KEPT, KEPT_BY_NAME, ALWAYS_KEPT = range(3)  # what is wanted of an operation's rows
 LOGS_ACQUIRED = 2  # N_SLEEPS: and has lock_acquired events
+TAKES_LEVEL = 2  # N_SPINS: no lock, but preemption is off as long
 CUT, KNOWN, NEVER_HELD = range(3)  # how a hold ends
 READ_PLAIN, READ_RECURSIVE, READ_RWLOCK = 0, 1, 2  # what "read" in lock:lock_acquire means for a kind of lock
 CHAIN_WIDTH, ODD_WIDTH, HOLD_WIDTH, FN_WIDTH = 8, 16, 14, 6

@@ -336,6 +336,8 @@ def _name_row(name: str, srcu_checked: bool, rt: bool) -> tuple[int, int, int, i
     run_queue = int(name in ("&rq->__lock", "&rq->lock"))  # renamed in 5.13
     nameless = int(name in _NO_NAMES)
     spins = int(kind in (_SPINS_ON_RT if rt else _SPINS))
+    if name == "rcu_read_lock_sched":
+        spins = kernel.TAKES_LEVEL
     kept = int(role != 0 or kind == "srcu" or is_kvm(name))
     return int(role), read, check, spins, run_queue, _SLEEPS.get(kind, 0), nameless, kept
 

@@ -205,9 +205,11 @@ class _Walk:
                 self.odd(task, "init-held", entry.cls, address, tuple(task.held), key)
 
     def odd(self, task: _Task, what: str, cls: int, lock: int, held: tuple[Entry, ...], detail: int = 0) -> None:
+        spins = ("spinlock", "raw_spinlock", "rwlock")
+        proved = any(self.by_index(c).kind in spins for c in (cls, *(e.cls for e in held)))
         self.oddities.append(
             Oddity(what, self.now, self.seq, task.cpu, task.pid, task.flags, 0, cls, lock, held, 1,
-                   len(self.windows) - 1, detail)
+                   len(self.windows) - 1, detail, proved)
         )  # fmt: skip
 
     def columns(self, whole: bool) -> Chains:

@@ -394,3 +394,26 @@ def test_contradictions_are_in_the_coverage() -> None:
     found, how = pipeline.gathered(reader, pipeline.selected_checks(("LS101",)), options)
     unpaired = pipeline._summary(reader.info, found, how).coverage["unpaired"]
     assert unpaired["times that events contradicted what a task seemed to hold"] == 1
+
+
+def test_an_interrupt_that_is_over_holds_nothing() -> None:
+    s = Script()
+    t = s.task("qemu", 100).sys_exit()
+    with t.context(HARDIRQ | IRQS_OFF):
+        t.take("&irq->lock", A)  # its release is missing
+    t.take("&a->mutex", B).release("&a->mutex", B)
+    with t.context(HARDIRQ | IRQS_OFF):
+        t.take("&other->lock", C).release("&other->lock", C)
+    found = walked(s)
+    assert chains(found) == ["&irq->lock?", "&a->mutex?", "&other->lock?"]
+    assert found.walk.counter(counters.K_STALE) == 1
+
+
+def test_rcu_sched_section_that_was_left_unseen() -> None:
+    s = Script(events=PLAIN)
+    t = s.task("qemu", 100).sys_exit()
+    t.preempt = 1
+    t.acquire("rcu_read_lock_sched", A, read=True)  # its release is missing
+    t.preempt = 0
+    t.take("&a->mutex", B).release("&a->mutex", B)
+    assert chains(walked(s)) == ["rcu_read_lock_sched?", "&a->mutex?"]
