@@ -252,6 +252,21 @@ class Trace(Looks):
             "notes": list(i.notes),
         }
 
+    def locks(self, *by: str, **query: Any) -> EventTable:
+        """Statistics of locks by class, or by what is named: ``trace.locks("class", "task", mode="read")``.
+
+        ``query`` as ``trace_locks.LockQuery``. Raises ``UsageError``.
+        """
+        from lockscope.trace_locks import LockQuery, as_arrow, lock_figures
+
+        return EventTable("locks", as_arrow(lock_figures(self.path, LockQuery(by=by or ("class",), **query))))
+
+    def wait_chains(self, number: int = 10, **query: Any) -> EventTable:
+        """The slowest acquisitions, each with the waits behind it; ``query`` as ``trace_locks.LockQuery``."""
+        from lockscope.trace_locks import LockQuery, chains_as_arrow, wait_chains
+
+        return EventTable("wait_chains", chains_as_arrow(wait_chains(self.path, LockQuery(**query), number)))
+
     def comms(self) -> dict[int, str]:
         """The last known name of each pid."""
         return self._read("holds").gathered.evidence.comms

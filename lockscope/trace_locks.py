@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from lockscope.errors import UsageError
@@ -346,3 +347,26 @@ def _link(chain: int, link: lock_waits.Link, rows: Ints, names: Names) -> WaitLi
         names.caller(owner[lock_waits.IP]) if owner else "",
         link.owners,
     )
+
+
+def as_arrow(figures: LockFigures) -> pa.Table:
+    """A row for each group: its names, ``mode``, counts, and ``wait_`` and ``hold_`` times in ns as in the CSV."""
+    columns: dict[str, list[Any]] = {
+        name: [row.names[i] for row in figures.rows] for i, name in enumerate(figures.columns)
+    }
+    for name in ("mode", "acquired", "trylocks", "contended", "cut"):
+        columns[name] = [getattr(row, name) for row in figures.rows]
+    for what in ("wait", "hold"):
+        times = [getattr(row, what) for row in figures.rows]
+        for name in ("number", "total_ns", "average_ns", "min_ns", "max_ns"):
+            columns[f"{what}_{name}"] = [getattr(t, name) for t in times]
+        for i, percent in enumerate(figures.percents):
+            columns[f"{what}_p{percent:g}_ns"] = [t.percentiles_ns[i] for t in times]
+    return pa.table(columns)
+
+
+def chains_as_arrow(chains: WaitChains) -> pa.Table:
+    """A row for each wait of the chains, with the columns of ``figures.WaitLink``."""
+    names = [field.name for field in fields(WaitLink)]
+    kinds = {"lock": pa.uint64()}
+    return pa.table({name: pa.array([getattr(li, name) for li in chains.links], kinds.get(name)) for name in names})

@@ -211,3 +211,16 @@ def test_a_trace_without_locks_has_no_figures(tmp_path: Path, capsys: pytest.Cap
 def test_written_to_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert told(capsys, TRACE, "--format", "csv", "-o", str(tmp_path / "x.csv")) == ""
     assert (tmp_path / "x.csv").read_text().startswith("class,mode,acquired,")
+
+
+def test_python_gets_the_same_as_tables(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = scripted(tmp_path)
+    trace = lockscope.load(path)
+    table = trace.locks("class", "task", mode="write", percents=(50.0,)).arrow.to_pylist()
+    found = rows(capsys, path, "--by", "class,task", "--mode", "write", "--percentiles", "50")
+    assert [(r["class"], r["pid"], r["acquired"], r["wait_total_ns"], r["hold_p50_ns"]) for r in table] == [
+        (r["class"], r["pid"], r["acquired"], r["wait"]["total_ns"], r["hold"]["p50_ns"]) for r in found
+    ]
+    (link,) = trace.wait_chains(3).arrow.to_pylist()
+    assert (link["lock"], link["pid"], link["owner_pid"], link["owned_ns"]) == (A, 101, 100, 50_000)
+    assert len(trace.wait_chains(3, tasks=("qemu",))) == 0
