@@ -33,7 +33,7 @@ from inflate import inflate
 from lockscope.formats.trace_dat import TraceDat
 from lockscope.reconstruct.gather import prefetched
 from lockscope.tables.decode import FieldDecoder, partition
-from lockscope.tables.events import LOSS, EventBatch
+from lockscope.tables.events import LOSS, EventBatch, Reader
 from lockscope.trace import load
 
 SAMPLE = Path(__file__).parents[1] / "sample_traces" / "dirty_log.dat"
@@ -43,8 +43,8 @@ _SHARES = 8  # pieces of work a batch is cut into
 class Streamed:
     """Decodes batches with two threads while a third reads ahead."""
 
-    def __init__(self, path: Path) -> None:
-        self.reader = TraceDat(str(path))
+    def __init__(self, path: Path, reader: Callable[[str], Reader] = TraceDat) -> None:
+        self.reader = reader(str(path))
         self.decoder = FieldDecoder()
         self.cpu_of = np.array([s.cpu for s in self.reader.info.streams], np.int32)
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from lockscope.errors import LockscopeError
-from lockscope.formats.trace_dat import TraceDat
+from lockscope.formats.open import open_trace
 from lockscope.tables.decode import FieldDecoder, partition
 from lockscope.tables.events import LOSS
 from lockscope.tables.tape import Projector
@@ -67,13 +67,12 @@ def damaged(whole: bytes, places: list[int], case: int) -> bytes:
 def read_all(path: str, rows: int) -> str:
     """What became of a file: "error", "salvaged" or "whole"."""
     try:
-        reader = TraceDat(path)
+        reader = open_trace(path)
         reader.info.symbols()
         decoder, projector = FieldDecoder(), Projector()
-        streams = reader.info.streams
-        cpu_of = np.array([s.cpu for s in streams], np.int64).astype(np.int32)
         events = 0
         for batch in reader.batches(rows=rows):
+            cpu_of = np.array([s.cpu for s in reader.info.streams], np.int64).astype(np.int32)
             order, bounds = partition(batch, len(reader.formats))
             for i in np.flatnonzero(np.diff(bounds)).tolist():
                 if i != LOSS:

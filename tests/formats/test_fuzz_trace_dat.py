@@ -95,7 +95,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-def _run(folder: Path, first: int, last: int, **environment: str) -> dict[str, int]:
+def run(folder: Path, first: int, last: int, **environment: str) -> dict[str, int]:
+    """What became of the cases; the assertion's message is what broke."""
     command = [sys.executable, "-W", "error", "-m", "tests.builders.fuzz", str(folder), str(first), str(last)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ | environment, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -105,16 +106,16 @@ def _run(folder: Path, first: int, last: int, **environment: str) -> dict[str, i
 
 
 def test_damaged_files_are_refused_or_read_in_part(folder: Path) -> None:
-    found = _run(folder, 0, FEW)
+    found = run(folder, 0, FEW)
     assert found["error"] > FEW // 10
     assert found["salvaged"] > FEW // 4
 
 
 @pytest.mark.all
 def test_many_more_damaged_files(folder: Path) -> None:
-    _run(folder, FEW, ALL)
+    run(folder, FEW, ALL)
 
 
 @pytest.mark.all
 def test_damaged_files_with_every_index_checked(folder: Path, tmp_path: Path) -> None:
-    _run(folder, 0, FEW, NUMBA_BOUNDSCHECK="1", NUMBA_CACHE_DIR=str(tmp_path))
+    run(folder, 0, FEW, NUMBA_BOUNDSCHECK="1", NUMBA_CACHE_DIR=str(tmp_path))
