@@ -12,8 +12,9 @@ nights before (up to ``BASELINE``, at least ``LEAST``), hosts together:
    permutation p-value; behind the largest of them the tail of Student's t with four degrees of freedom). Where the lock
    itself has made about such changes before, its rank among its own counts.
 4. Over hosts: for each k the chance that k hosts or more change so much, a binomial tail; the least over k, times the
-   number of them (Bonferroni). One host in one night is never enough where there are several: k begins at two.
-5. The same with medians over three nights; of three hosts or fewer, one whose change stays is enough there.
+   number of them (Bonferroni). In one night k begins at three: two hosts of ten that jump together are what noise does
+   now and then. Of up to four hosts, two are enough.
+5. The same with medians over three nights, where two hosts are enough, and of up to four hosts one: what stays is told.
 6. Over locks, waits and holds, and both windows: Benjamini and Hochberg's procedure at ``RATE``.
 7. And it must matter: ``RATIO`` or more between the medians, and ``FLOOR_NS`` or more; and it must be larger than
    in any night of the baseline.
@@ -42,7 +43,7 @@ _MEDIAN_COST = 1.57  # variance of a median, times n, in units of the variance
 _LEAST_SPREAD = 0.08  # log2: two bins of the histograms
 _LARGEST = 0.5  # the largest of n normal numbers is about sqrt(2 log n); and so much more is usual here
 _ABOUT = 0.85  # of a change: as large
-_FEW = 3  # hosts up to which a change of one that stays is told
+_FEW = 4  # hosts up to which fewer that change are enough
 _SHARED = 8  # locks from which on what they share is the host's
 
 
@@ -228,7 +229,8 @@ def _over_hosts(
     lock: int, chance: Floats, now: Floats, old: Floats, base: Floats, values: Floats, window: int
 ) -> Change | None:
     hosts = np.flatnonzero(np.isfinite(chance))
-    least = 2 if window == 1 or len(hosts) > _FEW else 1
+    few = len(hosts) <= _FEW
+    least = (2 if few else 3) if window == 1 else (1 if few else 2)
     order = hosts[np.argsort(chance[hosts], kind="stable")]
     if len(order) < least:
         return None
