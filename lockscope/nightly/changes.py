@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 BASELINE, LEAST = 14, 7
-RATE = 0.002
+RATE = 0.0005
 RATIO = 1.5
 FLOOR_NS = 1000.0
 WINDOWS = (1, 3)

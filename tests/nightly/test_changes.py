@@ -42,7 +42,7 @@ def test_one_host_in_one_night_is_no_change() -> None:
 
 def test_a_change_of_the_only_host_is_told_when_it_stays() -> None:
     values = fleet(3, hosts=1)
-    values[5, 0, -3:] += 2
+    values[5, 0, -3:] += 3
     assert changes(values[:, :, :-2]) == []
     assert [(c.place, c.window, c.nights) for c in changes(values)] == [(5, 3, 3)]
 
