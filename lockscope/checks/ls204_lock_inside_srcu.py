@@ -175,7 +175,14 @@ def _from_chains(evidence: Evidence, sections: SrcuSections, around: list[Around
     readers = {c.index for c in classes if evidence.rules.canonical(c.name) in _KVMS}
     if not readers:
         return
-    for number in _inside(chains, readers):
+    names = {evidence.rules.canonical(held.name) for held in around}
+    told = {
+        c.index
+        for c in classes
+        if evidence.rules.canonical(c.name) in names
+        or any(evidence.rules.srcu_rule(classes[r].name, c.name, SrcuKind.NOT_INSIDE) for r in readers)
+    }
+    for number in _inside(chains, readers, told):
         chain = chains[number]
         entry = chain.next
         if entry.trylock or (classes[entry.cls].kind or kind_of(classes[entry.cls].name)) == "srcu":
@@ -189,13 +196,15 @@ def _from_chains(evidence: Evidence, sections: SrcuSections, around: list[Around
                 yield _finding(evidence, chain, held, pair, *broken)
 
 
-def _inside(chains: Chains, readers: set[int]) -> list[int]:
-    """The chains in which one of these classes is held for reading."""
+def _inside(chains: Chains, readers: set[int], told: set[int]) -> list[int]:
+    """The chains in which one of ``readers`` is held for reading and one of ``told`` is taken."""
     if not len(chains):
         return []
     cls, read = (chains.entries[:, Entry._fields.index(name)] for name in ("cls", "read"))
     rows = np.flatnonzero((read != 0) & np.isin(cls, sorted(readers)))
-    found: list[int] = np.unique(np.searchsorted(chains.start, rows, side="right") - 1).tolist()
+    numbers = np.unique(np.searchsorted(chains.start, rows, side="right") - 1)
+    taken = cls[chains.start[numbers + 1] - 1]
+    found: list[int] = numbers[np.isin(taken, sorted(told))].tolist()
     return found
 
 

@@ -27,6 +27,7 @@ from lockscope.units import address
 _64 = (1 << 64) - 1
 _STRUCT_KVM = 1 << 16  # more than sizeof(struct kvm) of any kernel (9176 in 6.12)
 _ENOUGH = 4096
+_AGREED = 512  # votes on where a map lies
 _HOW = {
     Op.SRCU_LOCK_ENTRY: kernel.ENTRY,
     Op.SRCU_LOCK: kernel.LOCK,
@@ -205,8 +206,8 @@ class SrcuFact:
         numbers = self._maps.number(batch.slots[maps, 0])
         for row in maps[np.flatnonzero(numbers >= before)][: 4 * _ENOUGH].tolist():
             self._map_names.setdefault(int(batch.slots[row, 0]) & _64, words[int(batch.slots[row, 1])])
-        if self._map_votes.total() < _ENOUGH:
-            steps = np.sort(np.concatenate((maps[: 4 * _ENOUGH], index.of(Op.SRCU_LOCK)[: 4 * _ENOUGH])))
+        if self._map_votes.total() < _AGREED:
+            steps = np.sort(np.concatenate((maps[:_ENOUGH], index.of(Op.SRCU_LOCK)[:_ENOUGH])))
             order = steps[np.argsort(batch.pid[steps], kind="stable")]
             first, then = order[:-1], order[1:]
             pair = (batch.op[first] == Op.SRCU_LOCK) & (batch.op[then] != Op.SRCU_LOCK)
