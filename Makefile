@@ -7,6 +7,7 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 pytho
 TRACE ?= sample_traces/dirty_log.dat
 DEMO := sample_traces/bug_clear_log_without_flush.dat
 PYTEST := $(BIN)/python -m pytest
+SELECT ?= all or not all
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo notebooks test test-all lint types format bench fuzz clean
@@ -24,7 +25,7 @@ test: lint types ## all that a change must pass: lint, format, strict types, tes
 
 test-all: $(VENV)/.dev ## every test; needs trace-cmd, reads the traces in LOCKSCOPE_TRACES (default: sample_traces)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[peers]'
-	$(PYTEST) -m "all or not all"
+	$(PYTEST) -m "$(SELECT)"
 
 lint: $(VENV)/.dev ## ruff's rules and its format
 	$(BIN)/ruff check .

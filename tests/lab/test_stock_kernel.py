@@ -20,7 +20,7 @@ from lockscope.pipeline import AnalyzeOptions, analyze, gathered, selected_check
 from lockscope.recording.catalogue import Wanted, chosen_probes
 from lockscope.recording.script import shell_script
 
-pytestmark = pytest.mark.all
+pytestmark = [pytest.mark.all, pytest.mark.machine]
 HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
 TESTS = {
     "smm_test": "",
