@@ -122,7 +122,7 @@ class SrcuFact:
     """Follows the sections."""
 
     name: ClassVar[str] = "srcu_sections"
-    ops: ClassVar[frozenset[Op]] = _FOLLOWED | {Op.ACQUIRE, Op.DETAIL}
+    ops: ClassVar[frozenset[Op]] = _FOLLOWED | {Op.ACQUIRE, Op.DETAIL, Op.RELEASE}
     needs: ClassVar[tuple[str, ...]] = ("vms",)
 
     def __init__(self, making: Making) -> None:
