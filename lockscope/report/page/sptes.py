@@ -16,6 +16,7 @@ from lockscope.units import count, seconds
 
 ORDER, TITLE, NAV = 60, "Life of SPTEs", "SPTEs"
 _WIDTH, _LEFT, _ROW, _FRAMES, _POINTS = 1080, 104, 15, 16, 5_000
+_CHANGES, _FINEST = 60, 2.5
 Span = tuple[int, int]
 # What the guest may do after each change.
 _STATES = {
@@ -116,7 +117,7 @@ def _rows(life: SpteLife, span: Span) -> str:
     kinds = {gfn: len({c.what for c in own}) for gfn, own in by_gfn.items()}
     best = sorted(by_gfn, key=lambda g: (g not in told, -kinds[g], -len(by_gfn[g]), g))[: 4 * _FRAMES]
     chosen = sorted(best[:: max(1, len(best) // _FRAMES)][:_FRAMES])
-    bottom = 26.0 + _ROW * len(chosen)
+    bottom, zapped = 26.0 + _ROW * len(chosen), SPTE["zapped"]
     body = [_axis(span, 20, bottom)]
     flushes = [ts for ts in life.flushes_ns if span[0] <= ts <= span[1]]
     body += [_svg.line(_x(ts, span), 6, _x(ts, span), 18, "arrow") for ts in flushes]
@@ -125,14 +126,19 @@ def _rows(life: SpteLife, span: Span) -> str:
         y = 24 + row * _ROW
         body.append(_svg.text(_LEFT - 8, y + 10, f"{gfn:#x}", "mono" + (" hottext" if gfn in told else ""), "end"))
         own = by_gfn[gfn]
+        drawn = -1e9
         for change, until in zip(own, [*(c.ts_ns for c in own[1:]), span[1]], strict=True):
             x0, x1 = _x(change.ts_ns, span), _x(until, span)
+            if len(own) > _CHANGES and x0 < drawn + _FINEST:
+                continue  # of very many, what can be told apart
+            drawn = x0
             state = _STATES.get(change.what)
             tip = f"gfn {gfn:#x} {change.what} at {seconds(change.ts_ns)} by pid {change.pid}"
+            tip = tip if len(own) <= _CHANGES else ""
             if state:
                 body.append(_svg.rect(x0, y, x1 - x0, _ROW - 4, f' fill="{state[1]}"', tip))
             elif change.what == "zapped":
-                body.append(_svg.rect(x0 - 1, y - 1, 2.5, _ROW - 2, f' fill="{SPTE["zapped"]}"', tip))
+                body.append(_svg.rect(x0 - 1, y - 1, 2.5, _ROW - 2, f' fill="{zapped}"', tip))
     entries = [*dict.fromkeys(_STATES.values()), ("zapped", SPTE["zapped"])]
     told_words = "; frames in red are named by a finding" if told & set(chosen) else ""
     return _svg.figure(

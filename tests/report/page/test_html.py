@@ -200,11 +200,13 @@ def test_a_page_of_very_much_stays_under_five_megabytes() -> None:
         "t", None, True, tuple(GraphClass(n, n, 0, 0, False, "....", 1, 1, 1) for n in names),
         tuple(GraphEdge(i, (i * 7 + 1) % 3_000, {"EN": 1}, True, 0) for i in range(3_000)),
     )  # fmt: skip
-    changes = tuple(SpteChange(i, i * 3, "mapped", 1) for i in range(40_000))
+    often = ("mapped", "write-protected", "made writable")
+    changes = tuple(SpteChange(i, i % 16 if i % 2 else i * 3, often[i % 3], 1) for i in range(40_000))
     shown = Exhibits(graph=graph, sptes=SpteLife(changes, {"mapped": 40_000}, 1))
     report = Report([reports.trace()], [], findings, exhibits=(shown,))
     text, checker, files = page(report, "big.data")
     assert len(text.encode()) < 5_000_000
+    assert text.count("<rect") < 8_000
     assert set(files) == {"findings.json", "order_edges_0.csv", "spte_changes_0.csv"}
     assert "more findings without a card" in text
     assert len([i for i in checker.ids if i.startswith("f-")]) == 3_000 - (3_000 - _cards(text) - 2_000)
