@@ -20,7 +20,7 @@ from lockscope.formats.merged import open_merged
 from lockscope.plots._base import View
 from lockscope.reconstruct.gather import prefetched
 from lockscope.tables.decode import FieldDecoder, common_columns, partition
-from lockscope.tables.events import UNKNOWN, EventBatch, EventFormat, Reader
+from lockscope.tables.events import UNKNOWN, EventBatch, EventFormat, Reader, both
 from lockscope.tables.schema import all_schemas, to_pandas
 from lockscope.trace_progress import showing
 from lockscope.trace_view import Looks
@@ -60,19 +60,21 @@ class EventTable:
         pq.write_table(self.arrow, str(path), compression="zstd")
 
 
-def load(path: str | Path, *more: str | Path) -> Trace:
+def load(path: str | Path, *more: str | Path, events: Iterable[str] = (), exclude_events: Iterable[str] = ()) -> Trace:
     """Open a trace; nothing but its head is read until something is asked of it. Raises ``LockscopeError``.
 
-    ``more``: other files of the same recording, whose clocks allow it (``lockscope analyze --merge``).
+    ``more``: other files of the recording (``--merge``). ``events``, ``exclude_events``: patterns of what is read.
     """
-    return Trace(str(path), *map(str, more))
+    return Trace(str(path), *map(str, more), events=events, exclude_events=exclude_events)
 
 
 class Trace(Looks):
     """One recorded trace."""
 
-    def __init__(self, path: str, *more: str) -> None:
+    def __init__(self, path: str, *more: str, events: Iterable[str] = (), exclude_events: Iterable[str] = ()) -> None:
         self.paths = [path, *more]
+        self._read_events: dict[str, Any] = {"events": tuple(events), "exclude_events": tuple(exclude_events)}
+        self._keep = pipeline.event_filter(*self._read_events.values())
         self.reader: Reader = self._open()
         self.path = self.reader.info.path
 
@@ -98,7 +100,7 @@ class Trace(Looks):
     def analyze(self, **options: Any) -> Report:
         """Judge it; options as ``pipeline.AnalyzeOptions``."""
         with showing(f"judging {self.path}", self._known_events()) as progress:
-            return pipeline.analyze([self.path], pipeline.AnalyzeOptions(**options), progress)
+            return pipeline.analyze([self.path], pipeline.AnalyzeOptions(**self._read_events | options), progress)
 
     @property
     def whole(self) -> Trace:
@@ -195,7 +197,7 @@ class Trace(Looks):
     def _decoded(self, wanted: Callable[[EventFormat], bool] | None, select: _Selection) -> dict[int, pa.Table]:
         decoder, done = _Decoder(self.reader, select), 0
         with ThreadPoolExecutor(2) as pool, showing(f"events of {self.path}") as progress:
-            for batch in prefetched(self.reader.batches(wanted)):
+            for batch in prefetched(self.reader.batches(both(self._keep, wanted))):
                 decoder.feed(batch, pool)
                 done += len(batch)
                 if progress is not None:
@@ -211,7 +213,7 @@ class Trace(Looks):
     def _read(self, name: str) -> trace_tables.Material:
         if name not in self._material:
             with showing(f"{name} of {self.path}", self._known_events()) as progress:
-                self._material[name] = trace_tables.read(self._open(), name, progress)
+                self._material[name] = trace_tables.read(self._open(), name, progress, self._keep)
         return self._material[name]
 
     @cached_property
@@ -221,7 +223,7 @@ class Trace(Looks):
     def info(self) -> dict[str, Any]:
         """What is in it, what can be decided from it, what was lost: plain values."""
         checks = pipeline.selected_checks()
-        found, how = pipeline.gathered(self._open(), checks, pipeline.AnalyzeOptions())
+        found, how = pipeline.gathered(self._open(), checks, pipeline.AnalyzeOptions(**self._read_events))
         evidence, i = found.evidence, found.evidence.info
         runs, _ = pipeline.judged(evidence, checks)
         return {

@@ -15,7 +15,7 @@ from lockscope.reconstruct import flush_debts, flush_log
 from lockscope.reconstruct.gather import Gathered, GatherOptions, Progress, gather
 from lockscope.reconstruct.walk import HOLD_COLUMNS
 from lockscope.rules.load import choose
-from lockscope.tables.events import Reader
+from lockscope.tables.events import Reader, Wanted
 from lockscope.tables.ops import SLOTS, Op
 from lockscope.tables.schema import all_schemas
 from lockscope.tables.tape import TapeBatch
@@ -89,13 +89,13 @@ class Material:
         return pa.array(self.gathered.walk.texts.all() or [""], pa.string())
 
 
-def read(reader: Reader, name: str, progress: Progress | None = None) -> Material:
-    """Read a trace for one table."""
+def read(reader: Reader, name: str, progress: Progress | None = None, keep: Wanted | None = None) -> Material:
+    """Read a trace for one table. ``keep``: which events count (None: all)."""
     rows = Rows(_OF_TAPE[name]) if name in _OF_TAPE else None
     rules, _ = choose(reader.info.kernel)
     ops = frozenset(rows.ops) if rows else frozenset()
     facts = _FACTS_OF.get(name, ())
-    options = GatherOptions(facts, holds=name == "holds", tape=rows.take if rows else None, ops=ops)
+    options = GatherOptions(facts, keep=keep, holds=name == "holds", tape=rows.take if rows else None, ops=ops)
     return Material(gather(reader, rules, options, progress), rows)
 
 

@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
-from lockscope.cli._arguments import assumptions, listed, one_of, output_file
+from lockscope.cli._arguments import assumptions, expression, listed, one_of, output_file
 from lockscope.cli._shell import NO_VERDICT, Progress, say
+from lockscope.errors import UsageError
 from lockscope.report._graph import graph_writers, narrowed
 
 Words = list[str] | None
@@ -41,12 +42,19 @@ def graph(
     exclude_events: Annotated[
         Words, typer.Option("--exclude-events", metavar="PATTERNS", help="Not these events.")
     ] = None,
+    window_start: Annotated[
+        str | None, typer.Option("--window-start", metavar="REGEX", help="Only stretches that this marker begins")
+    ] = None,
+    window_end: Annotated[str | None, typer.Option("--window-end", metavar="REGEX", help="and this one ends.")] = None,
 ) -> None:
     """Print the lock dependency graph: which lock was taken while which was held.
 
     Edges on a ring that LS101 reports are marked in dot and json.
     """
     one_of("--format", format, tuple(graph_writers()))
+    if (window_start is None) != (window_end is None):
+        msg = "--window-start and --window-end go together: one of them is missing"
+        raise UsageError(msg)
     if output is not None and output != "-":
         output_file(output, [trace])
     from lockscope.formats.open import open_trace
@@ -54,7 +62,12 @@ def graph(
     from lockscope.reconstruct.dependencies import dependencies
 
     options = AnalyzeOptions(
-        rules=rules, assume=assumptions(assume), events=listed(events), exclude_events=listed(exclude_events)
+        rules=rules,
+        window_start=expression("--window-start", window_start),
+        window_end=expression("--window-end", window_end),
+        assume=assumptions(assume),
+        events=listed(events),
+        exclude_events=listed(exclude_events),
     )
     with Progress(trace) as progress:
         found, _ = gathered(open_trace(trace), [], options, progress)

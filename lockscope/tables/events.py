@@ -167,3 +167,10 @@ class Reader(Protocol):
         May be called again. Raises ``FormatError`` where nothing more can be salvaged; prefers a note and an end.
         """
         ...
+
+
+def both(one: Wanted | None, other: Wanted | None) -> Wanted | None:
+    """Events that both want; None wants all."""
+    if one is None or other is None:
+        return one or other
+    return lambda fmt: one(fmt) and other(fmt)

@@ -121,3 +121,12 @@ def test_mistakes_are_one_line(arguments: tuple[str, ...], complaint: str, capsy
 def test_no_class_matches(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(("graph", BUG, "--classes", "no_such_lock")) == 0
     assert "none of 105 classes matches" in capsys.readouterr().err
+
+
+def test_windows(capsys: pytest.CaptureFixture[str]) -> None:
+    """What is between the markers of one self-test, and nothing else."""
+    case = r"selftest begin (?P<name>ABBCCA_wlock)\b"
+    text = out_of(capsys, str(SAMPLES / "selftest_train.dat"), "--window-start", case, "--window-end", "selftest end")
+    assert {name for name in listing(text) if name.startswith("&rwlock_")} == {
+        "&rwlock_A", "&rwlock_B", "&rwlock_C"}  # fmt: skip
+    assert " -> [" in text
