@@ -114,7 +114,7 @@ class FlushDebts:
     flushes: int = 0
     guests: bool = False
     untold: int = 0
-    log: FlushLog = field(default_factory=FlushLog)
+    log: FlushLog = field(default_factory=FlushLog, repr=False)
 
 
 def losses_of(

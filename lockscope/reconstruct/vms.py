@@ -213,7 +213,7 @@ class VmFact:
             return
         assert self.index is not None
         sample = np.concatenate([self.index.of(op) for op in (Op.ACQUIRE, Op.DETAIL)] + [rows])
-        together = held[sample[:: max(1, len(sample) >> 10)]]
+        together = held[sample[:: max(1, len(sample) >> 12)]]
         together = together[np.count_nonzero(together[:, np.array(_IN_KVM)], axis=1) >= 2][:_ENOUGH]
         for _ in range(2):  # twice: a lock never held together with mmu_lock is placed by one that is
             placed = self.distances()
