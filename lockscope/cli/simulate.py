@@ -1,0 +1,125 @@
+"""``lockscope simulate``: the trace of a KVM host that never ran, and what is true of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lockscope.cli._arguments import one_of
+from lockscope.cli._shell import say
+from lockscope.errors import UsageError
+
+if TYPE_CHECKING:
+    from lockscope.simulate.parameters import Parameters
+    from lockscope.simulate.run import Simulated
+
+FORMATS = ("dat7", "dat7-zlib", "dat7-none", "dat6", "text", "perf")
+_ENDING = {"text": ".txt", "perf": ".perf.txt"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("simulate")(simulate)
+
+
+def simulate(
+    scenario: Annotated[
+        str | None, typer.Argument(metavar="SCENARIO", help="What happens on the host; --list names them.")
+    ] = None,
+    *,
+    list_them: Annotated[bool, typer.Option("--list", help="Name the scenarios.")] = False,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="FILE", help="The trace (default: SCENARIO.dat).")
+    ] = None,
+    format: Annotated[str, typer.Option("--format", metavar="NAME", help=f"{', '.join(FORMATS)}.")] = "dat7",
+    near_miss: Annotated[
+        bool, typer.Option("--near-miss", help="What looks like the scenario's defect and is none.")
+    ] = False,
+    kernel: Annotated[str, typer.Option("--kernel", metavar="VERSION", help="4.14 or 6.12.")] = "6.12",
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Same seed, same bytes.")] = 1,
+    duration: Annotated[int, typer.Option("--duration", metavar="MS", help="Simulated time of work.")] = 20,
+    events: Annotated[
+        int | None, typer.Option("--events", metavar="N", help="Go on until so many are written, instead.")
+    ] = None,
+    vms: Annotated[int, typer.Option("--vms", metavar="N")] = 1,
+    vcpus: Annotated[int, typer.Option("--vcpus", metavar="N", help="Of each VM.")] = 2,
+    cpus: Annotated[int, typer.Option("--cpus", metavar="N", help="Of the host.")] = 4,
+    mmu: Annotated[str | None, typer.Option("--mmu", metavar="NAME", help="tdp, legacy or shadow.")] = None,
+    vendor: Annotated[str | None, typer.Option("--vendor", metavar="NAME", help="amd (NPT) or intel (EPT).")] = None,
+    clock: Annotated[str, typer.Option("--clock", metavar="NAME", help="mono, global, boot, local.")] = "mono",
+    skew: Annotated[int, typer.Option("--skew", metavar="NS", help="By how much CPUs differ, with --clock local.")] = 0,
+    buffer: Annotated[
+        int | None, typer.Option("--buffer", metavar="KIB", help="Ring buffer of each CPU (default: nothing is lost).")
+    ] = None,
+    fidelity: Annotated[
+        str, typer.Option("--fidelity", metavar="NAME", help="probes (lockdep and the probe pack) or stock.")
+    ] = "probes",
+    check: Annotated[bool, typer.Option("--check", help="Judge the trace, and compare with the truth.")] = False,
+    explore: Annotated[
+        bool, typer.Option("--explore", help="No trace: go through the orders in which the scenario can happen.")
+    ] = False,
+    most: Annotated[int, typer.Option("--most", metavar="N", help="Schedules to go through, with --explore.")] = 20_000,
+) -> None:
+    """Simulate a KVM host: write its trace, and beside it what is true of it (FILE.truth.json)."""
+    if list_them or scenario is None:
+        _list()
+        raise typer.Exit(0 if list_them else 2)
+    one_of("--format", format, FORMATS)
+    from lockscope.simulate.parameters import Parameters
+
+    parameters = Parameters(
+        kernel=kernel, vms=vms, vcpus=vcpus, cpus=cpus, duration_ms=duration, events=events, seed=seed, clock=clock,
+        skew_ns=skew, buffer_kib=buffer, fidelity=fidelity, mmu=mmu, vendor=vendor, near_miss=near_miss,
+    )  # fmt: skip
+    if explore:
+        _explore(scenario, parameters, most)
+        return
+    from lockscope.simulate.run import simulate as run
+
+    path = _target(scenario, output, format)
+    truth = path.with_name(path.name + ".truth.json")
+    done = run(scenario, path, parameters, format=format, truth=truth)
+    lost = f", {done.lost:,} lost" if done.lost else ""
+    say(f"{path}: {done.events:,} events{lost}; what is true of it: {truth}")
+    if check:
+        _check(done)
+
+
+def _target(scenario: str, output: str | None, format: str) -> Path:
+    path = Path(output if output is not None else scenario + _ENDING.get(format, ".dat"))
+    if path.is_dir():
+        msg = f"-o {path}: is a directory"
+        raise UsageError(msg)
+    if not path.parent.is_dir():
+        msg = f"-o {path}: there is no directory {path.parent}"
+        raise UsageError(msg)
+    return path
+
+
+def _list() -> None:
+    from lockscope.simulate.scenario import scenarios
+
+    width = max(len(name) for name in scenarios())
+    for name, scenario in scenarios().items():
+        typer.echo(f"{name:{width}}  {scenario.summary}")
+        if scenario.near:
+            typer.echo(f"{'':{width}}  near miss: {scenario.near}")
+
+
+def _explore(scenario: str, parameters: Parameters, most: int) -> None:
+    from lockscope.simulate.explore import explore
+
+    found = explore(scenario, parameters, most)
+    typer.echo("\n".join(found.lines()))
+    raise typer.Exit(1 if found.broken else 0)
+
+
+def _check(done: Simulated) -> None:
+    from lockscope.pipeline import analyze
+    from lockscope.simulate.agreement import compare
+
+    agreement = compare(analyze([str(done.path)]).findings, done.truth)
+    typer.echo("\n".join(agreement.lines()))
+    raise typer.Exit(0 if agreement else 1)

@@ -1,0 +1,65 @@
+"""Scenarios: what one is, and how they are found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from lockscope.errors import UsageError
+from lockscope.registry import modules
+from lockscope.simulate.parameters import KERNEL_NAMES
+
+if TYPE_CHECKING:
+    from lockscope.simulate.world import Mix, World
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A host with something to be found on it, or with nothing.
+
+    ``rule``: what is broken, in the words of the document, and where it stands. ``plant``: puts the defect into a world
+    before it begins; with ``world.near`` what looks like it and is right. ``near``: what that is; empty for hosts that
+    are quiet anyway. ``mmu``, ``vendor``: what it needs, where it needs something.
+    """
+
+    name: str
+    summary: str
+    rule: str
+    plant: Callable[[World], None]
+    mix: Mix
+    near: str = ""
+    kernels: tuple[str, ...] = KERNEL_NAMES
+    mmu: str | None = None
+    vendor: str | None = None
+    vcpus: int | None = None
+    cpus: int | None = None
+    explore: Callable[..., object] | None = None
+    tags: tuple[str, ...] = field(default_factory=tuple)
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing is wrong on this host."""
+        return not self.near
+
+
+def scenarios() -> dict[str, Scenario]:
+    """Every scenario by name."""
+    found: dict[str, Scenario] = {}
+    for module in modules("lockscope.simulate.scenarios"):
+        scenario: Scenario = module.SCENARIO
+        found[scenario.name] = scenario
+    return found
+
+
+def scenario_named(name: str) -> Scenario:
+    """One scenario; raises ``UsageError`` for a name that there is not."""
+    found = scenarios()
+    if name not in found:
+        from difflib import get_close_matches
+
+        close = get_close_matches(name, found, 1)
+        hint = f"did you mean {close[0]}?" if close else "lockscope simulate --list names them"
+        msg = f"{name}: no such scenario; {hint}"
+        raise UsageError(msg)
+    return found[name]

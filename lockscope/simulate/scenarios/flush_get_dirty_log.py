@@ -1,0 +1,34 @@
+"""KVM_GET_DIRTY_LOG write-protects and forgets the flush."""
+
+from __future__ import annotations
+
+from lockscope.simulate.engine.tasks import Task, Work
+from lockscope.simulate.kvm import dirty
+from lockscope.simulate.kvm.vm import Vm
+from lockscope.simulate.scenario import Scenario
+from lockscope.simulate.scenarios._plans import planted, written
+from lockscope.simulate.world import Mix, World
+
+
+def plant(world: World) -> None:
+    """One GET of several goes wrong."""
+
+    def plan(t: Task, vm: Vm) -> Work:
+        yield from written(world, t, vm)
+        if world.near:
+            yield from dirty.get_dirty_log(t, vm, vm.slots[1])
+            return
+        with planted(world, t, "GET_DIRTY_LOG without a flush", ("LS301", ())):
+            yield from dirty.get_dirty_log(t, vm, vm.slots[1], flush=False)
+
+    world.plans.append(plan)
+
+
+SCENARIO = Scenario(
+    "flush-get-dirty-log",
+    "KVM_GET_DIRTY_LOG write-protects, and no flush follows",
+    "2. Exception, 3) flush tlbs due to spte updated: from writable to read-only, all TLBs are flushed",
+    plant,
+    Mix(log="auto", write=16, read=4, main=(("tsc", 1), ("log", 3)), ksm=False),
+    near="the flush comes after mmu_lock is released, and in 4.14 even after the bitmap was copied out",
+)

@@ -1,0 +1,27 @@
+"""A vCPU's mutex is taken while Hyper-V's lock of the VM is held."""
+
+from __future__ import annotations
+
+from lockscope.simulate.scenario import Scenario
+from lockscope.simulate.scenarios._plans import nest
+from lockscope.simulate.world import Mix, World
+
+
+def plant(world: World) -> None:
+    """A vCPU that runs takes hv_lock inside its mutex, and inside kvm->srcu.
+
+    From 6.4 on lockdep sees the read section in between: the chain then is not strong for it, and no cycle is told.
+    """
+    why = "vcpu->mutex inside hv_lock"
+    cycle = [("LS101", ())] if world.host.kernel.version < (6, 4) else []
+    nest(world, "kvm_hv_setup_tsc_page", "hv_lock", "mutex", why, ("LS102", ()), *cycle)
+
+
+SCENARIO = Scenario(
+    "order-hv-lock-then-vcpu-mutex",
+    "vcpu->mutex is taken inside kvm->arch.hyperv.hv_lock",
+    "1. Acquisition Orders: On x86, vcpu->mutex is taken outside kvm->arch.hyperv.hv_lock",
+    plant,
+    Mix(),
+    near="the two are taken one after the other",
+)

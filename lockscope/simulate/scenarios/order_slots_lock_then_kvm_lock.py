@@ -1,0 +1,23 @@
+"""kvm->lock is taken while kvm->slots_lock is held."""
+
+from __future__ import annotations
+
+from lockscope.simulate.scenario import Scenario
+from lockscope.simulate.scenarios._plans import nest
+from lockscope.simulate.world import Mix, World
+
+
+def plant(world: World) -> None:
+    """KVM_CREATE_IRQCHIP takes them the right way round: there is a cycle too."""
+    why = "kvm->lock inside kvm->slots_lock"
+    nest(world, "kvm_vm_ioctl_enable_cap", "slots_lock", "lock", why, ("LS102", ()), ("LS101", ()))
+
+
+SCENARIO = Scenario(
+    "order-slots-lock-then-kvm-lock",
+    "kvm->lock is taken inside kvm->slots_lock",
+    "1. Acquisition Orders: kvm->lock is taken outside kvm->slots_lock and kvm->irq_lock",
+    plant,
+    Mix(),
+    near="the two are taken one after the other",
+)

@@ -1,0 +1,38 @@
+"""kvm->slots_lock is taken inside a kvm->srcu read section."""
+
+from __future__ import annotations
+
+from lockscope.simulate.engine import locks
+from lockscope.simulate.engine.tasks import Task, Work
+from lockscope.simulate.kvm import vcpu
+from lockscope.simulate.kvm.vm import Vcpu
+from lockscope.simulate.scenario import Scenario
+from lockscope.simulate.scenarios._plans import in_run, planted
+from lockscope.simulate.world import Mix, World
+
+
+def plant(world: World) -> None:
+    """A vCPU changes a memslot while it handles an exit."""
+
+    def body(t: Task, v: Vcpu) -> Work:
+        vm, host = v.vm, v.vm.host
+        host.at(t, "kvm_inhibit_apic_access_page")
+        if world.near:  # as the kernel does it; the caller's index is another one afterwards
+            yield from vcpu.outside_srcu(t, v, host.locked(t, vm.slots_lock))
+            return
+        pair = (vm.locks["srcu"].cls.name, vm.slots_lock.cls.name)
+        with planted(world, t, "kvm->slots_lock inside kvm->srcu", ("LS204", pair)):
+            yield from locks.mutex_lock(t, vm.slots_lock)
+        yield from locks.mutex_unlock(t, vm.slots_lock)
+
+    in_run(world, body)
+
+
+SCENARIO = Scenario(
+    "srcu-then-slots-lock",
+    "kvm->slots_lock is taken inside a kvm->srcu read section",
+    "synchronize_srcu(&kvm->srcu) is called with kvm->slots_lock held (written down from 5.14 on)",
+    plant,
+    Mix(),
+    near="the section is left before the lock is taken, and entered again",
+)

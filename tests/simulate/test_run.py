@@ -1,0 +1,99 @@
+"""Recordings of simulated hosts: the same for the same seed, readable, lossy where the buffer is small."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import lockscope
+from lockscope.errors import UsageError
+from lockscope.simulate.parameters import Parameters
+from lockscope.simulate.run import simulate
+
+QUICK = Parameters(duration_ms=3)
+
+
+@pytest.mark.parametrize("form", ["dat7", "dat7-none", "dat7-zlib", "dat6", "text", "perf"])
+def test_same_seed_same_bytes(tmp_path: Path, form: str) -> None:
+    files = [tmp_path / name for name in ("a", "b", "c")]
+    for path, seed in zip(files, (5, 5, 6), strict=True):
+        simulate("quiet-mixed", path, Parameters(duration_ms=2, seed=seed), format=form)
+    one, again, other = (path.read_bytes() for path in files)
+    assert one == again
+    assert one != other
+
+
+@pytest.mark.parametrize("form", ["dat7", "dat7-none", "dat7-zlib", "dat6", "text"])
+def test_every_event_is_read_back(tmp_path: Path, form: str) -> None:
+    done = simulate("quiet-mixed", tmp_path / "trace", QUICK, format=form)
+    trace = lockscope.load(str(tmp_path / "trace"))
+    assert trace.info()["events"] == done.events > 5_000
+    switches = trace.events("sched_switch").to_pandas()
+    assert {"qemu-kvm", "CPU 0/KVM", "ksmd"} <= set(switches.next_comm)
+    assert switches.ts_ns.is_monotonic_increasing
+
+
+def test_a_small_buffer_loses_what_the_recorder_says_it_lost(tmp_path: Path) -> None:
+    done = simulate("quiet-mixed", tmp_path / "lossy.dat", Parameters(duration_ms=40, buffer_kib=64))
+    whole = simulate("quiet-mixed", tmp_path / "whole.dat", Parameters(duration_ms=40))
+    assert done.lost > 1_000
+    assert done.events + done.lost == whole.events
+    report = lockscope.analyze([str(tmp_path / "lossy.dat")])
+    assert report.traces[0].lost_events == done.lost
+    assert [f.code for f in report.findings if f.severity != "info"] == []
+
+
+def test_the_truth_is_written_beside(tmp_path: Path) -> None:
+    truth = tmp_path / "truth.json"
+    simulate("order-slots-lock-then-kvm-lock", tmp_path / "trace.dat", QUICK, truth=truth)
+    told = json.loads(truth.read_text())
+    assert told["schema"] == "lockscope-truth/1"
+    assert told["parameters"]["seed"] == 1
+    assert [f["codes"] for f in told["findings"]] == [["LS102"], ["LS101"]]
+    assert told["findings"][0]["classes"] == ["&kvm->slots_lock", "&kvm->lock"]
+    ((pid, begin, end),) = told["findings"][0]["where"]
+    assert pid > 1000
+    assert 1_000_000_000 < begin < end
+
+
+def test_a_skewed_local_clock_shifts_whole_cpus(tmp_path: Path) -> None:
+    plain, skewed = tmp_path / "plain.dat", tmp_path / "skewed.dat"
+    simulate("quiet-mixed", plain, QUICK)
+    simulate("quiet-mixed", skewed, Parameters(duration_ms=3, clock="local", skew_ns=50_000))
+    tables = [lockscope.load(str(p)).events("kvm_entry").to_pandas() for p in (plain, skewed)]
+    first = [table.groupby("cpu").ts_ns.min() for table in tables]
+    shift = first[1] - first[0]
+    assert shift[0] == 0
+    assert shift[1:].between(0, 50_000).all()
+    assert shift.max() > 0
+    assert lockscope.load(str(skewed)).info()["clock"] == "local"
+
+
+@pytest.mark.parametrize("kernel", ["4.14", "6.12"])
+def test_stock_tracepoints_have_no_lock_events(tmp_path: Path, kernel: str) -> None:
+    simulate("quiet-mixed", tmp_path / "trace.dat", Parameters(duration_ms=3, fidelity="stock", kernel=kernel))
+    names = set(lockscope.load(str(tmp_path / "trace.dat")).all_events())
+    assert "kvm:kvm_entry" in names
+    assert not {n for n in names if n.startswith(("lockscope:", "lock:lock_"))}
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ({"kernel": "5.4"}, "--kernel 5.4: not known (one of 4.14, 6.12)"),
+        ({"cpus": 0}, "--cpus 0: must be from 1 to 256"),
+        ({"skew_ns": 5}, "only the clock 'local'"),
+        ({"mmu": "tdp", "kernel": "4.14"}, "kernel 4.14 has not got it"),
+        ({"near_miss": True}, "it has no near miss"),
+    ],
+)
+def test_parameters_that_do_not_fit(tmp_path: Path, how: dict[str, object], said: str) -> None:
+    with pytest.raises(UsageError, match=said.replace("(", r"\(").replace(")", r"\)")):
+        simulate("quiet-mixed", tmp_path / "trace.dat", Parameters(**how))  # type: ignore[arg-type]
+
+
+def test_an_unknown_scenario_is_guessed_at(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="did you mean quiet-mixed"):
+        simulate("quiet-mixd", tmp_path / "trace.dat")

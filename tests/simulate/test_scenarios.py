@@ -1,0 +1,42 @@
+"""Every scenario: what was planted is found where it was, and nothing else; near misses and quiet hosts are quiet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lockscope.pipeline import analyze
+from lockscope.simulate.agreement import compare
+from lockscope.simulate.parameters import Parameters
+from lockscope.simulate.run import simulate
+from lockscope.simulate.scenario import scenarios
+
+CASES = [
+    pytest.param(name, kernel, near, id=f"{name}-{kernel}{'-near' if near else ''}")
+    for name, scenario in scenarios().items()
+    for kernel in scenario.kernels
+    for near in ([False] if scenario.quiet else [False, True])
+]
+
+
+def agrees(path: Path, name: str, kernel: str, near: bool, seed: int) -> list[str]:
+    """What does not fit between the report on a run and its truth."""
+    parameters = Parameters(kernel=kernel, near_miss=near, seed=seed, duration_ms=4)
+    done = simulate(name, path, parameters, format="dat7-none")
+    agreement = compare(analyze([str(path)]).findings, done.truth)
+    wanted = 0 if near or scenarios()[name].quiet else 1
+    assert (len(done.truth.findings) > 0) == bool(wanted)
+    return [] if agreement else [f"seed {seed}: {line}" for line in agreement.lines()]
+
+
+@pytest.mark.parametrize(("name", "kernel", "near"), CASES)
+def test_scenario(name: str, kernel: str, near: bool, tmp_path: Path) -> None:
+    assert agrees(tmp_path / "trace.dat", name, kernel, near, seed=1) == []
+
+
+@pytest.mark.all
+@pytest.mark.parametrize(("name", "kernel", "near"), CASES)
+def test_scenario_over_fifty_seeds(name: str, kernel: str, near: bool, tmp_path: Path) -> None:
+    wrong = [line for seed in range(50) for line in agrees(tmp_path / "trace.dat", name, kernel, near, seed)]
+    assert wrong == []
