@@ -44,6 +44,8 @@ def page_fault(t: Task, vcpu: Vcpu, gfn: int, *, write: bool, careless: str = ""
     if vcpu.tables is None:
         yield from load_root(t, vcpu)
     yield from _slow(t, vcpu, gfn, write=write)
+    if write and gfn in vm.write_tracked:
+        vcpu.again = None  # the write is emulated: the entry stays read-only
 
 
 def fast_page_fault(t: Task, vcpu: Vcpu, gfn: int, *, write: bool, careless: str = "") -> Generator[int, None, bool]:

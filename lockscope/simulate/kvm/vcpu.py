@@ -174,7 +174,7 @@ def _guest(t: Task, vcpu: Vcpu, program: Program, index: int) -> Generator[int, 
         yield 0
     if not vcpu.requests:
         while not cpu.pending and not vcpu.kicked:
-            if vcpu.again is not None:
+            if vcpu.again is not None and not vm.stopping:
                 action, vcpu.again = vcpu.again, None
             else:
                 action = next(program, ("end", None))
