@@ -136,6 +136,7 @@ class Cpu:
         task = self.task
         if task.wakes:
             task.wakes -= 1
+            task.state = RUNNING
             return -1
         if task.state == RUNNING:
             task.state = SLEEPING
