@@ -138,7 +138,7 @@ def follow(
         elif cols[C_FLAGS, r] & 0x10:
             context = 1
         who = cols[C_PID, r] if cols[C_PID, r] != 0 else -1 - cols[C_CPU, r]
-        t = number(task_table, mix(who, context))
+        t = number(task_table, mix(mix(who, 0), context))  # not who ^ context: that is another task's
         task = tasks[t]
         if kind == ENTRY:
             task[T_PENDING] = slots[i, 0]

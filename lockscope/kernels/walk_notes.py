@@ -80,7 +80,7 @@ def emit_odd(m: Any, t: int, what: int, cls: int, lock: int, detail: int, low: i
     -1 where it does not count."""
     if not m[O_JUDGE]:
         return np.int64(-1)
-    h = mix(mix(what + 101, cls), m[O_WINDOW])
+    h = mix(mix(mix(what + 101, 0), cls), m[O_WINDOW])
     if what == IRQS_ON_HELD:
         h = mix(mix(h, m[R_FLAGS] & 0xD9), m[entry_at(m, t, low) + READ])
     elif high > 0:

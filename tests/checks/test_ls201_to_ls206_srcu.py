@@ -262,3 +262,14 @@ def test_windows_are_judged_one_by_one():
     options = GatherOptions(("srcu_sections",), window_start="begin (?P<name>.*)", window_end="end")
     _, found = judged(script.gathered(options).evidence, checks)
     assert [(f.window, f.count) for f in found] == [("first", 1)]
+
+
+def test_an_interrupts_section_is_nobody_elses():
+    script = KvmScript()
+    assert script.qemu.pid ^ 2 == script.vcpu2.pid  # 2: hardirq context
+    with script.qemu.context(0x9, preempt=2):
+        script.qemu.read_lock(ssp=script.vm.irq_srcu)
+        script.vcpu2.sys_exit()
+        script.qemu.read_unlock(ssp=script.vm.irq_srcu)
+    script.qemu.sys_exit()
+    assert script.found("LS2") == []
