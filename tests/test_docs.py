@@ -6,7 +6,6 @@ for any lines. A ``pycon`` block is a doctest. Both see ``sample_traces`` and wr
 
 from __future__ import annotations
 
-import doctest
 import os
 import re
 import subprocess
@@ -100,14 +99,21 @@ def test_a_session_says_what_it_shows(page: str, text: str) -> None:
         assert fits(shown, done.stdout), f"{page}: $ {command}\n{done.stdout}"
 
 
+EXAMPLES = """
+import doctest, sys
+test = doctest.DocTestParser().get_doctest(sys.stdin.read(), {}, sys.argv[1], sys.argv[1], 0)
+assert test.examples
+sys.exit(bool(doctest.DocTestRunner(optionflags=doctest.ELLIPSIS, verbose=False).run(test).failed))
+"""
+
+
 @pytest.mark.usefixtures("workplace")
 @pytest.mark.parametrize(("page", "text"), blocks("pycon"), ids=ids(blocks("pycon")))
 def test_python_examples(page: str, text: str) -> None:
-    test = doctest.DocTestParser().get_doctest(text, {}, page, page, 0)
-    assert test.examples
-    output: list[str] = []
-    doctest.DocTestRunner(optionflags=doctest.ELLIPSIS, verbose=False).run(test, out=output.append)
-    assert "".join(output) == ""
+    """In an interpreter of its own, as a reader would."""
+    command = [sys.executable, "-c", EXAMPLES, page]
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
 
 
 @pytest.mark.parametrize("page", page_names())
