@@ -36,6 +36,7 @@ def test_scenario(name: str, kernel: str, near: bool, tmp_path: Path) -> None:
 
 
 @pytest.mark.all
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "kernel", "near"), CASES)
 def test_scenario_over_fifty_seeds(name: str, kernel: str, near: bool, tmp_path: Path) -> None:
     wrong = [line for seed in range(50) for line in agrees(tmp_path / "trace.dat", name, kernel, near, seed)]
