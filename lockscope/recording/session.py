@@ -47,9 +47,9 @@ class Session:
             place = folder / "record.sh"
             place.write_text(self.script, encoding="utf-8")
             env = os.environ | {"LOCKSCOPE_PARENT": str(os.getpid()), "LOCKSCOPE_OWN": str(folder)}
-            with _passed_on() as stops:
+            with _passed_on() as pass_to:
                 process = subprocess.Popen(["/bin/sh", str(place), *self.arguments], env=env)
-                stops.append(process)
+                pass_to(process)
                 return self._watch(process, progress)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -62,17 +62,27 @@ class Session:
 
 
 @contextlib.contextmanager
-def _passed_on() -> Iterator[list[subprocess.Popen[bytes]]]:
-    """SIGTERM goes to the script, which ends cleanly; an interrupt from the terminal reaches it by itself."""
-    children: list[subprocess.Popen[bytes]] = []
+def _passed_on() -> Iterator[Callable[[subprocess.Popen[bytes]], None]]:
+    """SIGTERM goes to the script, which ends cleanly; an interrupt from the terminal reaches it by itself.
 
-    def stop(*_: object) -> None:
+    One that comes while the script is being started is passed on as soon as it can be.
+    """
+    children: list[subprocess.Popen[bytes]] = []
+    asked: list[int] = []
+
+    def stop(number: int, *_: object) -> None:
+        asked.append(number)
         for child in children:
+            child.send_signal(signal.SIGTERM)
+
+    def pass_to(child: subprocess.Popen[bytes]) -> None:
+        children.append(child)
+        if asked:
             child.send_signal(signal.SIGTERM)
 
     before = signal.signal(signal.SIGTERM, stop)
     try:
-        yield children
+        yield pass_to
     finally:
         signal.signal(signal.SIGTERM, before)
 
