@@ -39,7 +39,7 @@ class Timed:
             self._feed(facts, batch)
             self.seconds += time.thread_time() - begin
 
-        FactSet.feed = feed  # type: ignore[method-assign]
+        FactSet.feed = feed  # type: ignore[method-assign]  # put in its place while it is timed
         return self
 
     def __exit__(self, *_: object) -> None:

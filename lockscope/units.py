@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from typing import Literal
+
+ByteOrder = Literal["big", "little"]
 
 
 def seconds(ts_ns: int) -> str:
@@ -48,3 +51,8 @@ def moment(text: str) -> tuple[str, int]:
         msg = f"{text!r} is no time; wanted one like 2.1s, 350us, +5ms (after the start) or -5ms (before the end)"
         raise ValueError(msg)
     return match[1], int(Decimal(match[2]) * _NS[match[3]])
+
+
+def byte_order(big: bool) -> ByteOrder:
+    """The word that ``int.from_bytes`` and ``int.to_bytes`` take."""
+    return "big" if big else "little"

@@ -13,6 +13,7 @@ from lockscope.formats import _dat_layout as layout
 from lockscope.formats._dat_layout import BufferData, CpuData, unpack
 from lockscope.formats._dat_writer import BufferPages, Content, CpuPages
 from lockscope.formats.trace_dat import TraceDat
+from lockscope.units import byte_order
 
 _PLACES = (layout.BUFFER, layout.BUFFER_TEXT, layout.DONE, layout.STRINGS, *layout.SECTIONS)
 Pages = NDArray[np.uint8]
@@ -21,15 +22,15 @@ Change = Callable[[BufferData, CpuData, Pages], Iterable[bytes]]
 
 def pages_of(source: TraceDat, buffer: BufferData, cpu: CpuData) -> Pages:
     """One CPU's pages, unpacked: uint8[pages, page size]. Raises ``FormatError`` where they are damaged."""
-    order = "big" if source.head.big else "little"
+    order = byte_order(source.head.big)
     with Path(source.path).open("rb") as file:
         file.seek(cpu.offset)
         if not buffer.compressed or cpu.size == 0:
             raw = file.read(cpu.size)
         else:
             pieces = []
-            for _ in range(int.from_bytes(file.read(4), order)):  # type: ignore[arg-type]
-                packed, plain = (int.from_bytes(file.read(4), order) for _ in range(2))  # type: ignore[arg-type]
+            for _ in range(int.from_bytes(file.read(4), order)):
+                packed, plain = (int.from_bytes(file.read(4), order) for _ in range(2))
                 piece = unpack(source.head.codec, file.read(packed), plain)
                 if piece is None:
                     raise FormatError(source.path, f"offset {file.tell():#x}", "a chunk that can't be unpacked")

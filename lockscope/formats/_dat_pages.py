@@ -161,6 +161,7 @@ class PageStream:
         place = arena.reserve(size)
         got = 0
         while got < size:
+            # An array of bytes is a buffer to read into; numpy's annotations do not say so.
             more = os.preadv(self.fd, [place[got:]], self._pos + got)  # type: ignore[list-item]
             if more <= 0:
                 self.damaged = self.damaged or "the file became shorter while it was read"

@@ -6,6 +6,7 @@ import os
 from typing import BinaryIO
 
 from lockscope.formats._dat_layout import MOST_CPUS, BufferData, CpuData, Head
+from lockscope.units import byte_order
 
 _MOST_CHUNK = 1 << 20
 
@@ -24,14 +25,14 @@ def buffer(file: BinaryIO, length: int, head: Head, section: int, compressed: bo
 
 
 def _packed_spans(fd: int, length: int, head: Head, start: int) -> list[tuple[int, int]]:
-    order = "big" if head.big else "little"
+    order = byte_order(head.big)
     spans: list[tuple[int, int]] = []
     pos = start
     while pos + 12 <= length:
         at, chunks = pos + 4, 0
         while at + 8 <= length:
             sizes = os.pread(fd, 8, at)
-            packed, plain = int.from_bytes(sizes[:4], order), int.from_bytes(sizes[4:], order)  # type: ignore[arg-type]
+            packed, plain = int.from_bytes(sizes[:4], order), int.from_bytes(sizes[4:], order)
             if not 0 < packed <= plain * 2 + 64 or not 0 < plain <= _MOST_CHUNK or plain % head.page_size:
                 break
             at += 8 + packed
@@ -44,12 +45,12 @@ def _packed_spans(fd: int, length: int, head: Head, start: int) -> list[tuple[in
 
 
 def _plain_spans(fd: int, length: int, head: Head, start: int) -> list[tuple[int, int]]:
-    order = "big" if head.big else "little"
+    order = byte_order(head.big)
     spans: list[tuple[int, int]] = []
     begin, last, end = start, -1, start
     for pos in range(start, length - 15, head.page_size):
         top = os.pread(fd, 8 + head.long_size, pos)
-        ts, commit = int.from_bytes(top[:8], order), int.from_bytes(top[8:], order)  # type: ignore[arg-type]
+        ts, commit = int.from_bytes(top[:8], order), int.from_bytes(top[8:], order)
         if (commit & 0x3FFFFFFF) > head.page_size:
             break  # no page: what stands behind the data
         if ts < last:

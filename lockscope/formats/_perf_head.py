@@ -14,6 +14,7 @@ from lockscope.formats._dat_layout import Head as TracingHead
 from lockscope.formats._perf_layout import Attr, Head
 from lockscope.formats._perf_source import Opened
 from lockscope.kernels.perf_records import COMPRESSED, COMPRESSED2, SAMPLE
+from lockscope.units import byte_order
 
 _KILLED = "it was cut, or perf record was killed before it could write the end of the file"
 _DAMAGED = "the file is truncated or damaged"
@@ -26,7 +27,7 @@ def read_head(opened: Opened) -> Head:
     if len(raw) < layout.PIPE_HEADER_SIZE or raw[:8] not in (layout.MAGIC, layout.SWAPPED):
         raise FormatError(path, "offset 0x0", "not a perf.data file of version 2")
     big = _is_big(raw)
-    size = int.from_bytes(raw[8:16], "big" if big else "little")
+    size = int.from_bytes(raw[8:16], byte_order(big))
     head = Head(path, big, size == layout.PIPE_HEADER_SIZE)
     if opened.length is not None:
         _read_file_head(head, Cursor(raw, path, big=big), opened, opened.length)
@@ -83,7 +84,7 @@ def _read_file_head(head: Head, c: Cursor, opened: Opened, length: int) -> None:
 def _is_empty(head: Head, opened: Opened, features: int) -> bool:
     """Whether the features follow at once: nothing was recorded. Else the size was never written."""
     raw = _read(opened.at(head.data_at), 8)
-    return features > 0 and int.from_bytes(raw, "big" if head.big else "little") == head.data_at + 16 * features
+    return features > 0 and int.from_bytes(raw, byte_order(head.big)) == head.data_at + 16 * features
 
 
 def _at(head: Head, opened: Opened, at: int, size: int, what: str) -> Cursor:
@@ -194,14 +195,14 @@ def read_tracing(c: Cursor) -> TracingHead:
 def _read_first_records(head: Head, file: io.BufferedReader) -> None:
     """What stands in front of the first sample: in a pipe the whole head, in a file the kernel's place and comms."""
     at = head.data_at
-    order = "big" if head.big else "little"
+    order = byte_order(head.big)
     limit = at + layout.MOST_STARTING
     end = limit if head.pipe else head.data_at + head.data_size
     while at < min(limit, end):
         raw = file.read(8)
         if len(raw) < 8:
             return
-        kind, misc, size = (int.from_bytes(raw[a:b], order) for a, b in ((0, 4), (4, 6), (6, 8)))  # type: ignore[arg-type]
+        kind, misc, size = (int.from_bytes(raw[a:b], order) for a, b in ((0, 4), (4, 6), (6, 8)))
         if size < 8 or kind in (SAMPLE, COMPRESSED, COMPRESSED2):
             return
         c = Cursor(file.read(size - 8), head.path, big=head.big, base=at + 8)
@@ -246,11 +247,11 @@ def _read_record(head: Head, kind: int, misc: int, c: Cursor, file: io.BufferedR
 
 def read_comm(body: bytes, *, big: bool) -> tuple[int, str]:
     """Task and name of a COMM record, without its header."""
-    return int.from_bytes(body[4:8], "big" if big else "little"), body[8:].split(b"\0")[0].decode("utf-8", "replace")
+    return int.from_bytes(body[4:8], byte_order(big)), body[8:].split(b"\0")[0].decode("utf-8", "replace")
 
 
 def _read_attr_record(head: Head, c: Cursor) -> None:
-    size = int.from_bytes(c.data[4:8], "big" if head.big else "little")
+    size = int.from_bytes(c.data[4:8], byte_order(head.big))
     if not 64 <= size <= c.left:
         raise c.fail(f"an event of {size} bytes is impossible", _DAMAGED)
     if len(head.attrs) >= layout.MOST_ATTRS:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from lockscope.formats._dat_layout import Head as TracingHead
 from lockscope.kernels import perf_records as walk
+from lockscope.units import byte_order
 
 MAGIC, SWAPPED = b"PERFILE2", b"2ELIFREP"
 HEADER_SIZE, PIPE_HEADER_SIZE = 104, 16
@@ -58,7 +59,8 @@ class Attr:
     @staticmethod
     def parse(raw: bytes, *, big: bool) -> Attr:
         """From the bytes of a ``perf_event_attr`` of any version; what a short one lacks is 0."""
-        order = "big" if big else "little"
+        order = byte_order(big)
+        # _ATTR has as many places as there are numbers in front of ``ids``, which mypy can't count.
         return Attr(*(int.from_bytes(raw[at : at + size], order) for at, size in _ATTR))  # type: ignore[arg-type]
 
     def flag(self, bit: int, *, big: bool) -> bool:

@@ -17,6 +17,7 @@ from lockscope.errors import UsageError
 from lockscope.formats._compressed import Stream, open_stream
 from lockscope.formats._dat_pages import Arena
 from lockscope.kernels.perf_records import AUXTRACE, COMPRESSED, COMPRESSED2, TRACING_DATA, last_boundary
+from lockscope.units import ByteOrder, byte_order
 
 _BLOCK = 4 << 20
 _MOST_UNPACKED = 64 << 20  # bytes of one packed record, which has 64 KiB: no real one is packed so well
@@ -132,14 +133,14 @@ class Source:
 
     def _head_of(self, record: NDArray[np.uint8]) -> tuple[int, int, int]:
         """Type and size of a record, and how many bytes follow it that belong to it."""
-        order = "big" if self.big else "little"
+        order = byte_order(self.big)
         raw = record[:16].tobytes()
-        kind, size = int.from_bytes(raw[:4], order), int.from_bytes(raw[6:8], order)  # type: ignore[arg-type]
+        kind, size = int.from_bytes(raw[:4], order), int.from_bytes(raw[6:8], order)
         follows = 0
         if kind == TRACING_DATA and size >= 12:
-            follows = int.from_bytes(raw[8:12], order) + 7 & ~7  # type: ignore[arg-type]
+            follows = int.from_bytes(raw[8:12], order) + 7 & ~7
         elif kind == AUXTRACE and size >= 16:
-            follows = int.from_bytes(raw[8:16], order)  # type: ignore[arg-type]
+            follows = int.from_bytes(raw[8:16], order)
         return kind, size, follows
 
     def _skip(self, size: int) -> None:
@@ -160,10 +161,10 @@ class Source:
 
     def _fill_packed(self, arena: Arena) -> None:
         goal = arena.used + _BLOCK
-        order = "big" if self.big else "little"
+        order = byte_order(self.big)
         at = 0
         while arena.used < goal and not self.done:
-            if len(self._raw) - at < 8 or len(self._raw) - at < int.from_bytes(self._raw[at + 6 : at + 8], order):  # type: ignore[arg-type]
+            if len(self._raw) - at < 8 or len(self._raw) - at < int.from_bytes(self._raw[at + 6 : at + 8], order):
                 del self._raw[:at]
                 at = 0
                 if not self._more_raw():
@@ -195,10 +196,10 @@ class Source:
         self.done = True
         self.damaged = self.damaged or why
 
-    def _unpack(self, arena: Arena, kind: int, record: bytearray, order: str) -> None:
+    def _unpack(self, arena: Arena, kind: int, record: bytearray, order: ByteOrder) -> None:
         body = bytes(record[8:])
         if kind == COMPRESSED2:  # its data has a size of its own, and is padded (tools/perf/util/event.h, v6.16)
-            body = body[8 : 8 + int.from_bytes(body[:8], order)]  # type: ignore[arg-type]
+            body = body[8 : 8 + int.from_bytes(body[:8], order)]
         try:
             plain = np.frombuffer(bytearray(self._rest + self._plain(body)), np.uint8)
         except zstandard.ZstdError as error:

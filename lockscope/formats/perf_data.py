@@ -28,6 +28,7 @@ from lockscope.tables.events import (
     TraceInfo,
     Wanted,
 )
+from lockscope.units import byte_order
 
 _AGAIN = "record again and stop perf record cleanly"
 _LARGER = "record with larger buffers (perf record -m PAGES) or fewer events"
@@ -179,13 +180,13 @@ class PerfData:
         self.info.cpus = max(self.info.cpus, most + 1)
 
     def _on_side(self, record: bytes) -> None:
-        order = "big" if self.head.big else "little"
-        kind, size = int.from_bytes(record[:4], order), int.from_bytes(record[6:8], order)  # type: ignore[arg-type]
+        order = byte_order(self.head.big)
+        kind, size = int.from_bytes(record[:4], order), int.from_bytes(record[6:8], order)
         if kind == walk.COMM:
             pid, comm = read_comm(record[8:size], big=self.head.big)
             self.info.comms[pid] = comm
-        elif kind == walk.LOST_SAMPLES and not int.from_bytes(record[4:6], order) & walk.BPF_FILTERED:  # type: ignore[arg-type]
-            count = int.from_bytes(record[8:16], order)  # type: ignore[arg-type]
+        elif kind == walk.LOST_SAMPLES and not int.from_bytes(record[4:6], order) & walk.BPF_FILTERED:
+            count = int.from_bytes(record[8:16], order)
             self._uncounted += count
 
     def _note_damage(self, batcher: Batcher) -> None:

@@ -10,6 +10,7 @@ import re
 
 from lockscope.tables.events import EventBatch, EventFormat
 from lockscope.tables.symbols import Symbols
+from lockscope.units import ByteOrder, byte_order
 
 _LINE = re.compile(rb'^(0x[0-9a-fA-F]+)\s*:\s*"(.*)"\s*$', re.MULTILINE)
 _SPEC = re.compile(
@@ -46,11 +47,11 @@ def render(batch: EventBatch, row: int, fmt: EventFormat, formats: PrintFormats)
     """The text of one marker event. What the record lacks is left out, never guessed."""
     begin, size = int(batch.at[row]), int(batch.size[row])
     raw = bytes(batch.data[begin : begin + size])
-    order = "big" if batch.layout.big else "little"
+    order = byte_order(batch.layout.big)
 
     def number(name: str) -> int:
         field = fmt.field(name)
-        return int.from_bytes(raw[field.offset : field.offset + field.size], order) if field else 0  # type: ignore[arg-type]
+        return int.from_bytes(raw[field.offset : field.offset + field.size], order) if field else 0
 
     buf = fmt.field("buf")
     if fmt.name == "bputs":
@@ -61,7 +62,7 @@ def render(batch: EventBatch, row: int, fmt: EventFormat, formats: PrintFormats)
     if buf is None:
         return ""
     if buf.kind == "data_loc":
-        word = int.from_bytes(raw[buf.offset : buf.offset + 4], order)  # type: ignore[arg-type]
+        word = int.from_bytes(raw[buf.offset : buf.offset + 4], order)
         raw = raw[word & 0xFFFF :][: word >> 16]
     else:
         raw = raw[buf.offset :]
@@ -69,7 +70,7 @@ def render(batch: EventBatch, row: int, fmt: EventFormat, formats: PrintFormats)
 
 
 class _Arguments:
-    def __init__(self, raw: bytes, long_size: int, order: str, text: str, formats: PrintFormats) -> None:
+    def __init__(self, raw: bytes, long_size: int, order: ByteOrder, text: str, formats: PrintFormats) -> None:
         self.raw, self.long_size, self.order, self.text, self.formats, self.pos = (
             raw,
             long_size,
@@ -125,7 +126,7 @@ class _Arguments:
         self.pos = (self.pos + align - 1) // align * align
         raw = self.raw[self.pos : self.pos + size]
         self.pos += size
-        return int.from_bytes(raw, self.order, signed=signed)  # type: ignore[arg-type]
+        return int.from_bytes(raw, self.order, signed=signed)
 
     def _string(self) -> str:
         end = self.raw.find(b"\0", self.pos)
