@@ -3,7 +3,7 @@
 numba keeps compiled code beside the sources and checks only the file in which a function stands, not the files whose
 functions it calls. When any source here is newer than a compiled file, all compiled files go.
 
-Where nothing is compiled yet (the first run after an installation) it takes some sixteen seconds of one CPU. Functions
+Where nothing is compiled yet (the first run after an installation) it takes some thirteen seconds of one CPU. Functions
 have their signatures written down, so that importing a module compiles it, and modules are imported side by side: the
 walk by this process, the others by two children that do nothing else. A module that is left to a child begins with
 ``wait``.

@@ -8,11 +8,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import types
 
 from lockscope.kernels.inner import inner
 from lockscope.kernels.interner import text_number
 from lockscope.kernels.memory import BOOL, INT, address, prefetch, put8, put16, put32, put64, u8, u16, u32, u64
+from lockscope.kernels.outer import outer
 from lockscope.kernels.tape_rows import (
     H_CPU,
     H_FLAGS,
@@ -94,11 +95,9 @@ def span(record: int, size: int, how: int, offset: int, width: int, big: bool) -
     return begin, min(length, size - begin)
 
 
-@njit(
+@outer(
     "UniTuple(i8, 3)(u1[::1], i8[::1], i4[::1], i4[::1], i8[::1], i4[::1], i8, b1, i8[::1], i4[::1], i8[::1], i8[::1], "
-    "i8[:, :, ::1], i8, i8, i8, i8[:, ::1], i8[::1], i4[::1], u1[::1], i8[::1], i8[::1])",
-    nogil=True,
-    cache=True,
+    "i8[:, :, ::1], i8, i8, i8, i8[:, ::1], i8[::1], i4[::1], u1[::1], i8[::1], i8[::1])"
 )
 def project(
     data: Any,
@@ -179,7 +178,7 @@ def project(
     return len(at), n, used
 
 
-@njit("void(i8[:, ::1], i8[::1], i8[::1], i8[::1], i8[:, ::1], i8[:, ::1])", nogil=True, cache=True)
+@outer("void(i8[:, ::1], i8[::1], i8[::1], i8[::1], i8[:, ::1], i8[:, ::1])")
 def unpack(
     head: Any,
     slots: Any,
@@ -199,7 +198,7 @@ def unpack(
             out_slots[i, s] = slots[first + s] if s < width else 0
 
 
-@njit(nogil=True, cache=True)
+@outer()
 def partition(kind: Any, order: Any, bounds: Any, next_place: Any) -> None:
     """Rows by format, each in its order: format f has ``order[bounds[f]:bounds[f + 1]]`` (a counting sort).
 
@@ -221,7 +220,7 @@ def partition(kind: Any, order: Any, bounds: Any, next_place: Any) -> None:
         next_place[kind[i]] += 1
 
 
-@njit(nogil=True, cache=True)
+@outer()
 def gather_columns(
     data: Any,
     at: Any,
@@ -267,7 +266,7 @@ def gather_columns(
     return short
 
 
-@njit(nogil=True, cache=True)
+@outer()
 def gather_place(
     ts: Any, stream: Any, cpu_of: Any, rows: Any, first: int, out_ts: Any, out_seq: Any, out_cpu: Any, out_stream: Any
 ) -> None:
@@ -277,7 +276,7 @@ def gather_place(
         out_ts[i], out_seq[i], out_cpu[i], out_stream[i] = ts[row], row + first, cpu_of[stream[row]], stream[row]
 
 
-@njit(nogil=True, cache=True)
+@outer()
 def gather_text(
     data: Any, at: Any, size: Any, rows: Any, how: int, offset: int, width: int, big: bool,
     begin: int, out: Any, table: Any, pool: Any, ends: Any, state: Any,
@@ -298,7 +297,7 @@ def gather_text(
     return len(rows)
 
 
-@njit(nogil=True, cache=True)
+@outer()
 def gather_spans(
     data: Any, at: Any, size: Any, rows: Any, how: int, offset: int, width: int, big: bool, begins: Any, lengths: Any
 ) -> None:
@@ -309,7 +308,7 @@ def gather_spans(
         begins[i] = at[rows[i]] + where
 
 
-@njit(nogil=True, cache=True)
+@outer()
 def copy_spans(data: Any, begins: Any, lengths: Any, out: Any) -> None:
     """The bytes of all spans, one behind the other."""
     pos = 0

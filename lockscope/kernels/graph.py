@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from lockscope.kernels.outer import outer
 
 UNREACHED = 1 << 30
 
 
-@njit(nogil=True, cache=True)
+@outer()
 def components(start: Any, target: Any) -> Any:
     """int64[states]: the strongly connected component of every state (Tarjan 1972, with its own stack).
 
@@ -59,7 +60,7 @@ def components(start: Any, target: Any) -> Any:
     return number
 
 
-@njit(nogil=True, cache=True)
+@outer()
 def cycle_lengths(
     start: Any,  # int64[states + 1]
     target: Any,  # int64[state edges]
@@ -97,7 +98,7 @@ def cycle_lengths(
     return length
 
 
-@njit(nogil=True, cache=True)
+@outer()
 def shortest_path(
     start: Any,  # int64[states + 1]
     target: Any,  # int64[state edges]
@@ -134,7 +135,7 @@ def shortest_path(
     return np.empty(0, np.int64)
 
 
-@njit(nogil=True, cache=True)
+@outer()
 def _unwind(came_by: Any, came_from: Any, last: int, edge: int) -> Any:
     steps = 1
     at = last

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from lockscope.kernels.inner import inner
 from lockscope.kernels.memory import BOOL, INT, address, put8, put32, put64, u8, u32, u64
+from lockscope.kernels.outer import outer
 
 # ``state`` of an interner: the texts it has, the pool bytes used, then what it saw last, by the text's ends: four
 # numbers an entry (first eight bytes, last eight bytes, length, the text's number + 1).
@@ -125,7 +125,7 @@ def text_number(
     return number
 
 
-@njit(nogil=True, cache=True)
+@outer()
 def intern(data: Any, begin: int, length: int, table: Any, pool: Any, ends: Any, state: Any) -> int:
     """The number of ``data[begin:begin + length]``; -1 when the tables must grow first. See ``number_of``."""
     return number_of(address(data) + begin, length, address(table), len(table), address(pool), len(pool), address(ends),

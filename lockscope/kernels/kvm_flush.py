@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from lockscope.kernels.kvm_tables import (
     C_CPU,
@@ -28,6 +27,7 @@ from lockscope.kernels.kvm_tables import (
     helper,
     number,
 )  # fmt: skip
+from lockscope.kernels.outer import outer
 from lockscope.kernels.views import matrix, vector
 
 # Columns of a change: what it lost, where, from what to what.
@@ -153,12 +153,9 @@ def _end(g: Any, ts: Any, cpu: Any, pid: Any, op: Any) -> None:
     g[G_END_TS], g[G_END_CPU], g[G_END_PID], g[G_END_OP] = ts, cpu, pid, op
 
 
-@njit(
+@outer(
     "void(i8[:, ::1], i8[:, ::1], i8[:, ::1], i8[::1], i8[::1], i8[::1], i8[::1], i8[:, ::1], i8[:, ::1], "
-    "i8[::1], i8[:, ::1], i8[::1], i8[::1], i8[::1], i8[::1])",
-    nogil=True,
-    cache=True,
-    no_cfunc_wrapper=True,
+    "i8[::1], i8[:, ::1], i8[::1], i8[::1], i8[::1], i8[::1])"
 )
 def follow(
     cols: Any, slots: Any, held: Any, dead: Any, dying: Any, options: Any, task_table: Any, tasks: Any,

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from lockscope.kernels.kvm_tables import (
     C_CPU,
@@ -27,6 +26,7 @@ from lockscope.kernels.kvm_tables import (
     mix,
     number,
 )  # fmt: skip
+from lockscope.kernels.outer import outer
 from lockscope.kernels.views import matrix, vector
 
 # Columns of a change: its values, what they say, and whether a fast page fault succeeded.
@@ -317,12 +317,9 @@ def _page(cols: Any, slots: Any, r: Any, vms: Any, task: Any, shadow: Any) -> No
             shadow[L_SEEN] = max(shadow[L_SEEN] - 1, 0)
 
 
-@njit(
+@outer(
     "void(i8[:, ::1], i8[:, ::1], i8[:, ::1], i8[::1], i8[:, ::1], i8[::1], i8[:, ::1], i8[::1], i8[:, ::1], "
-    "i8[::1], i8[:, ::1], i8[::1], i8[:, ::1], i8[:, ::1], i8[::1], i8[::1], i8[::1])",
-    nogil=True,
-    cache=True,
-    no_cfunc_wrapper=True,
+    "i8[::1], i8[:, ::1], i8[::1], i8[:, ::1], i8[:, ::1], i8[::1], i8[::1], i8[::1])"
 )
 def follow(
     cols: Any, slots: Any, held: Any, options: Any, vms: Any, task_table: Any, tasks: Any, spte_table: Any, sptes: Any,

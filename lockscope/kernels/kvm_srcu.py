@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from lockscope.kernels.kvm_tables import (
     C_CPU,
@@ -22,6 +21,7 @@ from lockscope.kernels.kvm_tables import (
     mix,
     number,
 )  # fmt: skip
+from lockscope.kernels.outer import outer
 from lockscope.kernels.views import matrix, vector
 
 DEPTH, S_WIDTH = 12, 6
@@ -110,12 +110,9 @@ def _open_kvm(task: Any, known_srcu: Any, kinds: Any, sure: Any) -> Any:
     return -1
 
 
-@njit(
+@outer(
     "void(i8[:, ::1], i8[:, ::1], i8[:, ::1], i8[::1], i8[::1], i8[::1], i8[::1], i8[:, ::1], i8[:, ::1], "
-    "i8[::1], i8[::1])",
-    nogil=True,
-    cache=True,
-    no_cfunc_wrapper=True,
+    "i8[::1], i8[::1])"
 )
 def follow(
     cols: Any, slots: Any, held: Any, dead: Any, known_srcu: Any, kinds: Any, task_table: Any, tasks: Any, found: Any,
@@ -254,12 +251,7 @@ def follow(
                     _meet(found, count, LOCK_INSIDE, cols, r, task, s, task[s + S_TS], fresh)
 
 
-@njit(
-    "void(i8[::1], i8[:, ::1], i8[:, ::1], i8[::1])",
-    nogil=True,
-    cache=True,
-    no_cfunc_wrapper=True,
-)
+@outer("void(i8[::1], i8[:, ::1], i8[:, ::1], i8[::1])")
 def still_open(task_table: Any, tasks: Any, found: Any, count: Any) -> None:
     """Sections told of at a return to user space that the whole trace never saw left."""
     for t in range(task_table[0]):

@@ -12,10 +12,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from lockscope.kernels import wait
 from lockscope.kernels.inner import inner
+from lockscope.kernels.outer import outer
 from lockscope.kernels.views import vector
 
 wait()
@@ -60,13 +60,13 @@ def number(table: Any, key: Any) -> Any:
     return table[at + 1] - 1
 
 
-@njit("i8(i8[::1], i8)", nogil=True, cache=True, no_cfunc_wrapper=True)
+@outer("i8(i8[::1], i8)")
 def number_in(table: Any, key: Any) -> Any:
     """``number`` for Python."""
     return number(vector(table), key)
 
 
-@njit("i8(i8[::1], i8[::1], i8[::1], i8[::1], i8)", nogil=True, cache=True, no_cfunc_wrapper=True)
+@outer("i8(i8[::1], i8[::1], i8[::1], i8[::1], i8)")
 def number_all(values: Any, table: Any, keys: Any, out: Any, begin: Any) -> Any:
     """The number of each value into ``out``, and the values by number into ``keys``; return where room ran out."""
     seen = vector(table)
@@ -82,7 +82,7 @@ def number_all(values: Any, table: Any, keys: Any, out: Any, begin: Any) -> Any:
     return len(values)
 
 
-@njit("void(i8[::1], i8[::1])", nogil=True, cache=True, no_cfunc_wrapper=True)
+@outer("void(i8[::1], i8[::1])")
 def rehash(old: Any, new: Any) -> None:
     """Put every key of one table into another, empty one, with its number."""
     filled = vector(new)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from lockscope.kernels.kvm_tables import C_HOW, C_OWN, C_PID, C_ROW, C_TS, helper, known, mix, number
+from lockscope.kernels.outer import outer
 from lockscope.kernels.views import matrix, vector
 
 # Columns of a VM.
@@ -42,12 +42,9 @@ def _of_key(key: Any, born: Any, ts: Any, pid: Any, keys: Any, current: Any, vms
     return vm
 
 
-@njit(
+@outer(
     "i8(i8[:, ::1], i8[:, ::1], i8[:, ::1], i8[::1], i8[::1], i8[::1], i8[::1], i8[:, ::1], i8[::1], "
-    "i8[::1], i8[::1], i8[::1], i8)",
-    nogil=True,
-    cache=True,
-    no_cfunc_wrapper=True,
+    "i8[::1], i8[::1], i8[::1], i8)"
 )
 def attribute(
     cols: Any, slots: Any, held: Any, prefer: Any, options: Any,

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from lockscope.kernels.kvm_tables import mix, number
+from lockscope.kernels.outer import outer
 from lockscope.kernels.views import vector
 
 _BEGIN, _END = 8, 9  # tables.ops.Op
@@ -20,7 +20,7 @@ _HAD_TO_WAIT, _BEGUN = 32, 1
 P_SINCE, P_FLAGS, P_CPU, P_SEQ, P_WIDTH = range(5)
 
 
-@njit(nogil=True, cache=True)
+@outer()
 def pair(ts: Any, cpus: Any, pids: Any, ops: Any, slots: Any, seqs: Any, table: Any, pending: Any, out: Any) -> Any:
     """Waits that end in these rows of the tape, as ended holds (``reconstruct.walk.HOLD_COLUMNS``) with ``cls`` the
     flags of contention_begin; their number. Begins are kept in ``pending``, by task and lock (an idle task is its

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from lockscope.kernels.kvm_tables import helper, known, mix, number
+from lockscope.kernels.outer import outer
 from lockscope.kernels.views import matrix, vector
 
 # Columns of an ended hold (``reconstruct.walk.HOLD_COLUMNS``).
@@ -52,7 +52,7 @@ def spread(groups: Any, g: Any, at: Any, value: Any, table: Any, counts: Any) ->
     counts[number(table, (which << BUCKET_BITS) | bucket(value))] += 1
 
 
-@njit(nogil=True, cache=True)
+@outer()
 def collect(
     rows: Any, keys: Any, begin: Any, table: Any, groups: Any, bucket_table: Any, counts: Any, state: Any
 ) -> Any:

@@ -11,10 +11,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import types
 
 from lockscope.kernels.inner import inner
 from lockscope.kernels.memory import BOOL, INT, address, put8, put16, put32, put64, u8, u16, u32, u64
+from lockscope.kernels.outer import outer
 
 LOST, COMM, THROTTLE, UNTHROTTLE, SAMPLE, LOST_SAMPLES = 2, 3, 5, 6, 9, 13
 TRACING_DATA, FINISHED_ROUND, AUXTRACE, COMPRESSED, COMPRESSED2 = 66, 68, 71, 81, 83
@@ -89,7 +90,7 @@ def attr_of(ident: int, keys: int, values: int, mask: int) -> int:
         h = (h + 1) & mask
 
 
-@njit(nogil=True, cache=True)
+@outer()
 def fill_ids(idents: Any, owners: Any, keys: Any, values: Any) -> None:
     """Fill the hash table of ``attr_of``: int64[2^n] and uint32[2^n] (an owner + 1; 0: empty), twice as large."""
     mask = len(keys) - 1
@@ -100,7 +101,7 @@ def fill_ids(idents: Any, owners: Any, keys: Any, values: Any) -> None:
         keys[h], values[h] = idents[i], owners[i] + 1
 
 
-@njit(nogil=True, cache=True)
+@outer()
 def walk(
     data: Any,  # uint8[:]; written to: a callchain's length goes in front of the record behind it
     end: int,  # of what has been read
@@ -282,7 +283,7 @@ def walk(
     return reason
 
 
-@njit(nogil=True, cache=True)
+@outer()
 def last_boundary(data: Any, begin: int, end: int, big: bool) -> int:
     """Where the last whole record before ``end`` ends; -1 where something can't be a record."""
     base = address(data)
@@ -297,7 +298,7 @@ def last_boundary(data: Any, begin: int, end: int, big: bool) -> int:
     return pos
 
 
-@njit(nogil=True, cache=True)
+@outer()
 def carry(data: Any, at: Any, size: Any, kind: Any, lead: Any, out: Any) -> int:
     """Copy the records of some rows, with what belongs to them in front, to the beginning of ``out``; move ``at``."""
     pos = 0

@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from lockscope.kernels.kvm_tables import helper, mix, number, place
+from lockscope.kernels.outer import outer
 from lockscope.kernels.views import matrix, vector
 
 _ACQUIRE, _ACQUIRED, _CONTENDED, _RELEASE, _BEGIN, _END = 2, 4, 5, 6, 8, 9  # tables.ops.Op
@@ -132,7 +132,7 @@ def end_contention(stats: Any, s: Any, seqs: Any, q: Any, histogram: Any, ts: An
     stats[s, S_WAIT_AVG] = stats[s, S_WAIT] // stats[s, S_ACQUIRED]
 
 
-@njit(nogil=True, cache=True)
+@outer()
 def account(
     ts: Any,
     pids: Any,

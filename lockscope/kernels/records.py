@@ -10,21 +10,18 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import types
 
 from lockscope.kernels.inner import inner
 from lockscope.kernels.memory import INT, address, put32, put64, u16, u32, u64
+from lockscope.kernels.outer import outer
 
 PADDING, TIME_EXTEND, TIME_STAMP = 29, 30, 31
 ABSOLUTE_BITS = 59  # a TIME_STAMP record carries 59 bits; the page's time gives the top five (TS_MSB, ring_buffer.c)
 MISSED_EVENTS, MISSED_STORED, COMMIT_MASK = 1 << 31, 1 << 30, (1 << 27) - 1
 
 
-@njit(
-    "void(u1[::1], i8[::1], i8, i8, i8, b1, i8, i4[::1], i8[::1], i8[::1], i4[::1], i4[::1], i8[::1], u1[::1])",
-    nogil=True,
-    cache=True,
-)
+@outer("void(u1[::1], i8[::1], i8, i8, i8, b1, i8, i4[::1], i8[::1], i8[::1], i4[::1], i4[::1], i8[::1], u1[::1])")
 def index_pages(
     data: Any,  # uint8[:]; the bytes
     starts: Any,  # int64[:]; where each page begins in ``data``
@@ -133,11 +130,7 @@ def empty_columns(rows: int) -> tuple[Any, Any, Any, Any]:
     return np.empty(rows, np.int64), np.empty(rows, np.int64), np.empty(rows, np.int32), np.empty(rows, np.int32)
 
 
-@njit(
-    "i8(i8[::1], i8)",
-    nogil=True,
-    cache=True,
-)
+@outer("i8(i8[::1], i8)")
 def first_not_before(ts: Any, until: int) -> int:
     """The first row at or after ``until``; the number of rows where there is none. Times may fall."""
     n = len(ts)
@@ -168,11 +161,9 @@ def sift(heap: int, held: int, i: int, heads: int, times: int) -> None:
     put64(heap + 8 * i, s)
 
 
-@njit(
+@outer(
     "void(i8[::1], i8[::1], i4[::1], i8[::1], i8[::1], i8[::1], i4[::1], i4[::1], i8[::1], i8[::1], i4[::1], "
-    "i4[::1], i4[::1])",
-    nogil=True,
-    cache=True,
+    "i4[::1], i4[::1])"
 )
 def merge(
     heads: Any,  # int64[:]; stream s is rows heads[s]..ends[s]; heads are moved on

@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from lockscope.kernels.inner import inner
+from lockscope.kernels.outer import outer
 from lockscope.kernels.tape_rows import H_CPU, H_FLAGS, H_OP, H_PID, H_PREEMPT, H_SEQ, H_SLOTS, H_TS, HEAD_WIDTH
 from lockscope.kernels.walk_doubts import *
 from lockscope.kernels.walk_locks import *
@@ -212,11 +212,7 @@ def keep(m: Any, t: int, row: int, kept: Any, held: Any) -> None:
     m[R_KEPT] = n + 1
 
 
-@njit(
-    "i8(i8[::1], i8[:, ::1], i8[::1], i8[:, ::1], i8[::1], i8, i8, i8[::1], i8[:, ::1])",
-    nogil=True,
-    cache=True,
-)
+@outer("i8(i8[::1], i8[:, ::1], i8[::1], i8[:, ::1], i8[::1], i8, i8, i8[::1], i8[:, ::1])")
 def walk(
     memory: Any,
     heads: Any,  # int64[:, HEAD_WIDTH]

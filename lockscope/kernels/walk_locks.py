@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from lockscope.kernels.inner import inner
+from lockscope.kernels.outer import outer
 from lockscope.kernels.walk_doubts import *
 from lockscope.kernels.walk_memory import *
 from lockscope.kernels.walk_notes import *
@@ -334,7 +334,7 @@ def waited(m: Any, e: int) -> None:
     m[c + C_WAIT_MAX] = max(m[c + C_WAIT_MAX], wait)
 
 
-@njit("void(i8[::1], i8)", nogil=True, cache=True)
+@outer("void(i8[::1], i8)")
 def stand(memory: Any, t: int) -> None:
     """The trace is over: what the task still waits for, it waits for in vain. R_TS is the trace's end."""
     m = pointer(memory)

@@ -10,11 +10,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from lockscope.kernels.inner import inner
+from lockscope.kernels.outer import outer
 
 DEPTH = 64  # lockdep stops at 48 (MAX_LOCK_DEPTH); deeper acquisitions are counted and left out
 FN_DEPTH = 16
@@ -369,13 +370,13 @@ def regard(m: Any, t: int) -> None:
             m[held + SRCU_DEPTH] += 1
 
 
-@njit("i8(i8[::1], i8, i8, i8, i8)", nogil=True, cache=True)
+@outer("i8(i8[::1], i8, i8, i8, i8)")
 def find_in(memory: Any, keys: int, table: int, size: int, key: int) -> int:
     """``find`` for Python."""
     return find(pointer(memory), keys, table, size, key)
 
 
-@njit("i8(i8[::1], i8, i8)", nogil=True, cache=True)
+@outer("i8(i8[::1], i8, i8)")
 def last_taken(m: Any, pid: int, lock: int) -> int:
     """For Python: when a task last asked for a lock, at the latest; 0 if it never did."""
     key = mix(pid, lock)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from lockscope.kernels.inner import inner
+from lockscope.kernels.outer import outer
 from lockscope.kernels.walk_memory import *
 
 
@@ -182,7 +182,7 @@ def forget(m: Any, t: int) -> None:
     m[task + T_UNSURE] = 0
 
 
-@njit("void(i8[::1], i8)", nogil=True, cache=True)
+@outer("void(i8[::1], i8)")
 def reset(memory: Any, whole: int) -> None:
     """Begin or end a judged window: nobody holds anything, nor does who comes new."""
     m = pointer(memory)
@@ -237,7 +237,7 @@ def seen_enabled(m: Any, t: int, at: int, flags: int) -> None:
     emit_odd(m, t, IRQS_ON_HELD, m[e + CLS], m[e + LOCK], 0, at, at + 1)
 
 
-@njit("void(i8[::1], i8)", nogil=True, cache=True)
+@outer("void(i8[::1], i8)")
 def forget_task(memory: Any, t: int) -> None:
     """``forget`` for Python."""
     forget(pointer(memory), t)

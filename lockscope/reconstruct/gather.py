@@ -30,7 +30,7 @@ from lockscope.tables.tape import PackedTape, Projector, TapeBatch, source_of
 
 T = TypeVar("T")
 Progress = Callable[[int, int | None], None]
-_ROWS = 1 << 17  # a batch and its tape take 40 MB, and five are about at once
+_ROWS = 1 << 18  # a batch and its tape take 80 MB, and five are about at once
 _TASKS = frozenset({Op.SWITCH, Op.RENAME, Op.FORK, Op.TASK_EXIT, Op.LOSS, Op.GAP})
 
 

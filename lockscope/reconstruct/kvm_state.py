@@ -37,9 +37,9 @@ class OpIndex:
         pids.number(batch.pid)
         cpus.number(batch.cpu)
         self.tasks, self.cpus = len(pids), len(cpus)
-        ops = batch.op.astype(np.uint8)
-        self._order = np.argsort(ops, kind="stable")  # of bytes: a radix sort
-        self._bounds = np.concatenate(([0], np.cumsum(np.bincount(ops, minlength=256))))
+        self._ops = batch.op.astype(np.uint8)
+        self._order = np.argsort(self._ops, kind="stable")  # of bytes: a radix sort
+        self._bounds = np.concatenate(([0], np.cumsum(np.bincount(self._ops, minlength=256))))
 
     def of(self, op: Op) -> NDArray[np.int64]:
         """The rows of an operation, in order."""
@@ -47,7 +47,9 @@ class OpIndex:
 
     def any_of(self, ops: frozenset[Op]) -> NDArray[np.int64]:
         """The rows of several operations, in order."""
-        return np.sort(np.concatenate([self.of(op) for op in ops]))
+        wanted = np.zeros(256, np.bool_)
+        wanted[list(ops)] = True
+        return np.flatnonzero(wanted[self._ops])
 
     def slot(self, op: Op, name: str) -> NDArray[np.int64]:
         """A slot of all rows of an operation."""

@@ -68,7 +68,8 @@ class LockPlaces:
         kinds = [f.index for f in formats if f.name in _MARKERS and f.system in ("ftrace", "")]
         if not kinds or self._markers >= _MOST_MARKERS:
             return False
-        rows = np.flatnonzero(np.isin(batch.kind, kinds))[: _MOST_MARKERS - self._markers].tolist()
+        marked = np.logical_or.reduce([batch.kind == kind for kind in kinds])
+        rows = np.flatnonzero(marked)[: _MOST_MARKERS - self._markers].tolist()
         self._markers += len(rows)
         none = PrintFormats(b"", self._info.symbols()) if rows else None
         fresh = False

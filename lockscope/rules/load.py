@@ -95,8 +95,8 @@ def find(spec: str) -> tuple[Rulebook, KernelVersion | None]:
 
 def for_series(series: tuple[int, int]) -> Rulebook:
     """The book for a kernel series; the newest for later kernels, the oldest for earlier ones."""
-    books = [load(name) for name in _names()]
-    return next((book for book in reversed(books) if (book.kernels[0] or (0, 0)) <= series), books[0])
+    latest_first = (load(name) for name in reversed(_names()))
+    return next((book for book in latest_first if (book.kernels[0] or (0, 0)) <= series), load(_names()[0]))
 
 
 def _first(book: Rulebook) -> KernelVersion | None:

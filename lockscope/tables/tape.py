@@ -115,7 +115,10 @@ class TapeBatch:
 
     def of(self, *ops: Op) -> NDArray[np.int64]:
         """The rows that are one of these operations."""
-        return np.flatnonzero(np.isin(self.op, ops))
+        found = self.op == ops[0]
+        for op in ops[1:]:
+            found |= self.op == op
+        return np.flatnonzero(found)
 
     def slot(self, op: Op, name: str, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """A named slot of rows of one operation, as int64 (view as uint64 for addresses and SPTEs)."""
