@@ -12,7 +12,7 @@ import typer
 from lockscope.cli._arguments import assumptions, expression, listed, one_of, output_file
 from lockscope.cli._shell import NO_VERDICT, Progress, say
 from lockscope.errors import UsageError
-from lockscope.report._graph import graph_writers, narrowed
+from lockscope.report._graph import graph_writers, narrowed, shared
 
 Words = list[str] | None
 
@@ -46,6 +46,7 @@ def graph(
         str | None, typer.Option("--window-start", metavar="REGEX", help="Only stretches that this marker begins")
     ] = None,
     window_end: Annotated[str | None, typer.Option("--window-end", metavar="REGEX", help="and this one ends.")] = None,
+    redact: Annotated[bool, typer.Option("--redact", help="Leave out directories and addresses.")] = False,
 ) -> None:
     """Print the lock dependency graph: which lock was taken while which was held.
 
@@ -74,7 +75,7 @@ def graph(
     whole = dependencies(found.evidence)
     shown = narrowed(whole, listed(classes))
     text = io.StringIO()
-    graph_writers()[format].write_graph(shown, text)
+    graph_writers()[format].write_graph(shared(shown) if redact else shown, text)
     if output is None or output == "-":
         sys.stdout.write(text.getvalue())
     else:

@@ -13,6 +13,7 @@ from typing import Protocol, TextIO, cast
 from lockscope.findings import LockGraph
 from lockscope.registry import modules
 from lockscope.report._patterns import matches
+from lockscope.report._pseudonyms import Redactor
 
 
 class GraphWriter(Protocol):
@@ -30,6 +31,17 @@ def graph_writers() -> dict[str, GraphWriter]:
     """Every output by name, sorted."""
     found = (cast("GraphWriter", m) for m in modules("lockscope.report") if hasattr(m, "GRAPH"))
     return {w.GRAPH: w for w in sorted(found, key=lambda w: w.GRAPH)}
+
+
+def shared(graph: LockGraph) -> LockGraph:
+    """The graph fit to be shared: without directories and addresses; keys are numbered, so that classes stay apart."""
+    red = Redactor()
+    number = {key: n for n, key in enumerate(sorted({c.key for c in graph.classes} - {0}), 1)}
+    classes = (
+        replace(c, name=red.addresses(c.name), label=red.addresses(c.label), key=number.get(c.key, 0))
+        for c in graph.classes
+    )
+    return replace(graph, path=red.path(graph.path), classes=tuple(classes))
 
 
 def narrowed(graph: LockGraph, patterns: Iterable[str]) -> LockGraph:

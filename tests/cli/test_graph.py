@@ -39,6 +39,17 @@ def test_json_has_the_whole_graph(bug: dict[str, Any]) -> None:
     assert slots["backward"] == 2  # &kvm->lock, and itself
 
 
+def test_redacted_keys_are_numbers(capsys: pytest.CaptureFixture[str], bug: dict[str, Any]) -> None:
+    hidden: dict[str, Any] = json.loads(out_of(capsys, BUG, "--format", "json", "--redact"))
+    assert hidden["path"] == "bug_slots_lock_then_kvm_lock.dat"
+    keys = [int(c["key"], 16) for c in hidden["classes"]]
+    assert sorted(set(keys)) == list(range(1, len(set(keys)) + 1))
+    groups = ([c["key"] for c in of["classes"]] for of in (bug, hidden))
+    before, after = ([keys.index(key) for key in keys] for keys in groups)
+    assert before == after  # what had one key has one
+    assert hidden["edges"] == bug["edges"]
+
+
 def test_edges_on_the_reported_ring_are_marked(bug: dict[str, Any]) -> None:
     label = {c["id"]: c["label"] for c in bug["classes"]}
     assert [[label[c] for c in ring] for ring in bug["rings"]] == [["&kvm->slots_lock", "&kvm->lock"]]
