@@ -55,13 +55,14 @@ clean: ## take away what was built, cached and installed
 	find lockscope tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 # The stamps say what is installed: .run the package, .dev also the tools for working on it. pip takes its index and
-# certificates from its own configuration. It compiles what it copies, and an editable installation copies nothing.
+# certificates from its own configuration. An editable installation compiles nothing;
+# importing the pipeline compiles the inner loops too (lockscope/kernels).
 $(VENV)/.run: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "no Python 3.11 or later found: name one with make PYTHON=..."; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing lockscope into $(VENV) (a minute or two the first time)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
-	@$(BIN)/python -m compileall -q lockscope
+	@$(BIN)/python -m compileall -q lockscope && $(BIN)/python -c 'import lockscope.pipeline'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run

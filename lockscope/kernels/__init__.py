@@ -4,9 +4,8 @@ numba keeps compiled code beside the sources and checks only the file in which a
 functions it calls. When any source here is newer than a compiled file, all compiled files go.
 
 Where nothing is compiled yet (the first run after an installation) it takes some thirteen seconds of one CPU. Functions
-have their signatures written down, so that importing a module compiles it, and modules are imported side by side: the
-walk by this process, the others by two children that do nothing else. A module that is left to a child begins with
-``wait``.
+have their signatures written down, so that importing a module compiles it, and modules are imported side by side: some
+by this process, the others by a child that does nothing else. A module that is left to the child begins with ``wait``.
 """
 
 from __future__ import annotations
@@ -21,9 +20,8 @@ from pathlib import Path
 
 _HERE = Path(__file__).parent
 _CHILD = "LOCKSCOPE_COMPILES"  # set in a child, so that it starts none
-_SHARES = ("kvm_vms kvm_srcu kvm_flush kvm_spte", "interner columns records")
+_SHARE = ("kvm_vms", "kvm_srcu", "kvm_flush", "kvm_spte", "interner", "columns")  # half of the work
 _PATIENCE_S = 120
-_BEHIND = 5  # the walk takes longest, and the analysis comes behind it: its process goes first
 _children: list[subprocess.Popen[bytes]] = []
 
 
@@ -37,7 +35,7 @@ def _drop_stale() -> None:
 
 
 def _share_out() -> None:
-    """Let children compile, where nothing is compiled yet and what they make would be found."""
+    """Let a child compile, where nothing is compiled yet and what it makes would be found."""
     if os.environ.get(_CHILD) or os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("NUMBA_DISABLE_JIT"):
         return
     cache = _HERE / "__pycache__"
@@ -45,28 +43,28 @@ def _share_out() -> None:
         return
     paths = os.pathsep.join([str(_HERE.parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = {**os.environ, _CHILD: "1", "PYTHONPATH": paths}
-    for share in _SHARES:
-        names = ", ".join(f"lockscope.kernels.{name}" for name in share.split())
-        code = f"import gc, os; gc.disable(); os.nice({_BEHIND}); import {names}"
-        with contextlib.suppress(OSError):
-            _children.append(
-                subprocess.Popen(
-                    [sys.executable, "-c", code],
-                    env=environment,
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                )
-            )
-    if _children:
-        gc.disable()  # all that numba makes stays: to look through it again and again takes a fifteenth of the time
-        from lockscope.kernels import walk as walk  # this process's share, before it waits for the others'
+    names = ", ".join(f"lockscope.kernels.{name}" for name in _SHARE)
+    code = f"import gc; gc.disable(); import {names}"
+    try:
+        child = subprocess.Popen(
+            [sys.executable, "-c", code],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+    except OSError:
+        return
+    gc.disable()  # all that numba makes stays: to look through it again and again takes a fifteenth of the time
+    from lockscope.kernels import records as records  # this process's share, before it waits for the child's
+    from lockscope.kernels import walk as walk
 
-        gc.enable()
+    gc.enable()
+    _children.append(child)
 
 
 def wait() -> None:
-    """Until the children are done: what they compiled is then loaded, not compiled again."""
+    """Until the child is done: what it compiled is then loaded, not compiled again."""
     while _children:
         child = _children.pop()
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -74,7 +72,7 @@ def wait() -> None:
 
 
 def _leave() -> None:
-    """At exit: children still at work finish alone, for the next run; nobody has to hear of it."""
+    """At exit: a child still at work finishes alone, for the next run; nobody has to hear of it."""
     for child in _children:
         child.returncode = 0
 

@@ -6,9 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from lockscope.kernels import wait
 from lockscope.kernels.inner import inner
 from lockscope.kernels.memory import BOOL, INT, address, put8, put32, put64, u8, u32, u64
 from lockscope.kernels.outer import outer
+
+wait()
 
 # ``state`` of an interner: the texts it has, the pool bytes used, then what it saw last, by the text's ends: four
 # numbers an entry (first eight bytes, last eight bytes, length, the text's number + 1).

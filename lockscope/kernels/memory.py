@@ -20,10 +20,6 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from lockscope.kernels import wait
-
-wait()
-
 INT, BOOL = types.int64, types.boolean
 
 
