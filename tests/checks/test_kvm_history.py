@@ -2,7 +2,9 @@
 
 What is named is the commit that fixed it. Not here are those that no recorded event shows: missing grace periods before
 a kfree (b318e8decf6b, 2ee3757424be), a memslot copied too early (bda44d844758), an emulated write that is not logged
-(910c57dfa4d1), dirty bits of a nested root (2673dfb591a3), an iterator that skips a leaf (3a0f64de479c).
+(910c57dfa4d1), dirty bits of a nested root (2673dfb591a3), an iterator that skips a leaf (3a0f64de479c), an invalid
+root that a notifier leaves mapped (d62007edf01f: SPTE events name no root), an MMIO SPTE put over a present one
+(aad885e77496: the legacy MMU zaps single SPTEs without an event, so nothing tells the two from one another).
 """
 
 from __future__ import annotations

@@ -55,6 +55,25 @@ def test_an_event_that_was_switched_on_and_quiet_counts_as_recorded(code: str) -
     assert left_out[code] == ("skipped", "unknown")
 
 
+STOCK = {
+    "dirty_log": {"LS204", "LS206", "LS303", "LS304", "LS307", "LS401"},
+    "legacy_mmu": {"LS204", "LS206", "LS303", "LS304", "LS305", "LS307", "LS401"},
+    "stock61_dirty_log_auto": {"LS304", "LS306", "LS307", "LS401"},  # no lockdep: without probes no lock is seen
+}
+
+
+@pytest.mark.parametrize("name", sorted(STOCK))
+def test_tracepoints_alone_decide_some_and_say_what_others_lack(name: str) -> None:
+    options = lockscope.AnalyzeOptions(select=KVM, exclude_events=("lockscope:*",))
+    checks = lockscope.analyze([str(SAMPLES / f"{name}.dat")], options).checks
+    assert {c.code for c in checks if c.verdict.value == "clean"} == STOCK[name]
+    others = [c for c in checks if c.code not in STOCK[name]]
+    assert {c.status for c in others} <= {Status.PARTIAL, Status.SKIPPED}
+    lacks = {c.code: c.reason or "" for c in others}
+    assert all("lockscope:" in lacks[code] for code in ("LS201", "LS202", "LS203", "LS205", "LS301", "LS302"))
+    assert all(lacks.values())
+
+
 def test_the_legacy_mmus_zaps_are_not_seen() -> None:
     found = statuses("legacy_mmu", select=KVM)
     assert (found["LS301"], found["LS302"]) == (("ran", "clean"), ("partial", "unknown"))
