@@ -209,9 +209,11 @@ class Batcher:
         self.late += int(np.count_nonzero(times < self._until))
         self._until = max(self._until, int(times.max()))
         data = rows.arena.data[: rows.arena.used]
+        run = not falls and int(due[-1]) - int(due[0]) + 1 == len(due)  # mostly: then nothing has to be copied
         for begin in range(0, len(order), self.most):
             part = order[begin : begin + self.most]
-            ts, at, size, kind, stream = (c[part] for c in columns[:5])
+            picked = slice(int(part[0]), int(part[-1]) + 1) if run else part
+            ts, at, size, kind, stream = (c[picked] for c in columns[:5])
             yield EventBatch(data, ts, at, size, kind, stream, self._seq, self.plan.layout)
             self._seq += len(part)
 
