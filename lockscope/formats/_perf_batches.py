@@ -182,9 +182,9 @@ class Batcher:
 
     def _read(self) -> int:
         """Read until enough can go out; returns up to which time."""
-        target = self.most * _BYTES_A_ROW
         rows = self._rows
         begin = rows.arena.used
+        target = max(self.most * _BYTES_A_ROW, begin)  # what is carried over each time is never most of it
         while True:
             feed = min(self.feeds, key=lambda f: f.settled)
             settled = feed.settled
@@ -224,8 +224,8 @@ class Batcher:
         left[due] = False
         kept = [c[left] for c in columns]
         bytes_kept = int((kept[2].astype(np.int64) + kept[5].astype(np.int64)).sum())
-        room = bytes_kept + self.most * _BYTES_A_ROW * 5 // 4 + (8 << 20)
-        fresh = Rows(self._arenas.take(room, old.arena), len(old.columns[0]))
+        room = bytes_kept + max(self.most * _BYTES_A_ROW, bytes_kept) * 5 // 4 + (8 << 20)
+        fresh = Rows(self._arenas.take(1 << room.bit_length(), old.arena), len(old.columns[0]))
         fresh.n = len(kept[0])
         fresh.arena.used = walk.carry(old.arena.data, kept[1], kept[2], kept[3], kept[5], fresh.arena.data)
         for column, values in zip(fresh.columns, kept, strict=True):
