@@ -66,9 +66,16 @@ class _Xz:
         return b""
 
 
+class _Gzip:
+    """Unpacks gzip and gives what there is: ``GzipFile.read`` drops the last of it where the data ends early."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        self.read = gzip.GzipFile(fileobj=source).read1
+
+
 def _unpacked(source: BinaryIO, codec: str | None) -> _Readable:
     if codec == "gzip":
-        return gzip.GzipFile(fileobj=source)
+        return _Gzip(source)
     if codec == "xz":
         return _Xz(source)
     if codec == "zstd":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,19 +22,19 @@ Change = Callable[[BufferData, CpuData, Pages], Iterable[bytes]]
 def pages_of(source: TraceDat, buffer: BufferData, cpu: CpuData) -> Pages:
     """One CPU's pages, unpacked: uint8[pages, page size]. Raises ``FormatError`` where they are damaged."""
     order = byte_order(source.head.big)
-    with Path(source.path).open("rb") as file:
-        file.seek(cpu.offset)
-        if not buffer.compressed or cpu.size == 0:
-            raw = file.read(cpu.size)
-        else:
-            pieces = []
-            for _ in range(int.from_bytes(file.read(4), order)):
-                packed, plain = (int.from_bytes(file.read(4), order) for _ in range(2))
-                piece = unpack(source.head.codec, file.read(packed), plain)
-                if piece is None:
-                    raise FormatError(source.path, f"offset {file.tell():#x}", "a chunk that can't be unpacked")
-                pieces.append(piece)
-            raw = b"".join(pieces)
+    file = source.file
+    file.seek(cpu.offset)
+    if not buffer.compressed or cpu.size == 0:
+        raw = file.read(cpu.size)
+    else:
+        pieces = []
+        for _ in range(int.from_bytes(file.read(4), order)):
+            packed, plain = (int.from_bytes(file.read(4), order) for _ in range(2))
+            piece = unpack(source.head.codec, file.read(packed), plain)
+            if piece is None:
+                raise FormatError(source.path, f"offset {file.tell():#x}", "a chunk that can't be unpacked")
+            pieces.append(piece)
+        raw = b"".join(pieces)
     return np.frombuffer(raw, np.uint8).reshape(-1, buffer.page_size)
 
 

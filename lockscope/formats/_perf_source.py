@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import io
 import os
-import tempfile
 import weakref
-from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
-from lockscope.errors import UsageError
-from lockscope.formats._compressed import Stream, open_stream
+from lockscope.formats._compressed import open_stream
 from lockscope.formats._dat_pages import Arena
+from lockscope.formats._whole import open_whole
 from lockscope.kernels.perf_records import AUXTRACE, COMPRESSED, COMPRESSED2, TRACING_DATA, last_boundary
 from lockscope.units import ByteOrder, byte_order
 
@@ -45,8 +43,7 @@ class Stretch(io.RawIOBase):
 class Opened:
     """An open perf.data. ``length`` None: a pipe's data, a stream that is opened anew for each reading.
 
-    ``codec``: what it was packed with as a whole. A file that is packed, or comes through a pipe, is unpacked into a
-    temporary file that has no name, since a perf.data has its head at its end. Raises ``UsageError``.
+    ``codec``: what it was packed with as a whole. Raises ``UsageError``.
     """
 
     def __init__(self, path: str) -> None:
@@ -58,11 +55,8 @@ class Opened:
         if int.from_bytes(head[8:16], "big" if head[:1] == b"2" else "little") == 16:
             stream.close()
             return
-        if self.codec is None and Path(path).is_file():
-            stream.close()
-            self._file: BinaryIO = Path(path).open("rb")  # noqa: SIM115 - closed by the finalizer
-        else:
-            self._file = _spooled(stream, path)
+        stream.close()
+        self._file, _ = open_whole(path)
         weakref.finalize(self, self._file.close)
         self.length = os.fstat(self._file.fileno()).st_size
 
@@ -73,18 +67,6 @@ class Opened:
         stream = open_stream(self.path)
         stream.read(offset)
         return stream
-
-
-def _spooled(stream: Stream, path: str) -> BinaryIO:
-    spool = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - closed by the finalizer
-    with stream:
-        while fresh := stream.read(_BLOCK):
-            try:
-                spool.write(fresh)
-            except OSError as error:
-                msg = f"{path}: cannot be unpacked into {tempfile.gettempdir()}: {error.strerror}"
-                raise UsageError(msg) from None
-    return cast("BinaryIO", spool)
 
 
 class Source:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache, cached_property
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -19,6 +19,7 @@ from lockscope.formats._dat_head import HeadReader
 from lockscope.formats._dat_layout import MAGIC
 from lockscope.formats._dat_pages import Budget, PageStream, ends_of
 from lockscope.formats._dat_time import clock_of
+from lockscope.formats._whole import open_whole
 from lockscope.formats.event_format import ParsedFormat
 from lockscope.tables.events import EventBatch, EventFormat, LossNote, RecordLayout, Stream, TraceInfo, Wanted
 from lockscope.tables.symbols import Symbols, address_in
@@ -41,10 +42,11 @@ class TraceDat:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        with Path(path).open("rb") as file:
-            reader = HeadReader(file, path)
-            self.head = reader.read()
-            self._length = reader.length
+        self.file, self._packed = open_whole(path)
+        weakref.finalize(self, self.file.close)
+        reader = HeadReader(self.file, path)
+        self.head = reader.read()
+        self._length = reader.length
         self.layout = self._layout()
         self.formats = self._catalogue()
         self.info = self._info()
@@ -66,7 +68,7 @@ class TraceDat:
         release, machine, host = uname(h.uname)
         codec = "" if h.version == 6 else f" ({'plain' if h.codec == 'none' else h.codec})"
         cpus = h.cpu_count or max((len(b.cpus) for b in h.buffers), default=0)
-        kind = f"trace.dat v{h.version}{codec}"
+        kind = f"trace.dat v{h.version}{codec}" + (f", {self._packed}" if self._packed else "")
         info = TraceInfo(self.path, kind, release, machine, host, h.clock, cpus, h.long_size, h.big, h.page_size)
         info.comms = comms(h.cmdlines)
         info.symbols = cache(lambda: Symbols.parse(h.kallsyms))
@@ -119,9 +121,9 @@ class TraceDat:
         places = [(buffer, cpu) for buffer in h.buffers for cpu in buffer.cpus]
         block = max(min(_MOST_BLOCK, target // (2 * max(len(places), 1))), 1 << 12)
         budget = Budget()
-        with Path(self.path).open("rb") as file, ThreadPoolExecutor(2) as pool:
+        with ThreadPoolExecutor(2) as pool:
             streams = [
-                PageStream(file.fileno(), h, buffer, cpu, i, end, pool, block, budget)
+                PageStream(self.file.fileno(), h, buffer, cpu, i, end, pool, block, budget)
                 for i, ((buffer, cpu), end) in enumerate(zip(places, ends_of(places, self._length), strict=True))
             ]
             batcher = Batcher(streams, self.layout, self._wanted(wanted), clock_of(h), target_bytes=target, pool=pool)
