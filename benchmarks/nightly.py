@@ -1,6 +1,6 @@
 """A night of 200 traces: two workers on two cores against one single-threaded process, and the night after it.
 
-    python benchmarks/nightly.py [--traces 200] [--events 100000] [--rounds 1] [--folder DIR]
+    python benchmarks/nightly.py [--traces 200] [--events 1000000] [--rounds 1] [--folder DIR]
 
 The traces are those of ``sample_traces``, inflated, each at another time so that no two are the same, in folders of ten
 hosts. The single process is bound to one CPU, so that its threads take turns. Both begin with an empty history; the
@@ -69,7 +69,7 @@ def main() -> None:
     """From the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--traces", type=int, default=200)
-    parser.add_argument("--events", type=int, default=100_000)
+    parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--folder", type=Path)
     options = parser.parse_args()

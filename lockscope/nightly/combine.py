@@ -41,6 +41,7 @@ _ONE_CLASS = ("night", "host", "kernel", "name")
 
 def _classes(rows: pa.Table) -> pa.Table:
     """One row for each class and host. What only one trace has, mostly all of it, is passed on as it is."""
+    rows = rows.combine_chunks()  # or every row that is taken costs a look at each record
     places: dict[tuple[str, ...], list[int]] = {}
     for place, key in enumerate(zip(*(rows.column(c).to_pylist() for c in _ONE_CLASS), strict=True)):
         places.setdefault(key, []).append(place)

@@ -113,11 +113,12 @@ class History:
             except (ValueError, OSError):  # another version's, or damaged: the trace is looked at again
                 path.unlink(missing_ok=True)
 
-    def keep(self, packed: bytes) -> None:
-        """Put a record where the next commit finds it."""
-        row = tables.unpack(packed)["traces"]
-        name = row["digest"][0].as_py() or hashlib.sha256(row["path"][0].as_py().encode()).hexdigest()
+    def keep(self, packed: bytes) -> str:
+        """Put a record where the next commit finds it; returns what was wrong with its trace, "" for nothing."""
+        (row,) = tables.unpack(packed)["traces"].select(["digest", "path", "error"]).to_pylist()
+        name = row["digest"] or hashlib.sha256(row["path"].encode()).hexdigest()
         write_whole(self.folder / _PENDING / f"{name}.arrow", packed)
+        return str(row["error"] or "")
 
     def commit(self) -> list[str]:
         """Make what is pending part of the history; returns the names of the runs (one a night) that were written."""

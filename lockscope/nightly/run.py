@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from lockscope.nightly import tables, workers
+from lockscope.nightly import workers
 from lockscope.nightly.examine import Job
 from lockscope.nightly.history import History
 from lockscope.nightly.sources import Source, digest_of
@@ -48,8 +48,7 @@ def run(
     jobs = list(_new(history, sources, options, done))
     try:
         for number, (job, packed) in enumerate(workers.results(jobs, options.workers, options.scheduler, say), 1):
-            history.keep(packed)
-            error = tables.unpack(packed)["traces"]["error"][0].as_py()
+            error = history.keep(packed)
             done.analysed += 1
             done.broken += bool(error)
             if error:

@@ -221,7 +221,7 @@ def record(rows: Mapping[str, Iterable[Mapping[str, Any]] | pa.Table]) -> Record
 def pack(tables: Record) -> bytes:
     """A record as bytes: Arrow streams one behind the other, for the way from a worker and for the disk."""
     sink = io.BytesIO()
-    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    options = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)
     for name in TABLES:
         with pa.ipc.new_stream(sink, tables[name].schema, options=options) as stream:
             stream.write_table(tables[name])
@@ -231,9 +231,10 @@ def pack(tables: Record) -> bytes:
 def unpack(data: bytes) -> Record:
     """What ``pack`` made. Raises ``ValueError`` (Arrow's errors are) for anything else, or another version's."""
     source = pa.BufferReader(data)
+    options = pa.ipc.IpcReadOptions(use_threads=False)  # small: handing it to others costs more than unpacking it
     tables = {}
     for name, table in TABLES.items():
-        with pa.ipc.open_stream(source) as stream:
+        with pa.ipc.open_stream(source, options=options) as stream:
             tables[name] = stream.read_all()
         if not tables[name].schema.equals(table.schema()):
             msg = f"{name}: not this version's columns"
