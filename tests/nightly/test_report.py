@@ -19,6 +19,7 @@ from lockscope.nightly.night import Night, night_of
 from lockscope.nightly.page import as_html
 from lockscope.nightly.summary import as_markdown, as_text
 from lockscope.nightly.written import Report
+from tests.builders.chromium import chromium
 from tests.builders.nights import LOCK, SLOTS, check, classes, edge, finding, trace_row
 
 TODAY = datetime.date(2026, 1, 31)
@@ -132,6 +133,32 @@ def test_the_page_is_whole_and_harmless(night: Night, tmp_path: Path) -> None:
     assert len(page) < 5 << 20
     assert sorted(p.stem for p in report.figures.glob("*.png")) == sorted(figures())
     assert report.text.read_text() == as_text(night)
+
+
+@pytest.mark.all
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize("width", [1280, 420])
+def test_the_page_in_a_browser(night: Night, tmp_path: Path, width: int) -> None:
+    report = Report.at(str(tmp_path / "report"))
+    report.write(night)
+    with chromium() as browser:
+        browser.set_window_size(width, 900)
+        browser.get(report.page.as_uri())
+        assert browser.get_log("browser") == []
+        assert browser.title == "2026-01-12: 1 new finding; 1 lock slower than before; 1 file without a verdict"
+        links = [a.get_attribute("href") for a in browser.find_elements("css selector", "a[href^='#']")]
+        assert len(links) > 3
+        assert all(browser.find_elements("id", link.partition("#")[2]) for link in links)
+        pictures = browser.find_elements("css selector", "img, svg")
+        assert len(pictures) >= len(figures())
+        assert all(p.rect["width"] > 100 for p in pictures if p.is_displayed())
+        shown = browser.execute_script("return document.documentElement.scrollWidth")
+        assert shown <= browser.execute_script("return window.innerWidth")
+        card = browser.find_element("css selector", "details")
+        before = card.get_attribute("open")
+        card.find_element("tag name", "summary").click()
+        assert card.get_attribute("open") != before
+        browser.save_screenshot(str(tmp_path / "page.png"))
 
 
 def test_text_of_a_trace_is_text_on_the_page(history: History, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from lockscope.cli._judging import joined
 from lockscope.pipeline import AnalyzeOptions, analyze
 from lockscope.report import html
 from lockscope.report.page._card import anchor
+from tests.builders.chromium import chromium
 
 pytestmark = [pytest.mark.all, pytest.mark.filterwarnings("ignore::ResourceWarning")]
 SAMPLES = Path(__file__).parents[3] / "sample_traces"
@@ -21,19 +21,8 @@ SAMPLES = Path(__file__).parents[3] / "sample_traces"
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    from selenium import webdriver
-    from selenium.webdriver.chrome.options import Options
-    from selenium.webdriver.chrome.service import Service
-
-    driver = shutil.which("chromedriver")
-    assert driver is not None, "chromedriver is missing: install chromium and chromium-driver"
-    options = Options()
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1280,900"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    opened = webdriver.Chrome(options=options, service=Service(driver))
-    yield opened
-    opened.quit()
+    with chromium() as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")
