@@ -204,9 +204,15 @@ def open_stream(path: str) -> Stream:
     return Stream(source, next((codec for magic, codec in _MAGIC if start.startswith(magic)), None))
 
 
+def entry(path: str) -> str:
+    """The file to begin with: of a directory, as perf record --threads makes, the one that is called ``data``."""
+    inside = Path(path) / "data"
+    return str(inside) if path != "-" and Path(path).is_dir() and inside.is_file() else path
+
+
 def head(path: str, size: int = HEAD) -> bytes:
-    """The first ``size`` bytes of what ``open_stream`` gives."""
-    with open_stream(path) as stream:
+    """The first ``size`` bytes of what ``open_stream`` gives of the file, or of a directory's first."""
+    with open_stream(entry(path)) as stream:
         return stream.read(size)
 
 

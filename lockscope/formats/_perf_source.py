@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import weakref
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -67,6 +68,12 @@ class Opened:
         stream = open_stream(self.path)
         stream.read(offset)
         return stream
+
+
+def parts_of(path: str) -> list[Path]:
+    """The files of a directory that hold one thread's records each, in the order of their numbers."""
+    found = (p for p in Path(path).glob("data.*") if p.suffix[1:].isdecimal() and p.is_file())
+    return sorted(found, key=lambda p: int(p.suffix[1:])) if Path(path).is_dir() else []
 
 
 class Source:

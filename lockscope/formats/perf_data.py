@@ -1,4 +1,4 @@
-"""perf.data, as ``perf record`` writes it: file or pipe mode, plain or packed, either byte order."""
+"""perf.data, as ``perf record`` writes it: file, pipe or directory, plain or packed, either byte order."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockscope.formats import _perf_layout as layout
+from lockscope.formats._compressed import entry
 from lockscope.formats._dat_pages import Arena
 from lockscope.formats._perf_batches import Batcher, Feed, Plan, Rows
 from lockscope.formats._perf_head import read_comm, read_head
 from lockscope.formats._perf_layout import Attr, IdTable
-from lockscope.formats._perf_source import Opened, Source
+from lockscope.formats._perf_source import Opened, Source, parts_of
 from lockscope.kernels import perf_records as walk
 from lockscope.tables.events import (
     UNKNOWN,
@@ -40,6 +41,9 @@ _ENOUGH = 1000  # samples that show how a kernel counts preemption
 class PerfData:
     """Reader of perf.data files. Raises ``FormatError`` where nothing can be salvaged.
 
+    A directory (``perf record --threads``) has a whole perf.data in ``data`` and each thread's records, without a head,
+    in ``data.0`` and so on (tools/perf/util/data.c, perf_data__open_dir(), v6.12).
+
     Events with a callchain have it as a field, ``callchain``: addresses, innermost first, the kernel's before those of
     user space. Samples that are no tracepoint's are events of the system ``perf``.
     """
@@ -53,7 +57,8 @@ class PerfData:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._opened = Opened(path)
+        self._opened = Opened(entry(path))
+        self._parts = [Opened(str(part)) for part in parts_of(path)]
         self.head = read_head(self._opened)
         self._uncounted = 0
         self.ids, self._told = IdTable.of(self.head.attrs, big=self.head.big)
@@ -92,7 +97,8 @@ class PerfData:
     def _info(self) -> TraceInfo:
         h = self.head
         packed = f" ({self._opened.codec})" if self._opened.codec else ""
-        kind = f"perf.data, {'pipe' if h.pipe else 'file'} mode{packed}"
+        mode = f"directory of {1 + len(self._parts)} files" if self._parts else f"{'pipe' if h.pipe else 'file'} mode"
+        kind = f"perf.data, {mode}{packed}"
         long_size = h.tracing.long_size if h.tracing else 8
         clocks = sorted({a.clock(big=h.big) for a in h.attrs})
         info = TraceInfo(self.path, kind, h.release, h.machine, h.host, clocks[0], h.cpus, long_size, h.big)
@@ -142,10 +148,11 @@ class PerfData:
         rows = np.array([a.row(big=self.head.big) for a in self.head.attrs], np.int64)
         return Plan(self.layout, rows, self.ids, table, chains=self._chains)
 
-    def _feed(self) -> Feed:
+    def _feeds(self) -> list[Feed]:
         h = self.head
         size = h.data_size if self._opened.length is not None else 1 << 62
-        return Feed(Source(self._opened.at(h.data_at), size, big=h.big, cut=h.cut))
+        first = Feed(Source(self._opened.at(h.data_at), size, big=h.big, cut=h.cut))
+        return [first, *(Feed(Source(part.at(0), part.length or 0, big=h.big)) for part in self._parts)]
 
     @cached_property
     def _preempt_at(self) -> int:
@@ -155,9 +162,10 @@ class PerfData:
         (kernel/trace/trace.c, tracing_gen_ctx_dec(), v6.12), perf does not (trace_event_perf.c,
         perf_trace_buf_update()): with a kernel that counts, no sample of perf's has a depth of 0.
         """
-        plan, feed, rows = self._plan(None), self._feed(), Rows(Arena(1 << 20), 1 << 12)
-        while rows.n < _ENOUGH and not feed.source.done:
-            feed.read(rows, plan, lambda _: None)
+        plan, rows = self._plan(None), Rows(Arena(1 << 20), 1 << 12)
+        for feed in self._feeds():
+            while rows.n < _ENOUGH and not feed.source.done:
+                feed.read(rows, plan, lambda _: None)
         kind, at = rows.columns[3][: rows.n], rows.columns[1][: rows.n]
         traced = np.array([f.raw_id >= 0 for f in self.formats], bool)
         depths = rows.arena.data[at[traced[kind]] + self.layout.preempt_at] & 15
@@ -168,7 +176,7 @@ class PerfData:
         self._uncounted = 0
         plan = self._plan(wanted)
         plan.preempt_at = self._preempt_at
-        batcher = Batcher([self._feed()], plan, self._on_side, rows=max(rows, 1))
+        batcher = Batcher(self._feeds(), plan, self._on_side, rows=max(rows, 1))
         for batch in batcher.batches():
             self._add_streams(batcher.most_cpu)
             yield batch

@@ -149,6 +149,8 @@ RECORDINGS = {
     "chains": ["-g"],
     "several": ["-e", "cpu-clock", "--sample-identifier"],
     "lossy": ["-m", "1"],
+    "threads": ["--threads"],
+    "packed threads": ["--threads", "-z"],
 }
 
 

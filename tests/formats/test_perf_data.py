@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import lzma
+from itertools import chain
 from pathlib import Path
 
 import pytest
 
+from lockscope.errors import UsageError
 from lockscope.formats import _perf_layout as layout
 from lockscope.formats.open import open_trace
 from lockscope.formats.perf_data import PerfData
@@ -201,6 +203,33 @@ def test_a_file_packed_as_a_whole_reads_like_the_plain_one(tmp_path: Path) -> No
         reader = open_trace(str(path))
         assert events(reader) == plain
         assert reader.info.format == f"perf.data, {'pipe' if pipe else 'file'} mode (xz)"
+
+
+def test_a_directory_of_threads(tmp_path: Path) -> None:
+    k = Kernel()
+    parts = [_acquires(k, *range(cpu, 600, 3), cpu=cpu) for cpu in range(3)]
+    whole = PerfFile([ACQUIRES], sorted(chain(*parts), key=lambda sample: sample.ts))
+    plain = events(PerfData(whole.write(tmp_path)))
+    folder = tmp_path / "perf.dir"
+    folder.mkdir()
+    PerfFile([ACQUIRES], parts[0]).write(folder, "data")
+    for number in (1, 2):
+        (folder / f"data.{number}").write_bytes(PerfFile([ACQUIRES], parts[number]).data())
+    (folder / "data.old").write_bytes(b"none of its files")
+    reader = open_trace(str(folder))
+    assert reader.info.format == "perf.data, directory of 3 files"
+    assert len(plain) == 600
+    assert events(reader) == plain
+    assert events(reader, rows=7) == plain
+    (folder / "data.2").write_bytes(PerfFile([ACQUIRES], parts[2]).data()[:-9])
+    cut = open_trace(str(folder))
+    assert events(cut) == [row for row in plain if row["ts_ns"] != 599]
+    assert [loss.kind for loss in cut.info.losses] == ["truncated"]
+
+
+def test_a_folder_is_no_trace(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be read: Is a directory"):
+        open_trace(str(tmp_path))
 
 
 def test_only_what_is_wanted(tmp_path: Path) -> None:
