@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -17,6 +17,7 @@ from lockscope.formats._perf_batches import Batcher, Feed, Plan, Rows
 from lockscope.formats._perf_head import read_comm, read_head
 from lockscope.formats._perf_layout import Attr, IdTable
 from lockscope.formats._perf_source import Opened, Source, parts_of
+from lockscope.formats._perf_symbols import kallsyms_of, placed
 from lockscope.kernels import perf_records as walk
 from lockscope.tables.events import (
     UNKNOWN,
@@ -103,6 +104,9 @@ class PerfData:
         clocks = sorted({a.clock(big=h.big) for a in h.attrs})
         info = TraceInfo(self.path, kind, h.release, h.machine, h.host, clocks[0], h.cpus, long_size, h.big)
         info.comms = dict(h.comms)
+        kallsyms = cache(lambda: kallsyms_of(self.path, h.kernel))
+        info.symbols = cache(lambda: placed(kallsyms(), h.kernel))
+        info.symbol_address = self._address_of
         info.only_enabled = True
         info.streams.extend(Stream(cpu, "", info.clock) for cpu in range(h.cpus))
         info.options = {"writer": h.writer, "clock_ns": h.clock_ns, "build_id": h.kernel.build_id}
@@ -110,6 +114,11 @@ class PerfData:
         if h.cut:
             info.losses.append(LossNote("truncated", None, None, _AGAIN))
         return info
+
+    def _address_of(self, name: str) -> int | None:
+        symbols = self.info.symbols()
+        plain = name.encode()
+        return int(symbols.addresses[symbols.names.index(plain)]) if plain in symbols.names else None
 
     def _notes(self, clocks: list[str]) -> Iterator[str]:
         h = self.head
