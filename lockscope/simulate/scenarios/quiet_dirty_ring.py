@@ -1,0 +1,21 @@
+"""Dirty logging by rings."""
+
+from __future__ import annotations
+
+from lockscope.simulate.scenario import Scenario
+from lockscope.simulate.world import Mix, World
+
+
+def plant(world: World) -> None:
+    """Nothing."""
+    del world
+
+
+SCENARIO = Scenario(
+    "quiet-dirty-ring",
+    "dirty logging by rings; nothing is wrong",
+    "",
+    plant,
+    Mix(log="ring", write=16, read=4, main=(("tsc", 1), ("log", 3)), ksm=False),
+    kernels=("6.12",),
+)
