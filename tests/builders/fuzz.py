@@ -92,9 +92,10 @@ def read_all(path: str, rows: int) -> str:
 def main(folder: Path, first: int, last: int) -> None:
     """Run the cases."""
     wholes = []
-    for path in sorted(folder.glob("*.dat")):
+    for path in sorted(p for p in folder.iterdir() if p.suffix in (".dat", ".txt")):
         wholes.append((path.read_bytes(), json.loads(path.with_suffix(".places").read_text())))
-        assert read_all(str(path), 1 << 14) == "whole", path
+        became = read_all(str(path), 1 << 14)
+        assert became == "whole" or (path.suffix == ".txt" and became == "salvaged"), path  # a text has its notes
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + _MEMORY, used + _MEMORY))
     target = folder / "case.damaged"
