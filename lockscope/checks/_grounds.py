@@ -11,7 +11,7 @@ from lockscope.kvm.versions import parse
 from lockscope.reconstruct.evidence import Evidence
 from lockscope.reconstruct.graph_rows import contexts_unknown
 
-_LOCKS = "no lock events were recorded: lockscope record -- COMMAND, on a kernel with CONFIG_PROVE_LOCKING"
+_LOCKS = "no lock events were recorded: lockscope record -- COMMAND, best on a kernel with CONFIG_PROVE_LOCKING"
 _RELEASES = "releases were not recorded, so nobody knows what was held when: trace-cmd record -e lock:lock_release"
 _CONTEXTS = "nothing says what ran in an interrupt: record with the tracefs option irq-info on"
 _DEEPEST = 48  # locks a task can hold under lockdep (MAX_LOCK_DEPTH): more than that were released
@@ -54,7 +54,7 @@ class LockGrounds:
         if self.balance and evidence.filtered:
             yield "the recording leaves out other tasks' events and some of its own around sched_switch (no PID filter)"
         if not evidence.detailed and not evidence.plain:
-            yield "no lockdep: only the locks whose functions were probed, by address"
+            yield "no lockdep: only the locks whose functions were probed"
         elif not evidence.detailed:
             missing = ["read kind, subclass and nest lock" if self.classes else "", "wait types" if self.waits else ""]
             if any(missing):

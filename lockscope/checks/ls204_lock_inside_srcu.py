@@ -80,7 +80,7 @@ def grounds(evidence: Evidence) -> Grounds:
     if _kvm.never_released(evidence):
         return _kvm.skipped(_kvm.NO_RELEASES)
     if not (evidence.plain or evidence.detailed or len(evidence.chains)):
-        return _kvm.skipped("no lock events: lockscope record -- COMMAND, on a kernel with CONFIG_PROVE_LOCKING")
+        return _kvm.skipped("no lock events: lockscope record -- COMMAND, best on a kernel with CONFIG_PROVE_LOCKING")
     if not _kvm_srcu.probed(evidence) and not (evidence.plain or evidence.detailed):
         return _kvm.skipped(
             f"no read sections: the probes lockscope:srcu_read_lock and srcu_read_unlock; {_kvm.RECORD}"
