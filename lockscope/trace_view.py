@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,24 +24,24 @@ _BEGINS = {"holds": "asked_ns", "order_edges": "first_ns"}  # tables whose rows 
 _ENDS = {"holds": "end_ns"}
 
 
-class Looks:
+class Looks(ABC):
     """What can be asked of a whole trace and of a part of it alike. Times are on the trace's clock, in ns."""
 
     path: str
 
     @property
+    @abstractmethod
     def whole(self) -> Trace:
         """The trace."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def view(self) -> View:
         """Which part of it this is."""
-        raise NotImplementedError
 
+    @abstractmethod
     def table(self, name: str) -> EventTable:
         """A declared table, or the events of a type."""
-        raise NotImplementedError
 
     def __getitem__(self, times: slice) -> Part:
         """A stretch of time, half open: ``trace["2.1s":"2.3s"]``, ``trace[:"+5ms"]``, or ns."""

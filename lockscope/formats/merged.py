@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -104,7 +105,7 @@ class Merged:
         """Events of all files in time order; see ``tables.events.Reader``."""
         share = max(rows // len(self.readers), 1)
         parts = [
-            Part(reader.batches(self._wanted(i, wanted), rows=share), lambda i=i: self._maps(i))  # type: ignore[misc]
+            Part(reader.batches(self._wanted(i, wanted), rows=share), partial(self._maps, i))
             for i, reader in enumerate(self.readers)
         ]
         yield from merged_batches(parts)

@@ -61,7 +61,8 @@ class History:
 
     def nights(self) -> list[str]:
         """The nights there are, oldest first."""
-        return pc.unique(self.table("traces", columns=["night"]).column("night")).sort().to_pylist()  # type: ignore[no-any-return]
+        found: list[str] = pc.unique(self.table("traces", columns=["night"]).column("night")).sort().to_pylist()
+        return found
 
     def table(
         self, name: str, *, columns: Sequence[str] | None = None, nights: Iterable[str] | None = None

@@ -98,7 +98,8 @@ def night_of(history: History, night: str, suppressions: Sequence[Suppression], 
 
 
 def _distinct(table: pa.Table, columns: list[str]) -> list[Row]:
-    return table.select(columns).group_by(columns).aggregate([]).to_pylist()  # type: ignore[no-any-return]
+    found: list[Row] = table.select(columns).group_by(columns).aggregate([]).to_pylist()
+    return found
 
 
 def _suppressed(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from lockscope.kvm.spte_layouts import WRITABLE
 from lockscope.simulate.engine import locks, srcu
 from lockscope.simulate.engine.tasks import Task, Work
@@ -94,7 +96,7 @@ def _leave(t: Task, vm: Vm) -> Work:
     yield from vm.host.sys_exit(t, IOCTL)
 
 
-def _swap(t: Task, vm: Vm, change: object) -> Work:
+def _swap(t: Task, vm: Vm, change: Callable[[], object]) -> Work:
     """kvm_set_memslot(), kvm_swap_active_memslots(): publish, then wait for the readers of the old ones."""
     host = vm.host
     host.at(t, "kvm_set_memslot")
@@ -108,11 +110,11 @@ def _swap(t: Task, vm: Vm, change: object) -> Work:
                 break
             yield from locks.spin_unlock(t, notifiers)
             yield 2_000
-        change()  # type: ignore[operator]
+        change()
         yield from locks.spin_unlock(t, notifiers)
         yield from locks.mutex_unlock(t, arch)
     else:
-        change()  # type: ignore[operator]
+        change()
     yield from srcu.synchronize(t, vm.srcu)
 
 
