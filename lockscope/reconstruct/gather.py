@@ -235,7 +235,7 @@ class _Reading:
 
 def prefetched(batches: Iterable[T], depth: int = 1) -> Iterator[T]:
     """The same items, made by another thread while the caller works on the one before; in turns on a single CPU."""
-    if len(os.sched_getaffinity(0)) == 1:
+    if hasattr(os, "sched_getaffinity") and len(os.sched_getaffinity(0)) == 1:  # macOS has none
         yield from batches
         return
     queue: Queue[T | BaseException | None] = Queue(depth)
