@@ -32,12 +32,12 @@ class _Lowering(NativeLowering):
     _name = "lockscope_inner_lowering"
 
     def run_pass(self, state: Any) -> bool:
-        state.library = _Raw(state.targetctx.codegen(), state.func_id.func_qualname)
+        state["library"] = _Raw(state.targetctx.codegen(), state.func_id.func_qualname)
         state.flags.no_compile = True
         super().run_pass(state)
         lowered = state["cr"]
         called: Any = [].append  # any builtin of its own: by it callers find the function, and nobody calls it
-        state.targetctx.insert_user_function(called, lowered.fndesc, [state.library])
+        state.targetctx.insert_user_function(called, lowered.fndesc, [state["library"]])
         state["cr"] = _LowerResult(lowered.fndesc, lowered.call_helper, cfunc=called, env=lowered.env)
         return True
 
