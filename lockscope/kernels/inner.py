@@ -18,10 +18,10 @@ from lockscope.kernels.views import NAMES
 class _Raw(JITCodeLibrary):
     """Code that only other code is made of: neither optimised nor turned into the machine's by itself."""
 
-    def finalize(self) -> None:
-        for library in dict.fromkeys(self._linking_libraries):
-            self._reload_init.update(library._reload_init)
-            self._final_module.link_in(library._get_module_for_linking(), preserve=True)
+    def _optimize_final_module(self) -> None:
+        """It is: with its callers."""
+
+    def _finalize_final_module(self) -> None:
         self._finalized = True
 
 
