@@ -261,13 +261,13 @@ class Trace(Looks):
         """
         from lockscope.trace_locks import LockQuery, as_arrow, lock_figures
 
-        return EventTable("locks", as_arrow(lock_figures(self.path, LockQuery(by=by or ("class",), **query))))
+        return EventTable("locks", as_arrow(lock_figures(self.paths, LockQuery(by=by or ("class",), **query))))
 
     def wait_chains(self, number: int = 10, **query: Any) -> EventTable:
         """The slowest acquisitions, each with the waits behind it; ``query`` as ``trace_locks.LockQuery``."""
         from lockscope.trace_locks import LockQuery, chains_as_arrow, wait_chains
 
-        return EventTable("wait_chains", chains_as_arrow(wait_chains(self.path, LockQuery(**query), number)))
+        return EventTable("wait_chains", chains_as_arrow(wait_chains(self.paths, LockQuery(**query), number)))
 
     def comms(self) -> dict[int, str]:
         """The last known name of each pid."""
@@ -384,12 +384,11 @@ class _Decoder:
 
     def tables(self) -> dict[int, pa.Table]:
         """One table a format, with buffer and comm in place of numbers."""
-        comms = self.reader.info.comms
         buffers = pa.array([s.buffer for s in self.reader.info.streams], pa.string())
         found = {}
         for index, parts in self._parts.items():
             table = pa.Table.from_batches(_one_dictionary(parts))
-            table = _named(table, comms, buffers)
+            table = _named(table, self.reader.info.comms_of(self.reader.formats[index].system), buffers)
             if self.select.fields is not None:
                 own = [
                     c

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +15,9 @@ from lockscope.trace_lock_names import DIMENSIONS
 from lockscope.trace_locks import LockQuery, LockReading, figures_of, named_only, texts_of
 
 
-def owner_figures(path: str, query: LockQuery, progress: Callable[[int, int | None], None] | None) -> LockFigures:
+def owner_figures(
+    path: str | Sequence[str], query: LockQuery, progress: Callable[[int, int | None], None] | None
+) -> LockFigures:
     """Waits by the task that held the lock meanwhile, each for as long as it had it.
 
     Other dimensions and the filters are of the task that waited. Several readers may own a lock at once.

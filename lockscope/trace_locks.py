@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, ClassVar
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lockscope.errors import UsageError
 from lockscope.figures import LockFigures, LockRow, Times, WaitChains, WaitLink
-from lockscope.formats.open import open_trace
+from lockscope.formats.merged import open_merged
 from lockscope.kernels import lock_stats
 from lockscope.kernels.walk_memory import HAD_TO_WAIT
 from lockscope.reconstruct import lock_waits
@@ -115,9 +115,12 @@ class LockQuery:
 class LockReading:
     """One reading of a trace for a query; ``waits`` keeps what chains and owners need."""
 
-    def __init__(self, path: str, query: LockQuery, *, waits: bool = False, progress: Progress | None = None) -> None:
-        self.path, self.query = path, query
-        self.reader = open_trace(path)
+    def __init__(
+        self, path: str | Sequence[str], query: LockQuery, *, waits: bool = False, progress: Progress | None = None
+    ) -> None:
+        self.query = query
+        self.reader = open_merged(path)
+        self.path = self.reader.info.path
         columns = {c for d in self._dimensions() for c in d.columns}
         self.keys = [name for name in HOLD_COLUMNS if name in columns]
         self.holds, self.contention = LockStatistics(self.keys), LockStatistics(self.keys)
@@ -193,8 +196,10 @@ class LockReading:
         return said
 
 
-def lock_figures(path: str, query: LockQuery | None = None, progress: Progress | None = None) -> LockFigures:
-    """Statistics of a trace's locks. Raises ``LockscopeError``."""
+def lock_figures(
+    path: str | Sequence[str], query: LockQuery | None = None, progress: Progress | None = None
+) -> LockFigures:
+    """Statistics of a trace's locks; several files are one recording. Raises ``LockscopeError``."""
     query = query or LockQuery()
     checked(query)
     if "owner" in query.by:
@@ -304,7 +309,7 @@ def _order(sort: str, groups: Groups, wait: Any, hold: Any) -> Ints:
 
 
 def wait_chains(
-    path: str, query: LockQuery | None = None, number: int = 10, progress: Progress | None = None
+    path: str | Sequence[str], query: LockQuery | None = None, number: int = 10, progress: Progress | None = None
 ) -> WaitChains:
     """The slowest acquisitions that the query lets through, each with the waits behind it."""
     query = replace(query or LockQuery(), by=("class",), contention=False)
@@ -320,7 +325,7 @@ def wait_chains(
     notes = reading.notes()
     if reading.waits.dropped:
         notes.append(f"{reading.waits.dropped:,} of the shortest waits and holds were left out: too many to keep")
-    return WaitChains(path, reading.found.evidence.info.kernel, tuple(links), len(chosen), tuple(notes))
+    return WaitChains(reading.path, reading.found.evidence.info.kernel, tuple(links), len(chosen), tuple(notes))
 
 
 def _link(chain: int, link: lock_waits.Link, rows: Ints, names: Names) -> WaitLink:

@@ -6,20 +6,21 @@ Linux 6.1): by bucket of 4,096, the newest first. So are they here, which makes 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lockscope.errors import UsageError
 from lockscope.figures import PerfFigures, PerfRow
-from lockscope.formats.open import open_trace
-from lockscope.kernels import kvm_tables, perf_sequences
+from lockscope.formats.merged import open_merged
+from lockscope.kernels import columns, kvm_tables, perf_sequences
 from lockscope.kernels.perf_sequences import (
     ADDRESS,
     CALLER,
     S_ACQUIRED,
     S_BROKEN,
+    S_CALLER,
     S_CONTENDED,
     S_FLAGS,
     S_KEY,
@@ -33,7 +34,10 @@ from lockscope.kernels.perf_sequences import (
 from lockscope.reconstruct.comms import Comms
 from lockscope.reconstruct.contention import type_name
 from lockscope.reconstruct.gather import prefetched
+from lockscope.tables.events import EventBatch, Reader
+from lockscope.tables.lock_code import lock_code
 from lockscope.tables.ops import Op
+from lockscope.tables.symbols import Symbols
 from lockscope.tables.tape import Projector, TapeBatch, source_of
 
 Ints = NDArray[np.int64]
@@ -42,6 +46,7 @@ _WAITS = (Op.CONTENTION_BEGIN, Op.CONTENTION_END)
 _AT_ONCE, _ROWS = 1 << 14, 1 << 16  # rows accounted for, and read, at once
 _GOLDEN = 0x61C8864680B583EB  # GOLDEN_RATIO_64, include/linux/hash.h
 _BUCKET_BITS = 12  # LOCKHASH_BITS
+_SKIPPED, _DEPTH = 3, 8  # CONTENTION_STACK_SKIP, CONTENTION_STACK_DEPTH, tools/perf/util/lock-contention.h
 _SORTS = {
     "acquired": S_ACQUIRED,
     "contended": S_CONTENDED,
@@ -63,8 +68,8 @@ class _Accounts:
         self._stats = np.zeros((1 << 14, perf_sequences.S_WIDTH), np.int64)
         self.histogram = np.zeros(len(perf_sequences.BROKEN), np.int64)
 
-    def feed(self, batch: TapeBatch, ops: tuple[Op, ...]) -> None:
-        """Account for a batch."""
+    def feed(self, batch: TapeBatch, ops: tuple[Op, ...], callers: Ints) -> None:
+        """Account for a batch. ``callers``: int64[rows, 2], as ``perf_sequences.account`` wants them."""
         at = np.flatnonzero(np.isin(batch.op, ops))
         for begin in range(0, len(at), _AT_ONCE):
             part = at[begin : begin + _AT_ONCE]
@@ -72,7 +77,7 @@ class _Accounts:
             self._stat_table, self._stats = _roomy(self._stat_table, self._stats, len(part))
             columns = (np.ascontiguousarray(getattr(batch, name)[part]) for name in ("ts_ns", "pid", "op", "slots"))
             perf_sequences.account(
-                *columns, np.zeros(len(part), np.int64), self._by, self._seq_table, self._seqs, self._stat_table,
+                *columns, callers[part], self._by, self._seq_table, self._seqs, self._stat_table,
                 self._stats, self.histogram,
             )  # fmt: skip
 
@@ -80,6 +85,41 @@ class _Accounts:
     def stats(self) -> Ints:
         """A row for each key, in the order in which they were first seen."""
         return self._stats[: int(self._stat_table[0])]
+
+
+class _Callers:
+    """Who waited, by the callchains of contention events. ``wanted``: False where nobody asks."""
+
+    def __init__(self, reader: Reader, *, wanted: bool) -> None:
+        self._reader, self._wanted = reader, wanted
+        self.symbols = reader.info.symbols() if wanted else Symbols.none()
+        self._code = lock_code(self.symbols)
+
+    def of(self, batch: EventBatch, tape: TapeBatch) -> Ints:
+        """Of each row of the tape: what stands for its callchain, and the caller's address."""
+        found = np.zeros((len(tape), 2), np.int64)
+        if self._wanted:
+            chained = np.array([any(f.kind == "before" for f in fmt.fields) for fmt in self._reader.formats])
+            at = batch.at[tape.seq - batch.first_seq]
+            columns.perf_callers(
+                batch.data, at, chained[tape.kind], batch.layout.big, self._code, _SKIPPED, _DEPTH, found
+            )
+        return found
+
+    def named(self, stats: Ints, words: list[str]) -> list[str]:
+        """``words`` and callers: what only contention events show is called by who waited for it first."""
+        nameless = np.flatnonzero(stats[:, S_NAME] < 0)
+        called, of = np.unique(stats[nameless, S_CALLER], return_inverse=True)
+        names = list(dict.fromkeys(map(self._name, called.tolist())))
+        numbers = np.array([names.index(self._name(ip)) for ip in called.tolist()], np.int64)
+        if len(nameless):
+            stats[nameless, S_NAME] = len(words) + numbers[of.reshape(-1)]
+        return words + names
+
+    def _name(self, ip: int) -> str:
+        """As perf prints it: without the module, the offset if there is one."""
+        found = self.symbols.name(ip) if ip else None
+        return found.partition(" ")[0].removesuffix("+0x0") if found else "Unknown"
 
 
 def _roomy(table: Ints, rows: Ints, more: int) -> tuple[Ints, Ints]:
@@ -94,7 +134,7 @@ def _roomy(table: Ints, rows: Ints, more: int) -> tuple[Ints, Ints]:
 
 
 def perf_figures(
-    path: str, *, contention: bool = False, by: str = "", sort: str = "", limit: int | None = None,
+    path: str | Sequence[str], *, contention: bool = False, by: str = "", sort: str = "", limit: int | None = None,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> PerfFigures:  # fmt: skip
     """What ``perf lock report`` says of a trace (``by`` "class" as its -c, "task" as -t), or ``perf lock contention``.
@@ -106,38 +146,41 @@ def perf_figures(
     if by not in _BY or sort not in _SORTS or (contention and by == "class"):
         msg = f"--perf-compat: perf lock has --by instance, class, task or caller, and --sort {', '.join(_SORTS)}"
         raise UsageError(msg)
-    reader = open_trace(path)
+    reader = open_merged(path)
     ops = _WAITS if contention else (*_ORDERED, *_WAITS)
     named = frozenset({*ops, Op.SWITCH, Op.FORK, Op.RENAME})
-    projector, comms, accounts = Projector(named), Comms(reader.info.comms), _Accounts(_BY[by])
+    projector, comms, accounts = Projector(named, reader.info.symbols), Comms(reader.info.comms), _Accounts(_BY[by])
     events = 0
 
-    def taped() -> Iterator[tuple[int, TapeBatch]]:
+    callers = _Callers(reader, wanted=by != "task")
+
+    def taped() -> Iterator[tuple[int, TapeBatch, Ints]]:
         for batch in prefetched(reader.batches(lambda f: source_of(f, named) is not None, rows=_ROWS)):
             cpu_of = np.array([s.cpu for s in reader.info.streams], np.int32)
             tape = projector.project(batch, reader.formats, cpu_of)
-            yield len(batch), tape.rows(np.arange(len(tape)))
+            rows = tape.rows(np.arange(len(tape)))
+            yield len(batch), rows, callers.of(batch, rows)
 
-    for rows, tape in prefetched(taped()):
-        accounts.feed(tape, ops)
+    for events_read, tape, called in prefetched(taped()):
+        accounts.feed(tape, ops, called)
         comms.feed(tape, projector.texts)
-        events += rows
+        events += events_read
         if progress is not None:
             progress(events, None)
     stats = accounts.stats[_order(accounts.stats)]
+    words = callers.named(stats, projector.texts.all())
     stats = _combined(stats) if by == "class" else stats
     ranked = stats[np.argsort(-stats[:, _SORTS[sort]], kind="stable")]
-    words = projector.texts.all()
 
     def name(row: list[int]) -> str:
         if by == "task":
             return comms.by_pid.get(row[S_KEY], "swapper" if row[S_KEY] == 0 else f":{row[S_KEY]}")
-        return words[row[S_NAME]] if row[S_NAME] >= 0 else "Unknown"
+        return words[row[S_NAME]]
 
     shown = [_row(row, name(row)) for row in ranked.tolist() if contention or row[S_ACQUIRED]]
     broken = dict(zip(perf_sequences.BROKEN, accounts.histogram.tolist(), strict=True))
     bad = int(np.count_nonzero(ranked[:, S_BROKEN]))
-    return PerfFigures(path, contention, by, tuple(shown[:limit]), bad, len(ranked), broken)
+    return PerfFigures(reader.info.path, contention, by, tuple(shown[:limit]), bad, len(ranked), broken)
 
 
 def _row(row: list[int], name: str) -> PerfRow:

@@ -6,7 +6,9 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Annotated, Protocol
+
+import typer
 
 from lockscope.cli._shell import did_you_mean
 from lockscope.errors import UsageError
@@ -69,6 +71,18 @@ def one_of(option: str, word: str, known: tuple[str, ...]) -> None:
     if word not in known:
         msg = f"{option} {word}: there is no such{did_you_mean(word, list(known))}; there are {', '.join(known)}"
         raise UsageError(msg)
+
+
+Traces = Annotated[list[str], typer.Argument(metavar="TRACE...", help="A trace; - is standard input.")]
+Merge = Annotated[bool, typer.Option("--merge", help="The traces are one recording, of one host and time.")]
+
+
+def one_recording(traces: list[str], merge: bool) -> list[str]:
+    """The files of one recording. Raises ``UsageError`` for several of which nobody says that they are one."""
+    if len(traces) > 1 and not merge:
+        msg = f"{len(traces)} traces: one at a time, or --merge if they are one recording"
+        raise UsageError(msg)
+    return traces
 
 
 def output_file(path: str, inputs: Iterable[str]) -> None:

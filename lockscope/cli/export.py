@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lockscope.cli._arguments import listed, one_of
+from lockscope.cli._arguments import Merge, Traces, listed, one_of, one_recording
 from lockscope.cli._quantities import moment
 from lockscope.errors import UsageError
 
@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
 
 
 def export(
-    trace: Annotated[str, typer.Argument(metavar="TRACE", help="A trace; - is standard input.")],
+    traces: Traces,
     *,
     output: Annotated[
         str, typer.Option("--output", "-o", metavar="PLACE", help="Directory or file to write; - is standard output.")
@@ -41,6 +41,7 @@ def export(
         bool, typer.Option("--redact", help="Leave out task names, pids, hosts, directories, addresses.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Write over what is there.")] = False,
+    merge: Merge = False,
 ) -> None:
     """Write a trace in a form that other tools read.
 
@@ -49,11 +50,12 @@ def export(
     from lockscope.exports._base import export_format, export_formats
 
     one_of("--format", format, tuple(export_formats()))
-    place = _place(export_format(format), trace, output, force)
+    one_recording(traces, merge)
+    place = _place(export_format(format), traces, output, force)
     tables = _tables(listed(table))
     from lockscope.trace import load
 
-    load(trace).export(
+    load(*traces).export(
         place,
         format=format,
         tables=tables,
@@ -64,7 +66,7 @@ def export(
     )
 
 
-def _place(wanted: ExportFormat, trace: str, output: str, force: bool) -> Path:
+def _place(wanted: ExportFormat, traces: list[str], output: str, force: bool) -> Path:
     """Where to write, if that would destroy nothing."""
     place = Path(output)
     if not wanted.SUFFIX:
@@ -80,7 +82,7 @@ def _place(wanted: ExportFormat, trace: str, output: str, force: bool) -> Path:
     if place.is_dir():
         msg = f"-o {output}: is a directory; wanted a file, as {output.rstrip('/')}{wanted.SUFFIX}"
         raise UsageError(msg)
-    if place.exists() and Path(trace).exists() and place.samefile(trace):
+    if place.exists() and any(Path(trace).exists() and place.samefile(trace) for trace in traces):
         msg = f"-o {output}: would overwrite the input"
         raise UsageError(msg)
     if place.exists() and not force:

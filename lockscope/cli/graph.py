@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from lockscope.cli._arguments import assumptions, expression, listed, one_of, output_file
+from lockscope.cli._arguments import Merge, Traces, assumptions, expression, listed, one_of, one_recording, output_file
 from lockscope.cli._shell import NO_VERDICT, Progress, say
 from lockscope.errors import UsageError
 from lockscope.report._graph import graph_writers, narrowed, shared
@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 
 
 def graph(
-    trace: Annotated[str, typer.Argument(metavar="TRACE", help="A trace; - is standard input.")],
+    traces: Traces,
     *,
     format: Annotated[
         str, typer.Option("--format", metavar="NAME", help="dot, json or lockdep (as /proc/lockdep).")
@@ -47,6 +47,7 @@ def graph(
     ] = None,
     window_end: Annotated[str | None, typer.Option("--window-end", metavar="REGEX", help="and this one ends.")] = None,
     redact: Annotated[bool, typer.Option("--redact", help="Leave out directories and addresses.")] = False,
+    merge: Merge = False,
 ) -> None:
     """Print the lock dependency graph: which lock was taken while which was held.
 
@@ -57,8 +58,8 @@ def graph(
         msg = "--window-start and --window-end go together: one of them is missing"
         raise UsageError(msg)
     if output is not None and output != "-":
-        output_file(output, [trace])
-    from lockscope.formats.open import open_trace
+        output_file(output, traces)
+    from lockscope.formats.merged import open_merged
     from lockscope.pipeline import AnalyzeOptions, gathered
     from lockscope.reconstruct.dependencies import dependencies
 
@@ -70,8 +71,8 @@ def graph(
         events=listed(events),
         exclude_events=listed(exclude_events),
     )
-    with Progress(trace) as progress:
-        found, _ = gathered(open_trace(trace), [], options, progress)
+    with Progress(traces[0]) as progress:
+        found, _ = gathered(open_merged(one_recording(traces, merge)), [], options, progress)
     whole = dependencies(found.evidence)
     shown = narrowed(whole, listed(classes))
     text = io.StringIO()
@@ -81,7 +82,7 @@ def graph(
     else:
         Path(output).write_text(text.getvalue(), encoding="utf-8", errors="backslashreplace")
     if not whole.classes:
-        say(f"{trace}: no graph: no lock was seen being taken; record -e lock")
+        say(f"{traces[0]}: no graph: no lock was seen being taken; record -e lock")
         raise typer.Exit(NO_VERDICT)
     if not shown.classes:
         say(f"--classes: none of {len(whole.classes)} classes matches")

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from lockscope.cli._arguments import Merge, Traces, one_recording
 from lockscope.report._data import plain
 from lockscope.report._lines import printable
 from lockscope.units import count
@@ -21,16 +22,17 @@ def register(app: typer.Typer) -> None:
 
 
 def info(
-    trace: Annotated[str, typer.Argument(metavar="TRACE", help="A trace; - is standard input.")],
+    traces: Traces,
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
     redact: Annotated[
         bool, typer.Option("--redact", help="Leave out task names, pids, hosts, directories, addresses.")
     ] = False,
+    merge: Merge = False,
 ) -> None:
     """Say what a trace holds, what can be decided from it, and what it lost."""
     from lockscope.trace import load
 
-    facts = plain(answered(load(trace).info()))
+    facts = plain(answered(load(*one_recording(traces, merge)).info()))
     if redact:
         from lockscope.report._pseudonyms import Redactor
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lockscope.cli._arguments import listed, one_of, output_file
+from lockscope.cli._arguments import Merge, Traces, listed, one_of, one_recording, output_file
 from lockscope.cli._quantities import duration, moment, number
 from lockscope.cli._shell import NO_VERDICT, Progress, say
 from lockscope.report._locks import LockWriter, lock_writers
@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
 
 
 def locks(
-    trace: Annotated[str, typer.Argument(metavar="TRACE", help="A trace; - is standard input.")],
+    traces: Traces,
     *,
     by: Annotated[
         Words, typer.Option("--by", metavar="WORDS", help="class, instance, caller, task, owner, cpu, vm; several.")
@@ -57,6 +57,7 @@ def locks(
     contexts: Annotated[Words, typer.Option("--contexts", metavar="WORDS", help="task, softirq, hardirq, nmi.")] = None,
     start: Annotated[str | None, typer.Option("--start", metavar="SECONDS", help="Asked for from then on.")] = None,
     end: Annotated[str | None, typer.Option("--end", metavar="SECONDS", help="Asked for before.")] = None,
+    merge: Merge = False,
     min_wait: Annotated[
         str | None, typer.Option("--min-wait", metavar="TIME", help="Only what waited so long: 20us, 1ms.")
     ] = None,
@@ -68,9 +69,9 @@ def locks(
     """
     one_of("--format", format, tuple(lock_writers()))
     if output is not None and output != "-":
-        output_file(output, [trace])
+        output_file(output, traces)
     if perf_compat:
-        _perf(trace, listed(by), sort, limit, contention, lock_writers()[format], output)
+        _perf(one_recording(traces, merge), listed(by), sort, limit, contention, lock_writers()[format], output)
         return
     query = _query(
         by=listed(by) or ("class",),
@@ -90,11 +91,12 @@ def locks(
     from lockscope.trace_locks import lock_figures, wait_chains
 
     writer, text = lock_writers()[format], io.StringIO()
-    with Progress(trace) as progress:
+    paths = one_recording(traces, merge)
+    with Progress(paths[0]) as progress:
         if chains is not None:
-            found = wait_chains(trace, query, chains, progress)
+            found = wait_chains(paths, query, chains, progress)
         else:
-            figures = lock_figures(trace, query, progress)
+            figures = lock_figures(paths, query, progress)
     if chains is not None:
         empty, notes = not found.links, found.notes
         writer.write_chains(found, text)
@@ -103,7 +105,7 @@ def locks(
         writer.write_locks(figures, text)
     _deliver(text.getvalue(), output)
     if empty:
-        say(f"{trace}: nothing to count" + (f": {notes[0]}" if notes else ""))
+        say(f"{paths[0]}: nothing to count" + (f": {notes[0]}" if notes else ""))
         raise typer.Exit(NO_VERDICT)
 
 
@@ -115,18 +117,20 @@ def _deliver(text: str, output: str | None) -> None:
 
 
 def _perf(
-    trace: str, by: tuple[str, ...], sort: str, limit: int | None, contention: bool, writer: LockWriter,
+    traces: list[str], by: tuple[str, ...], sort: str, limit: int | None, contention: bool, writer: LockWriter,
     output: str | None,
 ) -> None:  # fmt: skip
     from lockscope.trace_perf import perf_figures
 
-    with Progress(trace) as progress:
-        figures = perf_figures(trace, contention=contention, by=",".join(by), sort=sort, limit=limit, progress=progress)
+    with Progress(traces[0]) as progress:
+        figures = perf_figures(
+            traces, contention=contention, by=",".join(by), sort=sort, limit=limit, progress=progress
+        )
     text = io.StringIO()
     writer.write_perf(figures, text)
     _deliver(text.getvalue(), output)
     if not figures.rows:
-        say(f"{trace}: nothing to count: no lock event was recorded")
+        say(f"{traces[0]}: nothing to count: no lock event was recorded")
         raise typer.Exit(NO_VERDICT)
 
 

@@ -7,6 +7,7 @@ Lines become binary records, so that everything behind is the same as for a trac
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import ClassVar
 
 import numpy as np
@@ -14,9 +15,12 @@ import numpy as np
 from lockscope.errors import FormatError
 from lockscope.formats import _text_lines as lines
 from lockscope.formats._compressed import HEAD, Stream, open_stream
+from lockscope.formats._kallsyms import kallsyms_of
+from lockscope.formats._perf_layout import Kernel
 from lockscope.formats._text_body import Grammar
 from lockscope.formats._text_reading import Catalogue, Columns, Reading
 from lockscope.tables.events import LOSS, EventBatch, EventFormat, LossNote, RecordLayout, TraceInfo, Wanted
+from lockscope.tables.symbols import Symbols, address_in
 
 _GIVE_UP = 64 << 20  # bytes without one event: no trace, or no trace any more
 _LARGER_BUFFER = "record with larger buffers (trace-cmd record -b, buffer_size_kb), or fewer events"
@@ -78,6 +82,9 @@ class FtraceText:
         kind += ", latency format" if f.form is lines.LATENCY else ""
         info = TraceInfo(self._path, f"{kind} ({codec})" if codec else kind)
         info.kernel, info.cpus = f.kernel, f.cpus
+        kallsyms = cache(lambda: kallsyms_of(self._path, Kernel()))
+        info.symbols = cache(lambda: Symbols.parse(kallsyms()))
+        info.symbol_address = lambda name: address_in(kallsyms(), name)
         info.options["text"] = "tracefs" if f.tracefs else "trace-cmd"
         info.ns_exact = f.digits > 6
         if not info.ns_exact:

@@ -22,8 +22,9 @@ from lockscope.formats.open import open_trace
 from lockscope.tables.events import LOSS, UNKNOWN, EventBatch, EventFormat, Reader, Stream, TraceInfo, Wanted
 
 
-def open_merged(paths: Sequence[str]) -> Reader:
+def open_merged(paths: str | Sequence[str]) -> Reader:
     """A reader of all files as one trace. Raises ``UsageError`` with the reason where their clocks do not allow it."""
+    paths = [paths] if isinstance(paths, str) else paths
     return Merged([open_trace(path) for path in paths]) if len(paths) > 1 else open_trace(paths[0])
 
 
@@ -60,7 +61,8 @@ class Merged:
 
     def _describe(self, notes: list[str]) -> TraceInfo:
         host = next(r.info for i, r in enumerate(self.readers) if not self._guests[i])
-        info = replace(host, path=_names(self.readers), streams=[], losses=[], notes=notes, comms=dict(host.comms))
+        info = replace(host, path=_names(self.readers), streams=[], losses=[], notes=notes)
+        info.comms, info.parents = dict(host.comms), {}
         info.format = "merged: " + " + ".join(r.info.format for r in self.readers)
         info.only_enabled = all(r.info.only_enabled for r in self.readers)
         info.ns_exact = all(r.info.ns_exact for r in self.readers)
@@ -87,9 +89,12 @@ class Merged:
             name = stream.buffer if not guest else f"{guest}:{stream.buffer}".rstrip(":")
             self._streams[i].append(len(self.info.streams))
             self.info.streams.append(Stream(stream.cpu, name, stream.clock or reader.info.clock))
-        if not guest:
+        if guest:
+            self.info.guest_comms[guest] = reader.info.comms
+        else:
             for pid, comm in list(reader.info.comms.items()):
                 self.info.comms.setdefault(pid, comm)
+            self.info.parents.update(reader.info.parents)
 
     def _wanted(self, i: int, wanted: Wanted | None) -> Wanted:
         guest, left_out = self._guests[i], self._left_out[i]

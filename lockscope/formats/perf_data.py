@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from lockscope.formats import _perf_layout as layout
 from lockscope.formats._compressed import entry
 from lockscope.formats._dat_pages import Arena
+from lockscope.formats._kallsyms import kallsyms_of, placed
 from lockscope.formats._perf_batches import Batcher, Feed, Plan, Rows
 from lockscope.formats._perf_head import read_comm, read_head
 from lockscope.formats._perf_layout import Attr, IdTable
 from lockscope.formats._perf_source import Opened, Source, parts_of
-from lockscope.formats._perf_symbols import kallsyms_of, placed
 from lockscope.kernels import perf_records as walk
 from lockscope.tables.events import (
     UNKNOWN,
@@ -32,6 +32,7 @@ from lockscope.tables.events import (
 )
 from lockscope.units import byte_order
 
+_FORK_SIZE = 32  # pid, ppid, tid, ptid, time (struct perf_record_fork, tools/lib/perf/include/perf/event.h, v6.12)
 _AGAIN = "record again and stop perf record cleanly"
 _LARGER = "record with larger buffers (perf record -m PAGES) or fewer events"
 _CALLCHAIN = Field("callchain", "u64[]", 0, 0, False, "before", 8, 0)
@@ -202,6 +203,9 @@ class PerfData:
         if kind == walk.COMM:
             pid, comm = read_comm(record[8:size], big=self.head.big)
             self.info.comms[pid] = comm
+        elif kind == walk.FORK and size >= _FORK_SIZE:
+            child, parent = (int.from_bytes(record[at : at + 4], order) for at in (16, 20))
+            self.info.parents[child] = parent
         elif kind == walk.LOST_SAMPLES and not int.from_bytes(record[4:6], order) & walk.BPF_FILTERED:
             count = int.from_bytes(record[8:16], order)
             self._uncounted += count

@@ -29,10 +29,11 @@ from lockscope.kernels.tape_rows import (
 )  # fmt: skip
 
 # How a slot of a row is filled (first number of its entry in ``plan``).
-EMPTY, UNSIGNED, SIGNED, DATA_LOC, REL_LOC, TEXT, CONSTANT, TAIL, BEFORE = range(9)
+EMPTY, UNSIGNED, SIGNED, DATA_LOC, REL_LOC, TEXT, CONSTANT, TAIL, BEFORE, CALLER = range(10)
 
 BLOCK = 1024  # rows whose records stay in the cache while one column after another is taken out of them
 _AHEAD = 64  # bytes behind a record's beginning that are asked for beside it
+_GOLDEN = 0x61C8864680B583EB  # GOLDEN_RATIO_64, include/linux/hash.h
 _LATER = 16  # rows ahead that are asked for
 
 
@@ -95,9 +96,33 @@ def span(record: int, size: int, how: int, offset: int, width: int, big: bool) -
     return begin, min(length, size - begin)
 
 
+@inner(BOOL(INT, INT, INT))
+def within(ip: int, code: int, spans: int) -> Any:
+    """Whether a span of ``code`` (int64[spans, 2], in order) holds an address."""
+    low, high = np.int64(0), np.int64(spans)
+    while low < high:
+        middle = (low + high) >> 1
+        if u64(code + 16 * middle, False) <= ip:
+            low = middle + 1
+        else:
+            high = middle
+    return low > 0 and ip < u64(code + 16 * low - 8, False)
+
+
+@inner(INT(INT, BOOL, INT, INT))
+def caller(record: int, big: bool, code: int, spans: int) -> Any:
+    """The innermost address of a record's callchain (BEFORE) that is not within ``code``; or 0."""
+    number = u32(record - 4, big)
+    for k in range(number):
+        ip = u64(record - 4 - 8 * (number - k), big)
+        if not within(ip, code, spans):
+            return ip
+    return np.int64(0)
+
+
 @outer(
     "UniTuple(i8, 3)(u1[::1], i8[::1], i4[::1], i4[::1], i8[::1], i4[::1], i8, b1, i8[::1], i4[::1], i8[::1], i8[::1], "
-    "i8[:, :, ::1], i8, i8, i8, i8[:, ::1], i8[::1], i4[::1], u1[::1], i8[::1], i8[::1])"
+    "i8[:, :, ::1], i8[:, ::1], i8, i8, i8, i8[:, ::1], i8[::1], i4[::1], u1[::1], i8[::1], i8[::1])"
 )
 def project(
     data: Any,
@@ -113,6 +138,7 @@ def project(
     ops: Any,  # int64[formats]: what an event of this format is, 0 = leave out
     widths: Any,  # int64[formats]: how many slots its rows have
     plan: Any,  # int64[formats, slots, 4]: how, offset (or the constant), width, signed
+    code: Any,  # int64[n, 2]: what takes locks for others, see tables.lock_code
     begin: int,
     filled: int,
     used: int,
@@ -152,6 +178,8 @@ def project(
                     value = read_int(record, length, offset, width, how == SIGNED, big)
                 elif how == CONSTANT:
                     value = offset
+                elif how == CALLER:
+                    value = caller(record, big, address(code), len(code))
                 elif how != EMPTY:
                     where, extent = span(record, length, how, offset, width, big)
                     value = text_number(
@@ -176,6 +204,28 @@ def project(
         used += count
         n += 1
     return len(at), n, used
+
+
+@outer()
+def perf_callers(data: Any, at: Any, chained: Any, big: bool, code: Any, skip: int, deep: int, out: Any) -> None:
+    """What ``perf lock contention`` tells callers apart by (callchain_id(), lock_contention_caller() of
+    tools/perf/builtin-lock.c, Linux 6.1): of the first ``deep`` addresses without the first ``skip`` and those of
+    ``code``, a hash, and the innermost. ``chained``: which records have a callchain. ``out`` int64[records, 2].
+    """
+    base, spans, number_of = address(data), address(code), len(code)
+    for i in range(len(at)):
+        out[i, 0], out[i, 1] = 0, 0
+        if not chained[i]:
+            continue
+        record = base + at[i]
+        number = u32(record - 4, big)
+        for k in range(skip, min(number, deep)):
+            ip = u64(record - 4 - 8 * (number - k), big)
+            if within(ip, spans, number_of):
+                continue
+            out[i, 0] ^= ip * _GOLDEN
+            if out[i, 1] == 0:
+                out[i, 1] = ip
 
 
 @outer("void(i8[:, ::1], i8[::1], i8[::1], i8[::1], i8[:, ::1], i8[:, ::1])")

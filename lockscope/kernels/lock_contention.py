@@ -17,7 +17,7 @@ from lockscope.kernels.views import vector
 _BEGIN, _END = 8, 9  # tables.ops.Op
 _READ_FLAG = 2  # LCB_F_READ, include/trace/events/lock.h
 _HAD_TO_WAIT, _BEGUN = 32, 1
-P_SINCE, P_FLAGS, P_CPU, P_SEQ, P_WIDTH = range(5)
+P_SINCE, P_FLAGS, P_CPU, P_SEQ, P_IP, P_WIDTH = range(6)
 
 
 @outer()
@@ -37,7 +37,7 @@ def pair(ts: Any, cpus: Any, pids: Any, ops: Any, slots: Any, seqs: Any, table: 
         if ops[i] == _BEGIN:
             if pending[p, P_SINCE] == 0:
                 pending[p, P_SINCE], pending[p, P_FLAGS], pending[p, P_SEQ] = ts[i], slots[i, 1], seqs[i]
-                pending[p, P_CPU] = cpus[i]
+                pending[p, P_CPU], pending[p, P_IP] = cpus[i], slots[i, 2]
         elif ops[i] == _END and pending[p, P_SINCE] != 0:
             flags, since = pending[p, P_FLAGS], pending[p, P_SINCE]
             out[made, 0], out[made, 1], out[made, 2] = flags, lock, pids[i]
@@ -45,7 +45,12 @@ def pair(ts: Any, cpus: Any, pids: Any, ops: Any, slots: Any, seqs: Any, table: 
             out[made, 5], out[made, 6], out[made, 7] = since, ts[i], ts[i]
             out[made, 8] = 0
             out[made, 9] = _HAD_TO_WAIT | (1 if flags & _READ_FLAG else 0)
-            out[made, 10], out[made, 11], out[made, 12], out[made, 13] = 0, pending[p, P_SEQ], _BEGUN, since
+            out[made, 10], out[made, 11], out[made, 12], out[made, 13] = (
+                pending[p, P_IP],
+                pending[p, P_SEQ],
+                _BEGUN,
+                since,
+            )
             pending[p, P_SINCE] = 0
             made += 1
     return made

@@ -17,7 +17,7 @@ from lockscope.kernels.inner import inner
 from lockscope.kernels.memory import BOOL, INT, address, put8, put16, put32, put64, u8, u16, u32, u64
 from lockscope.kernels.outer import outer
 
-LOST, COMM, THROTTLE, UNTHROTTLE, SAMPLE, LOST_SAMPLES = 2, 3, 5, 6, 9, 13
+LOST, COMM, THROTTLE, UNTHROTTLE, FORK, SAMPLE, LOST_SAMPLES = 2, 3, 5, 6, 7, 9, 13
 TRACING_DATA, FINISHED_ROUND, AUXTRACE, COMPRESSED, COMPRESSED2 = 66, 68, 71, 81, 83
 
 IP, TID, TIME, ADDR, READ, CALLCHAIN, ID, CPU, PERIOD, STREAM_ID, RAW = (1 << i for i in range(11))
@@ -264,7 +264,7 @@ def walk(
                 state[S_LOST], state[S_LOST_CPU], state[S_LOST_TS] = max(count, -1), cpu, ts
                 state[S_MOST_CPU] = max(state[S_MOST_CPU], cpu)
                 state[S_THROTTLED] += kind == THROTTLE
-        elif kind == COMM:
+        elif kind == COMM or kind == FORK:
             if sides >= len(side):
                 reason = FULL
                 break

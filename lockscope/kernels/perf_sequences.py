@@ -20,7 +20,7 @@ _TRY, _READ = 1, 2
 NEW, RELEASED, ACQUIRED, READ_ACQUIRED, ACQUIRING, CONTENDED = range(6)
 Q_STATE, Q_SINCE, Q_READERS, Q_WIDTH = range(4)
 (S_KEY, S_NAME, S_FLAGS, S_ACQUIRED, S_CONTENDED, S_TRYLOCKS, S_READS, S_WAIT, S_WAIT_MIN, S_WAIT_MAX, S_WAIT_AVG,
- S_BROKEN, S_WIDTH) = range(13)  # fmt: skip
+ S_BROKEN, S_CALLER, S_WIDTH) = range(14)  # fmt: skip
 BROKEN = ("acquire", "acquired", "contended", "release")
 ADDRESS, TASK, CALLER = range(3)  # what the statistics are by
 _LONGEST = np.int64((1 << 63) - 1)
@@ -146,7 +146,7 @@ def account(
     stats: Any,
     histogram: Any,
 ) -> None:
-    """Account for rows of the tape. ``callers``: of each, what stands for its callchain.
+    """Account for rows of the tape. ``callers`` int64[rows, 2]: of each, what stands for its callchain, and who called.
 
     ``by`` is ADDRESS, TASK or CALLER. The caller makes room, for as many more tasks and keys as there are rows.
     """
@@ -154,7 +154,7 @@ def account(
     seqs, stats = matrix(seqs), matrix(stats)
     for i in range(len(ts)):
         op, lock, pid = ops[i], slots[i, 0], pids[i]
-        key = lock if by == ADDRESS else pid if by == TASK else callers[i]
+        key = lock if by == ADDRESS else pid if by == TASK else callers[i, 0]
         if op == _END and stat_table[place(stat_table, key) + 1] == 0:
             continue
         before = stat_table[0]
@@ -162,6 +162,7 @@ def account(
         if stat_table[0] > before:
             stats[s, S_KEY], stats[s, S_WAIT_MIN] = key, _LONGEST
             stats[s, S_NAME] = -1 if op == _BEGIN or op == _END else slots[i, 1]
+            stats[s, S_CALLER] = callers[i, 1]
             stats[s, S_FLAGS] = slots[i, 1] if op == _BEGIN else 0
         q = number(seq_table, mix(mix(pid, 3), lock))
         if op == _ACQUIRE:

@@ -261,7 +261,7 @@ def walk(
             if op == RELEASE:
                 release(m, t, lock, name)
             elif op == ACQUIRE:
-                plain_acquire(m, t, lock, name, slots[at + 2])
+                plain_acquire(m, t, lock, name, slots[at + 2], slots[at + 3])
             elif op == DETAIL:
                 detail(m, t, slots, at)
             else:

@@ -129,8 +129,8 @@ def detailed_before(m: Any, t: int, lock: int, name: int) -> Any:
     return True
 
 
-@inner("void(CPointer(i8), i8, i8, i8, i8)")
-def plain_acquire(m: Any, t: int, lock: int, name: int, how: int) -> None:
+@inner("void(CPointer(i8), i8, i8, i8, i8, i8)")
+def plain_acquire(m: Any, t: int, lock: int, name: int, how: int, ip: int) -> None:
     """lock:lock_acquire: the attempt, or a trylock's success. Read kind and check by what the name stands for."""
     if detailed_before(m, t, lock, name):
         return
@@ -149,7 +149,7 @@ def plain_acquire(m: Any, t: int, lock: int, name: int, how: int) -> None:
         read | (how & 1) << 2,
         name_says(m, name, N_CHECK),
         0,
-        0,
+        ip,
         PENDING if detailed else 0,
         name_says(m, name, N_ROLE),
     )

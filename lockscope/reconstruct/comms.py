@@ -17,10 +17,25 @@ _SPOKEN = (
 
 
 class Comms:
-    """The last known name of each pid."""
+    """The last known name of each pid. ``cached`` may grow and change while a trace is read (perf's COMM records).
 
-    def __init__(self, cached: dict[int, str]) -> None:
-        self.by_pid = {pid: comm for pid, comm in cached.items() if comm != "<...>"}
+    ``parents``: a task without a name of its own has its parent's.
+    """
+
+    def __init__(self, cached: dict[int, str], parents: dict[int, int] | None = None) -> None:
+        self._cached, self._first, self._parents = cached, dict(cached), {} if parents is None else parents
+        self._spoken: dict[int, str] = {}
+
+    @property
+    def by_pid(self) -> dict[int, str]:
+        """All of them, as far as the trace has been read."""
+        told = {pid: comm for pid, comm in self._cached.items() if comm != "<...>"}
+        anew = {pid: comm for pid, comm in told.items() if self._first.get(pid) != comm}
+        known = told | self._spoken | anew
+        for child, parent in sorted(self._parents.items()):  # mostly, who is born later has the larger number
+            if child not in known and parent in known:
+                known[child] = known[parent]
+        return known
 
     def feed(self, batch: TapeBatch, texts: Texts) -> None:
         """Learn from a batch."""
@@ -32,4 +47,4 @@ class Comms:
             names = batch.slot(op, comm, rows)[::-1][last]
             for p, n in zip(pids.tolist(), names.tolist(), strict=True):
                 if p != 0:
-                    self.by_pid[p] = texts[n]
+                    self._spoken[p] = texts[n]

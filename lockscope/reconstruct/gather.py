@@ -87,7 +87,7 @@ class _Reading:
         self.lost: dict[int, int | None] = {}
 
     def run(self, progress: Progress | None) -> Gathered:
-        projector = Projector(None)
+        projector = Projector(None, self.info.symbols)
         self.places = LockPlaces(self.info, projector.texts)
         self.facts = FactSet(self.options.facts, self.info, self.rules, projector.texts, self.places)
         self.kept = _TASKS | self.facts.ops | self.options.ops
@@ -95,7 +95,7 @@ class _Reading:
         if self._functions_probed():
             projector.ops |= _PLACING
         self.walk: LockWalk | None = None
-        comms, switches = Comms(self.info.comms), SwitchChain()
+        comms, switches = Comms(self.info.comms, self.info.parents), SwitchChain()
         self.lives = Lifetimes()
         projector.texts.shared = True
         for tape, ended in prefetched(self._walked(projector)):

@@ -136,6 +136,8 @@ class TraceInfo:
     page_size: int = 4096
     streams: list[Stream] = field(default_factory=list)
     comms: dict[int, str] = field(default_factory=dict)  # pid -> comm, by the recorder's cache
+    guest_comms: dict[str, dict[int, str]] = field(default_factory=dict)  # merged guests by name, each's own ``comms``
+    parents: dict[int, int] = field(default_factory=dict)  # of tasks that the recorder saw born: pid -> parent's
     symbols: Callable[[], Symbols] = Symbols.none  # parsed on first use: kallsyms is large
     symbol_address: Callable[[str], int | None] = lambda _: None  # one symbol, without parsing them all
     losses: list[LossNote] = field(default_factory=list)
@@ -144,6 +146,11 @@ class TraceInfo:
     hashed_pointers: bool = False  # text printed with %p
     only_enabled: bool = False  # ``formats`` are those of the events that were switched on, seen or not
     options: dict[str, Any] = field(default_factory=dict)  # trace id, guests, tsc2nsec ...: what was read, by name
+
+    def comms_of(self, system: str) -> dict[int, str]:
+        """Names of the tasks that events of a system are about: in a merged trace, "vm1/kvm" has its guest's."""
+        guest, inside, _ = system.partition("/")
+        return self.guest_comms.get(guest, {}) if inside else self.comms
 
 
 Wanted = Callable[[EventFormat], bool]

@@ -85,7 +85,7 @@ WIDTH = 12
 
 SLOTS: dict[Op, tuple[str, ...]] = {
     Op.LOSS: ("count",),  # -1: nobody knows how many
-    Op.ACQUIRE: ("lock", "name", "flags"),  # flags: 1 trylock, 2 read
+    Op.ACQUIRE: ("lock", "name", "flags", "ip"),  # flags: 1 trylock, 2 read; ip: by the callchain, where there is one
     Op.DETAIL: (
         "lock",
         "name",
@@ -104,7 +104,7 @@ SLOTS: dict[Op, tuple[str, ...]] = {
     Op.CONTENDED: ("lock", "name"),
     Op.RELEASE: ("lock", "name"),
     Op.INIT: ("lock", "name", "key", "subclass", "wait_inner", "wait_outer"),
-    Op.CONTENTION_BEGIN: ("lock", "flags"),
+    Op.CONTENTION_BEGIN: ("lock", "flags", "ip"),
     Op.CONTENTION_END: ("lock", "ret"),
     Op.FN_ENTRY: ("lock", "function", "caller", "name"),  # function: text, "mutex_lock"; name: learned, -1
     Op.FN_RETURN: ("ret", "function", "ret_ip"),

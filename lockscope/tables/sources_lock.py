@@ -8,14 +8,14 @@ A function probe's event is known by its fields: ``FUNCTION_entry`` has ``lock``
 from __future__ import annotations
 
 from lockscope.tables.ops import Op
-from lockscope.tables.tape import Source
+from lockscope.tables.tape import CALLER, Source
 
 SOURCES = (
-    Source(Op.ACQUIRE, "lock:lock_acquire", {"lock": "lockdep_addr"}),
+    Source(Op.ACQUIRE, "lock:lock_acquire", {"lock": "lockdep_addr", "ip": CALLER}),
     Source(Op.ACQUIRED, "lock:lock_acquired", {"lock": "lockdep_addr"}),
     Source(Op.CONTENDED, "lock:lock_contended", {"lock": "lockdep_addr"}),
     Source(Op.RELEASE, "lock:lock_release", {"lock": "lockdep_addr"}),
-    Source(Op.CONTENTION_BEGIN, "lock:contention_begin", {"lock": "lock_addr"}),
+    Source(Op.CONTENTION_BEGIN, "lock:contention_begin", {"lock": "lock_addr", "ip": CALLER}),
     Source(Op.CONTENTION_END, "lock:contention_end", {"lock": "lock_addr"}),
     Source(Op.DETAIL, "*:lockdep_acquire", requires=("lock", "subclass", "key")),
     Source(Op.INIT, "*:lockdep_init", requires=("lock", "key")),

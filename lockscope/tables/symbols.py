@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 _LINE = re.compile(rb"^([0-9a-fA-F]{1,16}) ([a-zA-Z?]) (\S+)(?:[ \t]+\[(\S+)\])?", re.MULTILINE)
+_MARK = re.compile(rb"__\w+_text_(start|end)")
 _FARTHEST = 1 << 22  # an address further behind the last symbol than any function is long has none
 
 
 @dataclass(frozen=True, slots=True)
 class Symbols:
-    """Sorted symbol addresses with their names; of several on one address the first listed stands."""
+    """Sorted symbol addresses with their names; of several on one address the first listed stands, a mark
+    only where it is alone.
+
+    ``marks``: where sections of the text begin and end, which is where functions do: ``__sched_text_start`` and others.
+    """
 
     addresses: NDArray[np.uint64]
     names: list[bytes]
+    marks: dict[bytes, int] = field(default_factory=dict)
 
     @staticmethod
     def none() -> Symbols:
@@ -31,10 +37,12 @@ class Symbols:
         addresses = np.array([a for a, _ in found], np.uint64)
         if not addresses.any():
             return Symbols.none()
-        order = np.argsort(addresses, kind="stable")
+        is_mark = np.array([name.startswith(b"__") and _MARK.fullmatch(name) is not None for _, name in found])
+        order = np.lexsort((is_mark, addresses))
         addresses = addresses[order]
         first = np.concatenate(([True], addresses[1:] != addresses[:-1]))
-        return Symbols(addresses[first], [found[i][1] for i in order[first]])
+        marks = {found[i][1]: found[i][0] for i in np.flatnonzero(is_mark)}
+        return Symbols(addresses[first], [found[i][1] for i in order[first]], marks)
 
     def name(self, address: int) -> str | None:
         """``kvm_vm_ioctl+0x1c [kvm]``, or None. An address may come as the int64 of the same bits."""

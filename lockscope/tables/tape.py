@@ -4,6 +4,7 @@ mean).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cache
@@ -14,10 +15,13 @@ from numpy.typing import NDArray
 from lockscope.kernels import columns, tape_rows
 from lockscope.registry import modules
 from lockscope.tables.events import LOSS, EventBatch, EventFormat, Field
+from lockscope.tables.lock_code import lock_code
 from lockscope.tables.ops import SLOTS, TEXT_SLOTS, WIDTH, Op
+from lockscope.tables.symbols import Symbols
 from lockscope.tables.texts import Texts
 
 SlotSource = str | int | tuple[str, ...]
+CALLER = "callchain()"  # the innermost address of the callchain that is not of the code that takes locks
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +30,9 @@ class Source:
 
     ``event``: "system:name", or "*:name" for any system. ``slots``: by slot name, the field that fills it, several
     spellings (the first that the format has; "field[2]" is an element of an array), or an integer constant. A slot left
-    out is filled from the field of its own name where there is one; "@" is the event's own name. ``requires``: fields
-    without which the event is not this source, ``not_with``: with which it is not. ``*`` in the name stands for any
-    text.
+    out is filled from the field of its own name where there is one; "@" is the event's own name, ``CALLER`` who called
+    by its callchain, 0 where it has none. ``requires``: fields without which the event is not this source,
+    ``not_with``: with which it is not. ``*`` in the name stands for any text.
     """
 
     op: Op
@@ -74,6 +78,9 @@ def _slot_plan(fmt: EventFormat, source: Source, name: str) -> tuple[int, int, i
     wanted = source.slots.get(name, name)
     if isinstance(wanted, int):
         return columns.CONSTANT, wanted, 0, 0
+    if wanted == CALLER:
+        chained = any(f.kind == "before" for f in fmt.fields)
+        return (columns.CALLER if chained else columns.CONSTANT), 0, 0, 0
     for spelling in (wanted,) if isinstance(wanted, str) else wanted:
         found = _element(fmt, spelling)
         if found is None:
@@ -173,10 +180,15 @@ class _Room:
 
 
 class Projector:
-    """Turns event batches into rows of the tape. One per reading of a trace: it holds the texts seen."""
+    """Turns event batches into rows of the tape. One per reading of a trace: it holds the texts seen.
 
-    def __init__(self, ops: frozenset[Op] | None = None) -> None:
+    ``symbols``: of the kernel; without them nobody's caller is known.
+    """
+
+    def __init__(self, ops: frozenset[Op] | None = None, symbols: Callable[[], Symbols] = Symbols.none) -> None:
         self.ops = ops
+        self._symbols = symbols
+        self._code = np.zeros((0, 2), np.int64)
         self.texts = Texts()
         self._known = 0
         self._ops = np.zeros(0, np.int64)
@@ -204,8 +216,14 @@ class Projector:
                 if source.slots.get(name) == "@":
                     plan[fmt.index, i] = columns.CONSTANT, self.texts.number(fmt.name), 0, 0
                 else:
-                    plan[fmt.index, i] = _slot_plan(fmt, source, name)
+                    plan[fmt.index, i] = self._slot(fmt, source, name)
         self._ops, self._widths, self._plan, self._known = ops, widths, plan, len(formats)
+
+    def _slot(self, fmt: EventFormat, source: Source, name: str) -> tuple[int, int, int, int]:
+        found = _slot_plan(fmt, source, name)
+        if found[0] == columns.CALLER and not len(self._code):
+            self._code = lock_code(self._symbols())
+        return found if found[0] != columns.CALLER or len(self._code) else (columns.CONSTANT, 0, 0, 0)
 
     def project(self, batch: EventBatch, formats: list[EventFormat], cpu_of: NDArray[np.int32]) -> PackedTape:
         """The rows of a batch. ``cpu_of``: a stream's CPU."""
@@ -221,7 +239,7 @@ class Projector:
             t = self.texts
             reached, filled, used = columns.project(
                 batch.data, batch.at, batch.size, batch.kind, batch.ts_ns, batch.stream, batch.first_seq, lay.big,
-                common, cpu_of, self._ops, self._widths, self._plan, reached, filled, used, head, slots,
+                common, cpu_of, self._ops, self._widths, self._plan, self._code, reached, filled, used, head, slots,
                 t.table, t.pool, t.ends, t.state,
             )  # fmt: skip
             if reached < len(batch):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from lockscope import load
+from lockscope.cli._run import run
 from lockscope.errors import UsageError
 from lockscope.formats import _dat_layout as layout
 from lockscope.formats.merged import open_merged
@@ -60,6 +63,24 @@ def test_files_of_two_tools_in_one_order(tmp_path: Path) -> None:
     trace = load(dat, perf)
     assert len(trace.events("sched_switch")) == 50
     assert trace.path == f"{dat} + {perf}"
+
+
+def test_the_commands_that_merge(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    dat = _dat(tmp_path, "a.dat", range(1_000, 2_000, 10))
+    perf = _perf(tmp_path, "b.data", range(1_005, 2_005, 20), 1, SWITCH)
+    assert run(("info", "--json", "--merge", dat, perf)) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["events_by_name"] == {"lock:lock_acquire": 100, "sched:sched_switch": 50}
+    assert run(("locks", "--merge", "--format", "json", dat, perf)) == 0
+    assert {row["class"][:3] for row in json.loads(capsys.readouterr().out)["rows"]} == {"dat"}
+    assert run(("graph", "--merge", "--format", "json", dat, perf)) == 0
+    assert "dat1000" in capsys.readouterr().out
+    assert run(("export", "--merge", "--table", "lock_events", "-o", str(tmp_path / "out"), dat, perf)) == 0
+    assert pq.read_table(tmp_path / "out" / "lock_events.parquet").num_rows == 100
+    capsys.readouterr()
+    for command in (("info",), ("locks",), ("graph",), ("export", "-o", str(tmp_path / "other"))):
+        assert run((*command, dat, perf)) == 2
+        assert capsys.readouterr().err == "lockscope: 2 traces: one at a time, or --merge if they are one recording\n"
 
 
 def test_what_both_have_counts_once(tmp_path: Path) -> None:
@@ -121,6 +142,12 @@ def test_a_guest_beside_its_host(tmp_path: Path) -> None:
     assert [r["ts_ns"] for r in found[:3]] == [1_000, 1_005, 1_010]
     assert {r["buffer"] for r in found} == {"", "vm1"}
     assert {f.system for f in merged.formats[2:]} == {"lock", "sched", "test", "vm1/lock", "vm1/sched", "vm1/test"}
+    trace = load(host, guest)
+    for reader, name in zip(trace.reader.readers, ("qemu", "guest-task"), strict=True):  # type: ignore[attr-defined]
+        reader.info.comms[70] = name
+    trace.reader.info.comms[70] = "qemu"
+    assert set(trace.events("lock:lock_acquire").to_pandas().comm) == {"qemu"}
+    assert set(trace.events("vm1/lock:lock_acquire").to_pandas().comm) == {"guest-task"}
     report = analyze([host, guest], AnalyzeOptions(merge=True))
     assert report.traces[0].events == 150
     assert report.findings == [] or {f.code for f in report.findings} <= {"LS902", "LS903"}

@@ -197,7 +197,7 @@ def _projected(call: Any, wrap: Any, records: Records, texts: Texts) -> Any:
     times, stream, cpu_of = np.arange(n, dtype=np.int64) + 900, np.ones(n, np.int32), np.array([4, 5], np.int32)
     _, filled, used = call(
         *(wrap(r) for r in records), wrap(kind), wrap(times), wrap(stream), 50, False, wrap(common), wrap(cpu_of),
-        wrap(ops), wrap(widths), wrap(plan), 0, 0, 0, wrap(head), wrap(slots),
+        wrap(ops), wrap(widths), wrap(plan), np.zeros((0, 2), np.int64), 0, 0, 0, wrap(head), wrap(slots),
         wrap(texts.table), wrap(texts.pool), wrap(texts.ends), wrap(texts.state),
     )  # fmt: skip
     assert used == widths[kind[ops[kind] != 0]].sum()

@@ -1,4 +1,4 @@
-"""Kernel symbols for a perf.data, which has none: of a file beside it, or of the running kernel if it is that one."""
+"""Kernel symbols for traces that have none: of a file beside them, or of the running kernel if it is that one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from lockscope.errors import UsageError
 from lockscope.formats._compressed import open_stream
+from lockscope.formats._elf_symbols import as_kallsyms
 from lockscope.formats._perf_layout import Kernel
 from lockscope.tables.symbols import Symbols, address_in
 
@@ -19,9 +20,13 @@ _GNU_BUILD_ID = 3  # NT_GNU_BUILD_ID (include/uapi/linux/elf.h)
 def kallsyms_of(path: str, kernel: Kernel) -> bytes:
     """Text as of /proc/kallsyms; empty where there is none.
 
-    ``PATH.kallsyms`` beside the trace, packed or not, a copy of /proc/kallsyms or System.map; else the running
-    kernel's, if its build id is the recorded one's.
+    ``PATH.kallsyms`` beside the trace, packed or not, a copy of /proc/kallsyms or System.map; or ``PATH.vmlinux``; else
+    the running kernel's, if its build id is the recorded one's.
     """
+    image = Path(f"{path}.vmlinux")
+    if path != "-" and image.is_file():
+        with image.open("rb") as file:
+            return as_kallsyms(file, str(image))
     beside = Path(f"{path}.kallsyms")
     if path != "-" and beside.is_file():
         with open_stream(str(beside)) as stream:
@@ -63,4 +68,5 @@ def placed(kallsyms: bytes, kernel: Kernel) -> Symbols:
         return symbols
     image = np.flatnonzero((symbols.addresses >= _IMAGE) & np.array([b" [" not in n for n in symbols.names]))
     moved = symbols.addresses[image].view(np.int64) + np.int64(shift)
-    return Symbols(moved.view(np.uint64), [symbols.names[i] for i in image.tolist()])
+    marks = {name: address + shift for name, address in symbols.marks.items()}
+    return Symbols(moved.view(np.uint64), [symbols.names[i] for i in image.tolist()], marks)
