@@ -69,10 +69,17 @@ stop_recorder() {
   [ -n "$recorder" ] || return 0
   [ -d "$I" ] && echo 0 > "$I/tracing_on" 2>/dev/null
   kill -INT "$recorder" 2>/dev/null
-  tries=0
-  while kill -0 "$recorder" 2>/dev/null && [ $tries -lt "${1:-100}" ]; do pause; tries=$((tries + 1)); done
+  out=$(cat "$STATE/output" 2>/dev/null)
+  tries=0 written=''
+  while kill -0 "$recorder" 2>/dev/null && [ $tries -lt "${1:-100}" ]; do
+    pause
+    tries=$((tries + 1))
+    now=$(ls -l "$out" 2>/dev/null | awk '{ print $5 }')
+    [ "$now" = "$written" ] || tries=0 written=$now # it is at work: a large trace takes its time
+  done
   kill -KILL "-$recorder" 2>/dev/null
   kill -KILL "$recorder" 2>/dev/null
+  [ -z "$out" ] || rm -f "$out.$GROUP.cpu"[0-9]* # what trace-cmd leaves if it is killed
 }
 
 pause() { sleep 0.1 2>/dev/null || sleep 1; }
@@ -300,6 +307,7 @@ make_instance() {
 }
 
 start_trace_cmd() {
+  case $OUT in /*) echo "$OUT" ;; *) echo "$PWD/$OUT" ;; esac > "$STATE/output"
   # no -C: trace-cmd 3.1 would set the clock of the top instance, which is other people's
   set -- -q -B "$GROUP" -b "$KB" -o "$OUT"
   for name in $EVENTS; do set -- "$@" -e "$name"; done

@@ -19,7 +19,8 @@ from lockscope.simulate.engine.cpus import Cpu
 from lockscope.simulate.engine.tasks import DEAD, Task, Work
 from lockscope.simulate.kvm.host import Host
 from lockscope.simulate.kvm.kernels import KERNELS
-from lockscope.simulate.kvm.vm import Slot, Vcpu, Vm
+from lockscope.simulate.kvm.vcpu import run
+from lockscope.simulate.kvm.vm import LOG_DIRTY, Slot, Vcpu, Vm
 from lockscope.simulate.parameters import Parameters
 from lockscope.simulate.run import fitted
 from lockscope.simulate.scenario import Scenario, scenario_named
@@ -62,6 +63,15 @@ class Scene:
         vcpu.tables = self.vm.tables or self.vm.new_tables()
         self.vm.vcpus.append(vcpu)
         return vcpu
+
+    def writer(self, times: int) -> Vcpu:
+        """A vCPU whose guest writes one page so often; it is mapped writable, and logged, and dirty already."""
+        slot = self.vm.slots[1]
+        slot.flags, slot.dirty = LOG_DIRTY, {GFN}
+        self.mapped(GFN, writable=True)
+        v = self.vcpu()
+        self.task("vCPU", lambda t: run(t, v, iter([("w", GFN)] * times)))
+        return v
 
     def mapped(self, gfn: int, *, writable: bool) -> int:
         """Map a page of the guest; returns its SPTE."""
@@ -124,41 +134,67 @@ def explore(scenario: str | Scenario, parameters: Parameters | None = None, most
             return result
 
 
+@dataclass(slots=True)
+class _Choice:
+    """A place where several may go on. ``steps``: by CPU, what its next step touches. ``asleep``: those of which all
+    that begins with them has been tried already, elsewhere or here.
+    """
+
+    steps: dict[int, frozenset[object]]
+    asleep: dict[int, frozenset[object]]
+    taken: int
+
+    def behind(self) -> dict[int, frozenset[object]]:
+        """Who sleeps behind the step taken: those whose own steps it does not change."""
+        done = self.steps[self.taken]
+        return {cpu: step for cpu, step in self.asleep.items() if cpu != self.taken and not step & done}
+
+    def next(self) -> bool:
+        """Take another one; False: all have been."""
+        self.asleep[self.taken] = self.steps[self.taken]
+        left = [cpu for cpu in self.steps if cpu not in self.asleep]
+        if left:
+            self.taken = left[0]
+        return bool(left)
+
+
 def _enumerate(scenario: Scenario, p: Parameters, most: int, shared: set[object]) -> Explored | None:
     """All schedules, given what is shared; None where a run met something shared that was not known to be."""
     result = Explored(scenario.name, p.near_miss)
-    prefix: list[int] = []
+    choices: list[_Choice] = []
     while True:
-        run = _Run(scenario, p, prefix, shared)
+        run = _Run(scenario, p, choices, shared)
         run.go()
         if run.new:
             shared |= run.new
             return None
-        result.schedules += 1
+        result.schedules += not run.known
         if run.how:
             result.broken += 1
             if not result.shortest or len(run.steps) < len(result.shortest):
                 result.shortest, result.how = run.steps, run.how
-        while run.taken and run.taken[-1] + 1 >= run.options[len(run.taken) - 1]:
-            run.taken.pop()
-        if not run.taken:
+        while choices and not choices[-1].next():
+            choices.pop()
+        if not choices:
             return result
         if result.schedules >= most:
             result.complete = False
             return result
-        prefix = [*run.taken[:-1], run.taken[-1] + 1]
 
 
 class _Run:
-    """One schedule: ``prefix`` says what to choose first, from then on whoever comes first goes on."""
+    """One schedule: as ``choices`` say, from then on whoever may goes on; what is chosen is added to them. ``known``:
+    the rest of it has been tried already, in another order of steps that commute.
+    """
 
-    def __init__(self, scenario: Scenario, p: Parameters, prefix: list[int], shared: set[object]) -> None:
+    def __init__(self, scenario: Scenario, p: Parameters, choices: list[_Choice], shared: set[object]) -> None:
         self.scene = Scene(p)
         assert scenario.explore is not None
         scenario.explore(self.scene)
-        self.prefix, self.shared = prefix, shared
-        self.taken: list[int] = []
-        self.options: list[int] = []
+        self.choices, self.shared = choices, shared
+        self.reached = 0
+        self.known = False
+        self.asleep: dict[int, frozenset[object]] = {}
         self.steps: list[str] = []
         self.touched: dict[object, set[int]] = {}
         self.new: set[object] = set()
@@ -172,10 +208,14 @@ class _Run:
             ready = self._ready()
             if not ready:
                 if machine.heap:
+                    self.asleep.clear()
                     self._timer()
                     continue
                 break
             last = self._next(ready, last)
+            if last is None:
+                self.known = True
+                return
             self._step(last)
         waiting = [t for t in machine.tasks.values() if t.state != DEAD]
         self.how = self.scene.broken()
@@ -203,23 +243,33 @@ class _Run:
         return tuple(self._key(part) if not isinstance(part, int | str) else part for part in thing) if isinstance(
             thing, tuple) else type(thing).__name__  # fmt: skip
 
-    def _next(self, ready: list[Cpu], last: Cpu | None) -> Cpu:
-        """Go on with the same one until it is about to touch something shared; then any of those who may."""
+    def _next(self, ready: list[Cpu], last: Cpu | None) -> Cpu | None:
+        """Go on with the same one until it is about to touch something shared; then any of those who may. None: all
+        that may has been tried.
+        """
         for cpu in ready:
-            if not self._at_point(cpu):
+            if not self._touches(cpu):
                 return cpu
-        if len(ready) == 1:
-            return ready[0]
-        i = len(self.taken)
-        order = sorted(ready, key=lambda c: (c is not last, c.number))
-        choice = self.prefix[i] if i < len(self.prefix) else 0
-        self.taken.append(choice)
-        self.options.append(len(order))
-        return order[choice]
+        if self.reached == len(self.choices):
+            order = sorted(ready, key=lambda c: (c is not last, c.number))
+            steps = {cpu.number: self._touches(cpu) for cpu in order}
+            left = [cpu for cpu in steps if cpu not in self.asleep]
+            if not left:
+                return None
+            self.choices.append(_Choice(steps, self.asleep, left[0]))
+        choice = self.choices[self.reached]
+        self.reached += 1
+        self.asleep = choice.behind()
+        return self.scene.host.machine.cpus[choice.taken]
 
-    def _at_point(self, cpu: Cpu) -> bool:
+    def _touches(self, cpu: Cpu) -> frozenset[object]:
+        """What is shared of what its next step touches."""
         point = cpu.task.point
-        return point is not None and any(self._key(thing) in self.shared for thing in point[0])
+        return (
+            frozenset(self._key(thing) for thing in point[0] if self._key(thing) in self.shared)
+            if point
+            else frozenset()
+        )
 
     def _step(self, cpu: Cpu) -> None:
         machine = self.scene.host.machine

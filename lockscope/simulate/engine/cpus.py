@@ -17,6 +17,8 @@ from lockscope.simulate.engine.tasks import (
     SLEEPING,
     SOFTIRQ,
     SPIN,
+    YIELD,
+    YIELDED,
     Task,
     Work,
 )
@@ -84,7 +86,7 @@ class Cpu:
                     if self.spinning:
                         return
                     continue
-                took = self._block()
+                took = self._give_way() if took == YIELD else self._block()
                 if took < 0:
                     continue
             ts = machine.now + took
@@ -141,6 +143,10 @@ class Cpu:
         if task.state == RUNNING:
             task.state = SLEEPING
         return self._switch(task.state)
+
+    def _give_way(self) -> int:
+        self.queue.append(self.task)
+        return self._switch(YIELDED)
 
     def _end(self) -> int:
         self.task.state = DEAD

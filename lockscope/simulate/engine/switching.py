@@ -49,7 +49,7 @@ class Switching:
             for record in before.leaving(before, True):
                 ring.put(ts, record)
                 ts += 200
-        shown = (SLEEPING if state == 0 else state) if before.pid else 0
+        shown = (SLEEPING if state == 0 else max(state, 0)) if before.pid else 0
         if self.switch_event is not None:
             record = self.switch_event.record(before.flags, before.pc, before.pid, before.comm16, before.pid,
                                               before.prio, shown, after.comm16, after.pid, after.prio)  # fmt: skip

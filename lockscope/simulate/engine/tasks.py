@@ -14,10 +14,12 @@ if TYPE_CHECKING:
 # A piece of a task's life: yields how many ns it took, or one of the negative answers below.
 Work = Generator[int, None, None]
 BLOCK, SPIN = -1, -2  # gives the CPU away until woken; keeps it and waits for somebody's ``Machine.resume``
+YIELD = -3  # calls schedule() and could go on at once: whoever waits for the CPU comes first
 
 # common_flags (include/linux/trace_events.h)
 IRQS_OFF, RESCHED, HARDIRQ, SOFTIRQ, BH_OFF = 0x01, 0x04, 0x08, 0x10, 0x80
 RUNNING, SLEEPING, UNINTERRUPTIBLE, DEAD, PREEMPTED = 0, 1, 2, 0x10, 0x100  # prev_state of sched_switch
+YIELDED = -1  # shown as 0, which stands for nothing to run here
 _MOST_BURSTS = 4096
 
 

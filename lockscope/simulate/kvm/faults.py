@@ -6,11 +6,11 @@ arch/x86/kvm/mmu/mmu.c: fast_page_fault(), kvm_tdp_mmu_map(), direct_map() of 6.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
 from lockscope.kvm.spte_layouts import WRITABLE
 from lockscope.simulate.engine import locks
-from lockscope.simulate.engine.tasks import Task, Work
+from lockscope.simulate.engine.tasks import BLOCK, SLEEPING, Task, Work
 from lockscope.simulate.kvm.pages import DIRECT, PAGE_OFFSET, Tables
 from lockscope.simulate.kvm.vm import LOG_DIRTY, Vcpu, Vm
 
@@ -26,8 +26,10 @@ def error_code(vcpu: Vcpu, gfn: int, *, write: bool) -> int:
     return code | (_GUEST_FINAL if vcpu.vm.host.kernel.version >= (6, 1) else 0)
 
 
-def page_fault(t: Task, vcpu: Vcpu, gfn: int, *, write: bool, careless: str = "") -> Work:
-    """kvm_mmu_page_fault(), inside kvm->srcu. ``careless``: see ``fast_page_fault``."""
+def page_fault(
+    t: Task, vcpu: Vcpu, gfn: int, *, write: bool, careless: str = "", between: Callable[[], Work] | None = None
+) -> Work:
+    """kvm_mmu_page_fault(), inside kvm->srcu. ``careless``, ``between``: see ``fast_page_fault``."""
     vm, host = vcpu.vm, vcpu.vm.host
     code = error_code(vcpu, gfn, write=write)
     host.at(t, "kvm_mmu_page_fault")
@@ -39,7 +41,7 @@ def page_fault(t: Task, vcpu: Vcpu, gfn: int, *, write: bool, careless: str = ""
     if vm.slot_of(gfn) is None:
         yield 300  # MMIO: user space would be asked
         return
-    if (yield from fast_page_fault(t, vcpu, gfn, write=write, careless=careless)):
+    if (yield from fast_page_fault(t, vcpu, gfn, write=write, careless=careless, between=between)):
         return
     if vcpu.tables is None:
         yield from load_root(t, vcpu)
@@ -48,10 +50,13 @@ def page_fault(t: Task, vcpu: Vcpu, gfn: int, *, write: bool, careless: str = ""
         vcpu.again = None  # the write is emulated: the entry stays read-only
 
 
-def fast_page_fault(t: Task, vcpu: Vcpu, gfn: int, *, write: bool, careless: str = "") -> Generator[int, None, bool]:
+def fast_page_fault(
+    t: Task, vcpu: Vcpu, gfn: int, *, write: bool, careless: str = "", between: Callable[[], Work] | None = None
+) -> Generator[int, None, bool]:
     """Mend a write-protected or access-tracked entry outside of mmu_lock; returns whether that was all.
 
-    ``careless``: a check that is left out ("mmu-writable", "w-on-read", "bad-restore").
+    ``careless``: a check that is left out ("indirect", "mmu-writable", "w-on-read", "bad-restore"). ``between``: what
+    happens while the entry has been read and not yet exchanged.
     """
     vm, host = vcpu.vm, vcpu.vm.host
     tables, bits = vcpu.tables, vm.sptes
@@ -76,6 +81,8 @@ def fast_page_fault(t: Task, vcpu: Vcpu, gfn: int, *, write: bool, careless: str
         new |= WRITABLE
     if careless == "bad-restore":
         new ^= lay.executable
+    if between is not None:
+        yield from between()
     done = False
     if new != old and bits.present(old):
         t.point = ((vm, gfn),), f"sets the SPTE of gfn {gfn:#x} by cmpxchg"
@@ -84,6 +91,8 @@ def fast_page_fault(t: Task, vcpu: Vcpu, gfn: int, *, write: bool, careless: str
         if done:
             tables.entries[1, gfn] = new
             if new & WRITABLE and not old & WRITABLE and careless != "no-dirty":
+                if vm.guest_maps.get(gfn, gfn) != gfn:
+                    vm.wrongly_dirty = f"gfn {gfn:#x} is marked dirty, and gfn {vm.guest_maps[gfn]:#x} became writable"
                 yield from mark_dirty(t, vm, gfn, vcpu)
     sptep = tables.sptep(1, gfn) + PAGE_OFFSET
     ret = (host.kernel.fixed if done else 1) if host.kernel.version >= (5, 10) else done
@@ -175,6 +184,12 @@ def _slow(t: Task, vcpu: Vcpu, gfn: int, *, write: bool) -> Work:
             yield host.write(t, "kvm_mmu_spte_requested", gfn, pfn, 1)
         yield from _map(t, vm, tables, gfn, pfn, write=write)
     yield from (locks.read_unlock if vm.tdp else locks.spin_unlock)(t, vm.mmu_lock)
+    if stale and host.machine.exploring and vm.invalidating:
+        # The guest faults again and again until the invalidation is over: each time the same, and no other outcome.
+        vm.faulting.append(t)
+        t.state = SLEEPING
+        yield BLOCK
+        t.state = 0
 
 
 def _map(t: Task, vm: Vm, tables: Tables, gfn: int, pfn: int, *, write: bool) -> Work:

@@ -5,7 +5,7 @@ Who does it is any task of the host: a vCPU that touches memory of its own, the 
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
 from lockscope.kvm.spte_layouts import WRITABLE
 from lockscope.simulate.engine import locks, srcu
@@ -74,14 +74,18 @@ def _end(t: Task, vm: Vm) -> Work:
     yield from locks.spin_lock(t, vm.mmu_lock)
     vm.invalidations += 1
     vm.invalidating -= 1
+    while vm.faulting:
+        host.machine.wake(vm.faulting.pop())
     yield from locks.spin_unlock(t, vm.mmu_lock)
     yield from srcu.read_unlock(t, vm.srcu, index)
     if "mn_invalidate_lock" in vm.locks:
         yield from host.locked(t, vm.locks["mn_invalidate_lock"])
 
 
-def zap(t: Task, vm: Vm, gfns: list[int]) -> Generator[int, None, int]:
-    """kvm_unmap_gfn_range(): returns how many entries were present."""
+def zap(t: Task, vm: Vm, gfns: list[int], *, between: Callable[[], Work] | None = None) -> Generator[int, None, int]:
+    """kvm_unmap_gfn_range(): returns how many entries were present. An entry is read and replaced at once, unless
+    something happens ``between``: then what others set meanwhile is lost (``vm.lost``).
+    """
     tables = vm.tables
     if tables is None:
         return 0
@@ -92,8 +96,16 @@ def zap(t: Task, vm: Vm, gfns: list[int]) -> Generator[int, None, int]:
             continue
         count += 1
         if vm.host.machine.exploring:
-            t.point = ((vm, gfn),), f"zaps gfn {gfn:#x}"
+            t.point = ((vm, gfn),), f"zaps gfn {gfn:#x}" if between is None else f"reads the SPTE of gfn {gfn:#x}"
             yield 0
+            old = tables.entries.get((1, gfn), initial)
+        if between is not None:
+            yield from between()
+            if vm.host.machine.exploring:
+                t.point = ((vm, gfn),), f"zaps gfn {gfn:#x}, by what it has read"
+                yield 0
+            if lost := tables.entries.get((1, gfn), initial) & ~old & (WRITABLE | vm.sptes.layout.dirty):
+                vm.lost[gfn] = lost
         tables.entries[1, gfn] = initial
         vm.changed_ns[gfn] = vm.host.machine.now
         yield faults.tdp_changed(t, vm, gfn, old, initial) if vm.tdp else 200

@@ -93,9 +93,13 @@ class Vm:
         self.helpers: list[Task] = []  # tasks that end with it
         self.assigned = False  # a device is assigned: wake-ups by posted interrupts
         self.invalidating = 0  # mn_active_invalidate_count
+        self.faulting: list[Task] = []  # exploring: whose fault can't end before the invalidation does
         self.invalidations = 0  # mmu_invalidate_seq
         self.rings = False  # KVM_CAP_DIRTY_LOG_RING
         self.changed_ns: dict[int, int] = {}  # gfn -> when its SPTE last lost rights
+        self.guest_maps: dict[int, int] = {}  # shadow paging: what the guest calls a page -> gfn, where they differ
+        self.wrongly_dirty = ""  # a page that the fast path marked, and not the one that it made writable
+        self.lost: dict[int, int] = {}  # gfn -> bits that a change which was not atomic took away unseen
         self.window: set[int] = set()  # gfns whose change is under way: the flush is still owed, and nobody is told yet
 
     @property

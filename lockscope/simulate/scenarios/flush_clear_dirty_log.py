@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from lockscope.simulate.engine.tasks import Task, Work
-from lockscope.simulate.explore import GFN, Scene
-from lockscope.simulate.kvm import dirty, vcpu
-from lockscope.simulate.kvm.vm import LOG_DIRTY, Vm
+from lockscope.simulate.explore import Scene
+from lockscope.simulate.kvm import dirty
+from lockscope.simulate.kvm.vm import Vm
 from lockscope.simulate.scenario import Scenario
 from lockscope.simulate.scenarios._plans import planted, written
 from lockscope.simulate.world import Mix, World
@@ -27,11 +27,7 @@ def plant(world: World) -> None:
 
 def scene(stage: Scene) -> None:
     """A vCPU writes the same page three times while user space clears the log."""
-    stage.vm.slots[1].flags = LOG_DIRTY
-    stage.vm.slots[1].dirty = {GFN}
-    stage.mapped(GFN, writable=True)
-    v = stage.vcpu()
-    stage.task("vCPU", lambda t: vcpu.run(t, v, iter([("w", GFN)] * 3)))
+    stage.writer(3)
     stage.task("user space", lambda t: dirty.clear_dirty_log(t, stage.vm, stage.vm.slots[1], flush=stage.near))
 
 

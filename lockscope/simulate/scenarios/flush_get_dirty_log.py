@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lockscope.simulate.engine.tasks import Task, Work
+from lockscope.simulate.explore import Scene
 from lockscope.simulate.kvm import dirty
 from lockscope.simulate.kvm.vm import Vm
 from lockscope.simulate.scenario import Scenario
@@ -24,6 +25,13 @@ def plant(world: World) -> None:
     world.plans.append(plan)
 
 
+def scene(stage: Scene) -> None:
+    """A vCPU writes the same page three times while user space gets the log."""
+    stage.vm.manual = False
+    stage.writer(3)
+    stage.task("user space", lambda t: dirty.get_dirty_log(t, stage.vm, stage.vm.slots[1], flush=stage.near))
+
+
 SCENARIO = Scenario(
     "flush-get-dirty-log",
     "KVM_GET_DIRTY_LOG write-protects, and no flush follows",
@@ -31,4 +39,5 @@ SCENARIO = Scenario(
     plant,
     Mix(log="auto", write=16, read=4, main=(("tsc", 1), ("log", 3)), ksm=False),
     near="the flush comes after mmu_lock is released, and in 4.14 even after the bitmap was copied out",
+    explore=scene,
 )

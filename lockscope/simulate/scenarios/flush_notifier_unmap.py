@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lockscope.simulate.engine.tasks import Task, Work
+from lockscope.simulate.explore import GFN, Scene
 from lockscope.simulate.kvm import notifiers
 from lockscope.simulate.kvm.vm import Vm
 from lockscope.simulate.scenario import Scenario
@@ -24,6 +25,12 @@ def plant(world: World) -> None:
     world.plans.append(plan)
 
 
+def scene(stage: Scene) -> None:
+    """A vCPU writes the same page twice while its memory is taken away."""
+    stage.writer(2)
+    stage.task("kswapd", lambda t: notifiers.unmap(t, stage.vm, [GFN], flush=stage.near))
+
+
 SCENARIO = Scenario(
     "flush-notifier-unmap",
     "an MMU notifier takes pages away, and no flush follows",
@@ -32,4 +39,5 @@ SCENARIO = Scenario(
     Mix(log="manual", write=16, read=4, main=(("tsc", 1), ("log", 3)), ksm=False),
     near="the flush comes under mmu_lock, in the same section",
     kernels=("6.12",),
+    explore=scene,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lockscope.simulate.engine.tasks import Task, Work
+from lockscope.simulate.explore import GFN, Scene
 from lockscope.simulate.kvm import dirty
 from lockscope.simulate.kvm.vm import Vm
 from lockscope.simulate.scenario import Scenario
@@ -24,6 +25,13 @@ def plant(world: World) -> None:
     world.plans.append(plan)
 
 
+def scene(stage: Scene) -> None:
+    """A vCPU writes the same page three times while user space resets its ring."""
+    v = stage.writer(3)
+    stage.vm.rings, v.ring = True, [(1, GFN)]
+    stage.task("user space", lambda t: dirty.reset_dirty_rings(t, stage.vm, flush=stage.near))
+
+
 SCENARIO = Scenario(
     "flush-reset-dirty-rings",
     "KVM_RESET_DIRTY_RINGS write-protects, and no flush follows",
@@ -32,4 +40,5 @@ SCENARIO = Scenario(
     Mix(log="ring", write=16, read=4, main=(("tsc", 1), ("log", 3)), ksm=False),
     near="the flush comes after slots_lock is released: this ioctl's window is the ioctl",
     kernels=("6.12",),
+    explore=scene,
 )
