@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -54,28 +56,19 @@ def simulate(scenario: str | Scenario, path: str | Path, parameters: Parameters 
     return Simulated(target, events, lost, world.host.truth, told)
 
 
-class record:  # noqa: N801
+@contextmanager
+def record(scenario: Scenario, parameters: Parameters) -> Iterator[tuple[Recording, World]]:
     """Runs a scenario; inside, the recording and the world as it ended."""
-
-    def __init__(self, scenario: Scenario, parameters: Parameters) -> None:
-        kernel = KERNELS[parameters.kernel]
-        self._recording = Recording(
-            events_of(kernel.version), parameters.cpus, parameters.clock, kernel.release,
-            buffer_kib=parameters.buffer_kib,
-        )  # fmt: skip
-        self._scenario, self._parameters, self._kernel = scenario, parameters, kernel
-
-    def __enter__(self) -> tuple[Recording, World]:
-        recording = self._recording.__enter__()
-        world = World(Host(self._kernel, self._parameters, recording), self._scenario.mix)
-        self._scenario.plant(world)
+    kernel = KERNELS[parameters.kernel]
+    with Recording(
+        events_of(kernel.version), parameters.cpus, parameters.clock, kernel.release, buffer_kib=parameters.buffer_kib
+    ) as recording:
+        world = World(Host(kernel, parameters, recording), scenario.mix)
+        scenario.plant(world)
         world.begin()
         world.host.machine.run()
         recording.events = {name: e for name, e in recording.events.items() if world.host.e.get(e.name) is e}
-        return recording, world
-
-    def __exit__(self, *why: object) -> None:
-        self._recording.__exit__(*why)
+        yield recording, world
 
 
 def fitted(scenario: Scenario, p: Parameters) -> Parameters:

@@ -15,6 +15,7 @@ from lockscope.simulate.truth import Truth
 Plan = Callable[[Task, Vm], Work]
 CODE, DATA = 0x100, 0x1000  # first gfns of the two slots that every VM has
 CODE_PAGES, DATA_PAGES = 32, 512
+_PATIENCE = 3  # simulated seconds behind the end that was asked for
 _NO_GUESTS = 0x90000
 _SPARE, _SPARE_BASE, _SPARE_PAGES = 2, 0x4000, 32
 
@@ -79,17 +80,31 @@ class World:
 
     def over(self) -> bool:
         """Whether there has been enough of it."""
+        return not self.plans and not self.pending and self._enough()
+
+    def _enough(self) -> bool:
         p = self.host.parameters
-        if self.plans or self.pending:
-            return False
         if p.events is not None:
             return sum(ring.events for ring in self.host.machine.recording.rings) >= p.events
         return self.host.machine.now >= self.deadline
+
+    def _watch(self, late: int = 0) -> None:
+        """A scenario whose tasks wait for one another for ever is an error of ours, not a trace without end."""
+        machine = self.host.machine
+        if machine.stopped:
+            return
+        if late >= _PATIENCE:
+            left = f"{self.pending} of its steps and {len(self.plans)} plans are left"
+            msg = f"the scenario does not come to its end: {left}"
+            raise RuntimeError(msg)
+        late = late + 1 if self._enough() else 0
+        machine.after(1_000_000_000, lambda: self._watch(late))
 
     def begin(self) -> None:
         """Start every VM's main thread."""
         host = self.host
         machine = host.machine
+        self._watch()
         self.deadline = machine.now + host.parameters.duration_ms * 1_000_000
         for i in range(host.parameters.vms):
             task = machine.new_task("qemu-kvm", cpu=i % len(machine.cpus))

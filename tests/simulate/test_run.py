@@ -9,8 +9,13 @@ import pytest
 
 import lockscope
 from lockscope.errors import UsageError
+from lockscope.simulate import world as world_module
+from lockscope.simulate.engine.tasks import Task, Work
+from lockscope.simulate.kvm.vm import Vm
 from lockscope.simulate.parameters import Parameters
 from lockscope.simulate.run import simulate
+from lockscope.simulate.scenario import Scenario
+from lockscope.simulate.world import Mix, World
 
 QUICK = Parameters(duration_ms=3)
 
@@ -25,7 +30,7 @@ def test_same_seed_same_bytes(tmp_path: Path, form: str) -> None:
     assert one != other
 
 
-@pytest.mark.parametrize("form", ["dat7", "dat7-none", "dat7-zlib", "dat6", "text"])
+@pytest.mark.parametrize("form", ["dat7", "dat7-none", "dat7-zlib", "dat6", "text", "perf"])
 def test_every_event_is_read_back(tmp_path: Path, form: str) -> None:
     done = simulate("quiet-mixed", tmp_path / "trace", QUICK, format=form)
     trace = lockscope.load(str(tmp_path / "trace"))
@@ -97,3 +102,17 @@ def test_parameters_that_do_not_fit(tmp_path: Path, how: dict[str, object], said
 def test_an_unknown_scenario_is_guessed_at(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="did you mean quiet-mixed"):
         simulate("quiet-mixd", tmp_path / "trace.dat")
+
+
+def test_a_scenario_that_waits_for_ever_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def plant(world: World) -> None:
+        def plan(t: Task, vm: Vm) -> Work:
+            while vm is not None:
+                yield from world.sleep(t, 10_000_000)
+
+        world.plans.append(plan)
+
+    monkeypatch.setattr(world_module, "_PATIENCE", 1)
+    endless = Scenario("endless", "a task waits for what never comes", "", plant, Mix(interrupts=False, ksm=False))
+    with pytest.raises(RuntimeError, match="does not come to its end: 0 of its steps and 1 plans are left"):
+        simulate(endless, tmp_path / "t.dat", Parameters(duration_ms=1))
