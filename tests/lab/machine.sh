@@ -9,7 +9,7 @@
 #
 # The first run installs Debian's packages, builds the selftests and puts the machine together, in LOCKSCOPE_MACHINE
 # (default: a directory in the user's cache). QEMU emulates the CPU, and sometimes that crashes while the kernel patches
-# its own code: it is tried three times.
+# its own code, or never returns from that (a soft lockup): it is tried three times.
 set -euo pipefail
 job=$(realpath "$1") seconds=${2:-900}
 home=${LOCKSCOPE_MACHINE:-${XDG_CACHE_HOME:-$HOME/.cache}/lockscope-machine}
@@ -99,7 +99,7 @@ build() {
 boot() {
   rm -f "$job/job.out"
   timeout "$seconds" qemu-system-x86_64 -accel tcg,thread=multi -cpu EPYC,+svm,+npt,+nrip-save -smp 2 -m 4G \
-    -kernel vmlinuz -initrd root.gz -append "console=ttyS0 panic=-1 oops=panic nokaslr quiet" -no-reboot \
+    -kernel vmlinuz -initrd root.gz -append "console=ttyS0 panic=-1 oops=panic softlockup_panic=1 watchdog_thresh=30 nokaslr quiet" -no-reboot \
     -nographic -monitor none \
     -virtfs "local,path=$job,mount_tag=job,security_model=none" \
     -virtfs "local,path=/,mount_tag=outside,security_model=none,readonly=on,multidevs=remap" \

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+
+from lockscope import analyze, load
 from lockscope.checks._base import all_checks
+from lockscope.cli.info import answered
+from lockscope.findings import Verdict
 from lockscope.recording.advice import Recorded, commands
 
+SAMPLES = Path(__file__).parents[2] / "sample_traces"
 LOCK_CHECKS = tuple(f"LS1{n:02}" for n in range(1, 12))
 
 
@@ -41,3 +49,20 @@ def test_every_check_gets_an_answer() -> None:
     for code in (c for c, check in all_checks().items() if not check.notice):
         assert len(list(commands(Recorded((code,), lockdep=False)))) == 1
         assert len(list(commands(Recorded((code,), lockdep=True)))) == 1
+
+
+@pytest.mark.parametrize("path", sorted(SAMPLES.glob("*.dat")), ids=lambda p: p.stem)
+def test_what_can_be_decided_is_what_analyze_decides(path: Path) -> None:
+    """Information LS9xx apart: those are about the recording itself."""
+    answers = answered(load(path).info())["answers"]
+    found = analyze([str(path)])
+    by_status: dict[str, list[str]] = {"ran": [], "partial": [], "skipped": []}
+    for check in found.checks:
+        by_status[check.status.value].append(check.code)
+    told = {
+        word: " ".join(c for c in codes if c < "LS9") or "none"
+        for word, codes in zip(("decided", "in part", "not"), by_status.values(), strict=True)
+    }
+    assert {word: answers[word] for word in told} == told
+    decided = {c.code for c in found.checks if c.verdict in (Verdict.CLEAN, Verdict.VIOLATION) and c.code < "LS9"}
+    assert decided - {f.code for f in found.findings} <= set(told["decided"].split())
