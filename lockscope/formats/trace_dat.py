@@ -77,11 +77,16 @@ class TraceDat:
         info.losses.extend(LossNote("truncated", None, None, _AGAIN, b.name) for b in h.buffers if b.salvaged)
         info.options = {"trace_id": h.trace_id, "guests": h.guests, "writer": h.writer, "tsc2nsec": h.tsc2nsec,
                         "printk": h.printk, "peer": h.shift_peer}  # fmt: skip
+        # The file's clock (option TRACECLOCK) is that of the first buffer recorded. A buffer's own is what the top
+        # instance had, whatever its own instance was set to, unless trace-cmd was told one (get_clock() of
+        # lib/trace-cmd/trace-output.c, trace-cmd 3.1 to 3.3; seen with 3.1.6, record -B of an instance set to mono).
+        told = h.clock
         for buffer in h.buffers:
             # An empty buffer orders nothing: the top one, where only an instance was recorded (trace-cmd record -B).
-            clock = (buffer.clock or h.clock) if any(c.size for c in buffer.cpus) else None
+            clock = None
+            if any(c.size for c in buffer.cpus):
+                clock, told = told or buffer.clock, None
             info.streams.extend(Stream(c.cpu, buffer.name, clock) for c in buffer.cpus)
-        # The file's own clock is that of the top buffer.
         info.clock = next((s.clock for s in info.streams if s.clock), info.clock)
         named = frozenset(f.full_name for f in self.formats[2:] if f.system != "ftrace")
         info.only_enabled = only_enabled(named)

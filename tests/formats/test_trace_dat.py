@@ -168,6 +168,18 @@ def test_buffers_with_their_own_clock_and_page_size(tmp_path: Path) -> None:
     assert reader.info.notes == ["buffers use different clocks (local, mono): order between them is not known"]
 
 
+def test_the_clock_of_an_instance_recorded_alone_is_the_files(tmp_path: Path) -> None:
+    """trace-cmd record -B without -C: the buffer names the top instance's clock, TRACECLOCK the one of the instance."""
+    k = Kernel()
+    file = TraceFile({0: []}, clock="mono")
+    for name, first in (("lockscope", 500), ("second", 700)):
+        page = k.page(first).event(0, k.acquire(1, b"one", 1))
+        file.instances.append(file.buffer(name, {0: [page]}, "global", 4096))
+    info = TraceDat(file.write(tmp_path)).info
+    assert [(s.buffer, s.clock) for s in info.streams] == [("", None), ("lockscope", "mono"), ("second", "global")]
+    assert info.clock == "mono"
+
+
 def test_instances_of_version_6(tmp_path: Path) -> None:
     k = Kernel(True, 8)
     file = TraceFile({0: [k.page(5).event(0, k.acquire(1, b"top", 1))]}, k, version=6)
