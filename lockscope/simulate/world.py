@@ -219,15 +219,18 @@ class World:
         while any(task.state != DEAD for task in tasks):
             for task in tasks:
                 if task.state == SLEEPING:
-                    self.host.machine.wake(task)
+                    self.host.machine.wake(task)  # a vCPU that waits for an interrupt
             yield from self.sleep(t, 200_000)
         yield from lifecycle.destroy_vm(t, vm)
 
     def sleep(self, t: Task, ns: int) -> Work:
-        """nanosleep(), without the system call's events."""
-        self.host.machine.after(ns, lambda: self.host.machine.wake(t))
-        t.state = SLEEPING
-        yield BLOCK
+        """nanosleep(), without the system call's events. A wake-up that is somebody else's does not end it."""
+        machine = self.host.machine
+        until = machine.now + ns
+        machine.after(ns, lambda: machine.wake(t))
+        while machine.now < until:
+            t.state = SLEEPING
+            yield BLOCK
         t.state = 0
 
     def _ksm(self, t: Task, vm: Vm) -> Work:
