@@ -4,7 +4,8 @@ What it finds
 -------------
 The rulebook of the trace's kernel says that A is taken outside B; the trace has A being waited for while B is held, at
 any depth, in the same irq context. Rules that speak of one VM's locks are judged for each VM by itself. A trylock is
-no breach, it cannot wait. Rules about SRCU are LS204.
+no breach, it cannot wait. Rules about SRCU are LS204. On a kernel with lockdep also a lock that the document has taken
+only inside another one (tdp_mmu_pages_lock inside mmu_lock), and that is taken alone.
 
 Confidence: certain, when both locks are known to be of one VM, or are global; likely, when the VM is not known.
 
@@ -39,18 +40,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lockscope.checks._alone import judge_alone
 from lockscope.checks._base import check
 from lockscope.checks._grounds import LockGrounds
 from lockscope.checks._pairs import judge_pairs
 from lockscope.findings import Finding, Severity
 from lockscope.reconstruct.evidence import Evidence
 
+_CHECK = ("LS102", "documented-order")
 _WORDS = ("locks taken against the documented order", "{taken} is taken inside {held}; it belongs outside.")
 
 
 @check("LS102", "documented-order", Severity.ERROR, LockGrounds(), facts=("vms",))
 def judge(evidence: Evidence) -> Iterator[Finding]:
-    """One finding for every rule and pair of classes."""
+    """One finding for every rule and pair of classes, and for every lock taken alone."""
     rules = evidence.rules
     inner = (rule.inner for rule in rules.orders)
-    yield from judge_pairs(evidence, ("LS102", "documented-order"), inner, rules.order_broken, _WORDS)
+    yield from judge_pairs(evidence, _CHECK, inner, rules.order_broken, _WORDS)
+    yield from judge_alone(evidence, _CHECK)

@@ -6,7 +6,7 @@ import pytest
 
 from lockscope.checks._base import all_checks
 from lockscope.findings import Confidence
-from lockscope.rules.book import LeafRule, OrderRule, Rulebook, Scope
+from lockscope.rules.book import LeafRule, MustHoldRule, OrderRule, Rulebook, Scope
 from tests.builders.chains import evidence_of, findings
 
 BOOK = Rulebook(
@@ -43,6 +43,24 @@ def test_a_rule_of_one_vm(vms: tuple[int | None, int | None], confidence: list[C
     slots, lock = (int(row[1]) for row in evidence.chains.entries[1:])
     evidence.vm_of = {slots: vms[0], lock: vms[1]}.get
     assert [f.confidence for f in all_checks()["LS102"].run(evidence)[1]] == confidence
+
+
+@pytest.mark.parametrize(
+    ("script", "alone"),
+    [
+        ("t: mutex:kvm_lock -kvm_lock write:&(kvm)->mmu_lock -&(kvm)->mmu_lock spin:&kvm->arch.tdp_mmu_pages_lock", 1),
+        ("t: write:&(kvm)->mmu_lock -&(kvm)->mmu_lock mutex:X spin:&kvm->arch.tdp_mmu_pages_lock", 1),
+        ("t: write:&(kvm)->mmu_lock spin:&kvm->arch.tdp_mmu_pages_lock", 0),
+        ("t: read:&(kvm)->mmu_lock spin:&kvm->arch.tdp_mmu_pages_lock", 0),
+        ("t: spin:&kvm->arch.tdp_mmu_pages_lock", 0),  # mmu_lock was not recorded at all
+    ],
+)
+def test_a_lock_that_is_not_taken_alone(script: str, alone: int) -> None:
+    held = MustHoldRule(id="h", source="doc", lock="kvm->arch.tdp_mmu_pages_lock", held=("kvm->mmu_lock",))
+    found = findings("LS102", script, rules=Rulebook("test", must_hold=(held,)))
+    assert [(f.classes, f.title) for f in found] == [
+        (("&kvm->arch.tdp_mmu_pages_lock",), "lock taken without the one that it belongs inside")
+    ] * alone
 
 
 def test_a_finding_names_its_rule() -> None:

@@ -11,16 +11,19 @@ from lockscope.simulate.world import Mix, World
 
 
 def plant(world: World) -> None:
-    """The list is looked at by a task that the wake-up interrupt may come on top of."""
+    """A list is looked at by a task that a wake-up interrupt may come on top of."""
 
     def body(t: Task, vm: Vm) -> Work:
         del vm
-        lock = world.host.per_cpu["wakeup"][t.cpu.number]
+        lists = world.host.per_cpu["wakeup"]
+        # Another CPU's: of its own the handler would wait for ever, and the trace would end there.
+        lock = lists[(t.cpu.number + 1) % len(lists)]
         before = locks.irqs_off(t) if world.near else 0
         if world.near:
             yield from world.host.locked(t, lock)
             locks.irqs_back(t, before)
             return
+        world.truth.also["LS104"] = "if the interrupt comes just then, two locks of the class are held at once"
         with planted(world, t, "the wake-up list's lock with interrupts on", ("LS108", ())):
             yield from world.host.locked(t, lock)
 
