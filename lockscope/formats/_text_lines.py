@@ -26,10 +26,11 @@ BRACKET = re.compile(
 LATENCY = re.compile(
     _BUFFER + _TASK + rb"(\d{1,5})" + _FLAGS + rb" ++(\d{1,19})(?:us[^\n]|\.(\d{1,9}))?" + _REST, re.MULTILINE
 )
+LOSS_ANYWHERE = re.compile(rb"Lost (\d{1,18}) events\s*")  # bpftrace 0.17, of whatever CPU
 LOSS = re.compile(rb"(?:(\S[^\n:]{0,63}): ++)? *+CPU:(\d{1,5}) \[(?:LOST )?(?:(\d{1,18}) )?EVENTS(?: DROPPED)?\]\s*")
 NO_EVENT = re.compile(
     rb"#.*|\s*(?:\S+: +)?(?:cpus=\d+|CPU \d+ is empty|CPU:\d+ \[SUBBUFFER START\].*|version = .*|uname:? .*"
-    rb"|trace-cmd: .*)?\s*",
+    rb"|trace-cmd: .*|Attaching \d+ probes?\.\.\.)?\s*",
     re.DOTALL,
 )
 FRAME = re.compile(rb" ?=> ")

@@ -19,6 +19,7 @@ from lockscope.tables.events import LOSS, UNKNOWN, EventFormat, LossNote, Stream
 
 Row = tuple[bytes, ...]  # the groups of a line's form
 Loss = tuple[int, bytes, bytes, int]  # before which row, buffer, CPU, how many (-1: unknown)
+_ANY_CPU = b"any"
 
 _CACHED = 1 << 16
 _CACHED_BYTES = 512  # longer texts are not worth keeping, and 64 KiB ones would fill memory
@@ -209,7 +210,18 @@ class Reading:
 
     def _loss(self, line: bytes, place: int) -> Loss | None:
         loss = lines.LOSS.fullmatch(line)
-        return (place, loss[1] or b"", loss[2], int(loss[3]) if loss[3] else -1) if loss else None
+        if loss:
+            return place, loss[1] or b"", loss[2], int(loss[3]) if loss[3] else -1
+        anywhere = lines.LOSS_ANYWHERE.fullmatch(line)
+        return (place, b"", _ANY_CPU, int(anywhere[1])) if anywhere else None
+
+    def _on_every_cpu(self, loss: Loss) -> list[Loss]:
+        """A loss of no known CPU as one of each that there is; counted once."""
+        place, buffer, cpu, count = loss
+        if cpu != _ANY_CPU:
+            return [loss]
+        cpus = [b"%d" % s.cpu for s in self._info.streams if not s.buffer] or [b"0"]
+        return [(place, buffer, cpu, 0 if i else count) for i, cpu in enumerate(cpus)]
 
     def _continues(self, body: bytes, line: bytes) -> bool:
         if lines.FRAME.match(line):
@@ -257,6 +269,7 @@ class Reading:
         pid = np.array(list(map(self._tasks.__getitem__, tasks)), np.int64)
         marks = np.array(list(map(self._flags.__getitem__, flags)), np.int64)
         kind, streams = np.array(kinds, np.int32), np.array(stream, np.int32)
+        losses = [each for loss in losses for each in self._on_every_cpu(loss)]
         places = np.array([loss[0] for loss in losses], np.int64)
         self._backwards += int(np.count_nonzero(np.diff(ts, prepend=self._last_ns) < 0))
         loss_ts = self._loss_times(ts, places)

@@ -59,6 +59,9 @@ class FtraceText:
         self.formats: list[EventFormat] = [EventFormat(0, -1, "", "loss", ()), EventFormat(1, -1, "", "unknown", ())]
         self._catalogue = Catalogue(self._grammar(), self.formats)
         self.info = self._describe(codec)
+        kallsyms = cache(lambda: kallsyms_of(self._path, Kernel()))
+        self.info.symbols = cache(lambda: Symbols.parse(kallsyms()))
+        self.info.symbol_address = lambda name: address_in(kallsyms(), name)
         for row in found.rows:
             self._catalogue.grammar.parse(row[lines.BODY])
         self.info.hashed_pointers = self._catalogue.grammar.hashed
@@ -82,9 +85,6 @@ class FtraceText:
         kind += ", latency format" if f.form is lines.LATENCY else ""
         info = TraceInfo(self._path, f"{kind} ({codec})" if codec else kind)
         info.kernel, info.cpus = f.kernel, f.cpus
-        kallsyms = cache(lambda: kallsyms_of(self._path, Kernel()))
-        info.symbols = cache(lambda: Symbols.parse(kallsyms()))
-        info.symbol_address = lambda name: address_in(kallsyms(), name)
         info.options["text"] = "tracefs" if f.tracefs else "trace-cmd"
         info.ns_exact = f.digits > 6
         if not info.ns_exact:

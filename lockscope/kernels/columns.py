@@ -109,12 +109,14 @@ def within(ip: int, code: int, spans: int) -> Any:
     return low > 0 and ip < u64(code + 16 * low - 8, False)
 
 
-@inner(INT(INT, BOOL, INT, INT))
-def caller(record: int, big: bool, code: int, spans: int) -> Any:
-    """The innermost address of a record's callchain (BEFORE) that is not within ``code``; or 0."""
-    number = u32(record - 4, big)
-    for k in range(number):
-        ip = u64(record - 4 - 8 * (number - k), big)
+@inner(INT(INT, INT, INT, INT, BOOL, INT, INT))
+def caller(record: int, size: int, how: int, offset: int, big: bool, code: int, spans: int) -> Any:
+    """The innermost address of a record's callchain that is not within ``code``; or 0. ``how`` it lies there: as in
+    ``span``.
+    """
+    where, length = span(record, size, how, offset, 0, big)
+    for k in range(length >> 3):
+        ip = u64(record + where + 8 * k, big)
         if not within(ip, code, spans):
             return ip
     return np.int64(0)
@@ -179,7 +181,7 @@ def project(
                 elif how == CONSTANT:
                     value = offset
                 elif how == CALLER:
-                    value = caller(record, big, address(code), len(code))
+                    value = caller(record, length, width, offset, big, address(code), len(code))
                 elif how != EMPTY:
                     where, extent = span(record, length, how, offset, width, big)
                     value = text_number(

@@ -2,7 +2,7 @@
 
 Above all lockdep's arguments before 6.4: a raw tracepoint gives them. Lines are those of tracefs with the option
 irq-info off, so that lockscope reads them (``lockscope analyze -``). Lock functions and SRCU return values are joined
-by thread. Written for bpftrace 0.17 and later.
+by thread. Written for bpftrace 0.17 and later; tried with 0.17 on Debian's 6.1.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from lockscope.recording.catalogue import Probe, Wanted
 from lockscope.recording.host import Host
 from lockscope.recording.listing import probes_for
 
+_OTHERS = '/comm != "bpftrace"/'  # each line that it writes is a system call, which would be another line
 _ANY = (6, 4)  # dynamic events have tracepoints since then; bpftrace had them always
 _HEAD = '"%s-%d [%03d] %llu.%09llu: '
 _WHO = "comm, tid, cpu, nsecs / 1000000000, nsecs % 1000000000"
@@ -39,10 +40,11 @@ _KERNELS_OWN = (
 def program(wanted: Wanted, host: Host | None = None) -> Iterator[str]:
     """The program, line by line."""
     yield "#!/usr/bin/env bpftrace"
-    yield "// bpftrace THIS > trace.txt; lockscope analyze trace.txt"
+    yield "// BPFTRACE_PERF_RB_PAGES=4096 bpftrace THIS > trace.txt; lockscope analyze trace.txt"
     for place, of_lockdep, text, values in _KERNELS_OWN:
         if wanted.lockdep or not of_lockdep:
-            yield f'{place} {{ printf({_HEAD}{text}\\n", {_WHO}, {values}); }}'
+            others = "" if place.endswith("sched_switch") else f" {_OTHERS}"
+            yield f'{place}{others} {{ printf({_HEAD}{text}\\n", {_WHO}, {values}); }}'
     for probe in probes_for(replace(wanted, kernel=max(wanted.kernel or _ANY, _ANY)), host):
         if probe.tracepoint:
             yield from _attached(probe)
@@ -53,18 +55,18 @@ def program(wanted: Wanted, host: Host | None = None) -> Iterator[str]:
 
 def _attached(probe: Probe) -> Iterator[str]:
     if probe.tracepoint:
-        yield f"rawtracepoint:{probe.tracepoint} {{ {_print(probe, probe.event, probe.args)} }}"
+        yield f"rawtracepoint:{probe.tracepoint} {_OTHERS} {{ {_print(probe, probe.event, probe.args)} }}"
         return
     if not probe.returns and not probe.entry:
-        yield f"kprobe:{probe.function} {{ {_print(probe, probe.event, probe.args)} }}"
+        yield f"kprobe:{probe.function} {_OTHERS} {{ {_print(probe, probe.event, probe.args)} }}"
         return
     if probe.entry:
-        yield f"kprobe:{probe.function} {{ {_print(probe, probe.entry, probe.args)} }}"
+        yield f"kprobe:{probe.function} {_OTHERS} {{ {_print(probe, probe.entry, probe.args)} }}"
     name = probe.returns.partition(":")[0]
     returned = f" {name}=%d" if name else ""
     value = ", (int32)retval" if name else ""
     text = f'{_HEAD}{probe.event}: (0 <- 0){returned}\\n", {_WHO}{value}'
-    yield f"kretprobe:{probe.function} {{ printf({text}); }}"
+    yield f"kretprobe:{probe.function} {_OTHERS} {{ printf({text}); }}"
 
 
 def _print(probe: Probe, event: str, args: tuple[str, ...]) -> str:

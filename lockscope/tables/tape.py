@@ -71,6 +71,7 @@ def _element(fmt: EventFormat, spelling: str) -> tuple[Field, int] | None:
     return (found, int(index.rstrip("]")) if index else 0) if found else None
 
 
+_CHAIN_HOW = {"before": columns.BEFORE, "data_loc": columns.DATA_LOC, "rel_loc": columns.REL_LOC}
 _TEXT_HOW = {"data_loc": columns.DATA_LOC, "rel_loc": columns.REL_LOC, "string": columns.TEXT, "tail": columns.TAIL}
 
 
@@ -79,8 +80,9 @@ def _slot_plan(fmt: EventFormat, source: Source, name: str) -> tuple[int, int, i
     if isinstance(wanted, int):
         return columns.CONSTANT, wanted, 0, 0
     if wanted == CALLER:
-        chained = any(f.kind == "before" for f in fmt.fields)
-        return (columns.CALLER if chained else columns.CONSTANT), 0, 0, 0
+        chain = fmt.field("callchain")
+        how = _CHAIN_HOW.get(chain.kind) if chain is not None else None
+        return (columns.CALLER, chain.offset, how, 0) if chain is not None and how else (columns.CONSTANT, 0, 0, 0)
     for spelling in (wanted,) if isinstance(wanted, str) else wanted:
         found = _element(fmt, spelling)
         if found is None:

@@ -48,6 +48,8 @@ def test_bpftrace_where_dynamic_events_lack_lockdeps_arguments(lockscope: Locksc
     (acquire,) = [line for line in lines if line.startswith("rawtracepoint:lock_acquire")]
     assert 'name=\\"%s\\"' in acquire
     assert acquire.endswith("*(uint8 *)(arg0 + 34), str(*(uint64 *)(arg0 + 24))); }")
+    own = [line for line in lines[2:] if '/comm != "bpftrace"/' not in line]
+    assert [line.split()[0] for line in own] == ["tracepoint:sched:sched_switch"]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from lockscope.formats.open import open_trace
+from lockscope.pipeline import AnalyzeOptions, analyze
 from lockscope.tables.events import LOSS, UNKNOWN, Stream
 from tests.builders.events import Event, events
 from tests.builders.text import EVENT, TRACEFS_HEADER, open_text
@@ -356,3 +358,27 @@ def test_pointers_that_were_hashed(tmp_path: Path) -> None:
     assert not late.info.hashed_pointers
     events(late)
     assert late.info.hashed_pointers
+
+
+BPFTRACE = """Attaching 3 probes...
+vcpu-7 [000] 1.000000001: sys_exit: NR 16 = 0
+vcpu-7 [000] 1.000000002: srcu_read_lock: (0 <- 0) ssp=0xffffc90000003300 idx=0
+other-8 [001] 1.000000003: sys_exit: NR 16 = 0
+Lost 5 events
+vcpu-7 [000] 1.000000004: srcu_read_unlock: (0) ssp=0xffffc90000003300 idx=0
+vcpu-7 [000] 1.000000005: srcu_read_unlock: (0) ssp=0xffffc90000003300 idx=0
+"""
+
+
+def test_what_bpftrace_lost_may_be_missing_on_any_cpu(tmp_path: Path) -> None:
+    path = tmp_path / "bpf.txt"
+    path.write_text(BPFTRACE)
+    reader = open_trace(str(path))
+    lost = [(e.cpu, e.fields.get("count")) for e in events(reader) if e.name == "loss"]
+    assert lost == [(0, 5), (1, 0)]
+    assert not any("no event" in note for note in reader.info.notes)
+    alarms = {f.code for f in analyze([str(path)], AnalyzeOptions(select=("LS203",))).findings if f.code < "LS9"}
+    assert alarms == set()
+    path.write_text(BPFTRACE.replace("Lost 5 events\n", ""))
+    alarms = {f.code for f in analyze([str(path)], AnalyzeOptions(select=("LS203",))).findings if f.code < "LS9"}
+    assert alarms == {"LS203"}
