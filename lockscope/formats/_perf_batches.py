@@ -95,10 +95,14 @@ class Arenas:
 
 
 class Feed:
-    """One source, with what has been seen of it. ``cut``: of a record that the last block did not end."""
+    """One source, with what has been seen of it. ``cut``: of a record that the last block did not end.
 
-    def __init__(self, source: Source) -> None:
-        self.source = source
+    ``rounds``: whether it has marks. Before the second of them nothing is settled: the first round may be as long as
+    all buffers together, one CPU's events behind another's.
+    """
+
+    def __init__(self, source: Source, *, rounds: bool) -> None:
+        self.source, self._rounds = source, rounds
         self.cut = b""
         self.state = np.zeros(walk.S_WIDTH, np.int64)
         self.last = np.full(walk.MOST_CPUS, -1, np.int64)
@@ -109,7 +113,7 @@ class Feed:
         """Up to which time everything has been read."""
         if self.source.done:
             return _ENDLESS
-        if self.state[walk.S_ROUNDS]:
+        if self._rounds or self.state[walk.S_ROUNDS]:
             return int(self.state[walk.S_SETTLED])
         seen = self.last[self.last >= 0]
         return int(seen.min()) - 1 if len(seen) else -1

@@ -161,8 +161,10 @@ class PerfData:
     def _feeds(self) -> list[Feed]:
         h = self.head
         size = h.data_size if self._opened.length is not None else 1 << 62
-        first = Feed(Source(self._opened.at(h.data_at), size, big=h.big, cut=h.cut))
-        return [first, *(Feed(Source(part.at(0), part.length or 0, big=h.big)) for part in self._parts)]
+        # Directories have no rounds (tools/perf/builtin-record.c, record__mmap_read_evlist(), v6.12).
+        first = Feed(Source(self._opened.at(h.data_at), size, big=h.big, cut=h.cut), rounds=not self._parts)
+        more = (Source(part.at(0), part.length or 0, big=h.big) for part in self._parts)
+        return [first, *(Feed(source, rounds=False) for source in more)]
 
     @cached_property
     def _preempt_at(self) -> int:

@@ -10,6 +10,7 @@ import pytest
 
 from lockscope.errors import UsageError
 from lockscope.formats import _perf_layout as layout
+from lockscope.formats import _perf_source
 from lockscope.formats.open import open_trace
 from lockscope.formats.perf_data import PerfData
 from lockscope.kernels import perf_records as walk
@@ -87,6 +88,19 @@ def test_a_round_settles_the_one_before(tmp_path: Path) -> None:
     assert [r["cpu"] for r in whole] == [1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 0]
     for rows in (1, 2, 5):
         assert events(PerfData(path), rows=rows) == whole
+
+
+@pytest.mark.parametrize("marked", [True, False], ids=["one round", "cut before its end"])
+def test_a_first_round_that_is_longer_than_a_batch(
+    marked: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A CPU's whole buffer, and behind it another's of the same time: nothing is settled before the round is over."""
+    monkeypatch.setattr(_perf_source, "_BLOCK", 512)
+    records = [*_acquires(Kernel(), *range(0, 2000, 2)), *_acquires(Kernel(), *range(1, 2000, 2), cpu=1)]
+    reader = PerfData(PerfFile([ACQUIRES], [*records, *[ROUND] * marked]).write(tmp_path))
+    for rows in (10, 1 << 17):
+        assert [r["ts_ns"] for r in events(reader, rows=rows)] == list(range(2000))
+    assert reader.info.notes == []
 
 
 @pytest.mark.parametrize("k", [Kernel(), Kernel(True)], ids=["little", "big"])
