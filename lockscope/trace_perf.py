@@ -163,7 +163,8 @@ def perf_figures(
 
     for events_read, tape, called in prefetched(taped()):
         accounts.feed(tape, ops, called)
-        comms.feed(tape, projector.texts)
+        if reader.name != "perf.data":  # perf goes by COMM records alone
+            comms.feed(tape, projector.texts)
         events += events_read
         if progress is not None:
             progress(events, None)

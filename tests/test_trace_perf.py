@@ -16,6 +16,7 @@ import pytest
 from lockscope.cli._run import run
 from lockscope.errors import UsageError
 from lockscope.figures import PerfFigures
+from lockscope.formats.open import open_trace
 from lockscope.trace_locks import LockQuery, lock_figures
 from lockscope.trace_perf import perf_figures
 from tests.builders.script import Script, Task
@@ -203,10 +204,11 @@ COMMANDS = [
 
 
 def cases() -> Iterator[tuple[Path, tuple[str, ...], tuple[str, ...]]]:
-    """Files with what to ask of them."""
+    """Files with what to ask of them; of a pipe's, perf lock says that there is no sample in it."""
     folder = Path(os.environ.get("LOCKSCOPE_TRACES", ROOT / "sample_traces"))
     found = {p.resolve() for place in (folder, ROOT / "sample_traces") for p in place.rglob("*perf*.data*")}
-    for path in sorted(p for p in found if p.suffix in (".data", ".xz")):
+    files = sorted(p for p in found if p.suffix in (".data", ".xz"))
+    for path in (p for p in files if "pipe" not in open_trace(str(p)).info.format):
         yield from ((path, theirs, mine) for theirs, mine in COMMANDS)
 
 
