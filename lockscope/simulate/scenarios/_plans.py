@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 
 from lockscope.kvm.spte_layouts import WRITABLE
-from lockscope.simulate.engine import locks
+from lockscope.simulate.engine import locks, srcu
 from lockscope.simulate.engine.classes import Lock
 from lockscope.simulate.engine.tasks import YIELD, Task, Work
 from lockscope.simulate.explore import Scene
@@ -77,6 +77,16 @@ def nest(world: World, function: str, outer: str, inner: str, why: str, *more: F
         locks.irqs_back(t, before)
 
     ioctl(world, function, body)
+
+
+def reader_while_free(t: Task, vm: Vm, lock: Lock) -> Generator[int, None, int]:
+    """Enter kvm->srcu while nobody holds ``lock``: who does may wait for readers, and the trace would end there."""
+    while True:
+        index = yield from srcu.read_lock(t, vm.srcu)
+        if lock.owner is None:
+            return index
+        yield from srcu.read_unlock(t, vm.srcu, index)
+        yield 5_000
 
 
 def crossed(stage: Scene, outer: str, inner: str) -> None:

@@ -21,6 +21,7 @@ def plant(world: World) -> None:
         if world.near:
             yield from srcu.read_unlock(t, vm.srcu, index)
             return
+        world.truth.also["LS206"] = "if user space is asked for something before the section is left"
         stack.enter_context(world.truth.planted(t, "LS203", "kvm->srcu held across guest entry"))
         kept.append(index)
         world.inject(after)

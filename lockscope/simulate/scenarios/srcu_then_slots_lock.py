@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from lockscope.simulate.engine import locks
+from lockscope.simulate.engine import locks, srcu
 from lockscope.simulate.engine.tasks import Task, Work
 from lockscope.simulate.kvm import vcpu
 from lockscope.simulate.kvm.vm import Vcpu
 from lockscope.simulate.scenario import Scenario
-from lockscope.simulate.scenarios._plans import in_run, planted
+from lockscope.simulate.scenarios._plans import in_run, planted, reader_while_free
 from lockscope.simulate.world import Mix, World
 
 
@@ -20,6 +20,8 @@ def plant(world: World) -> None:
         if world.near:  # as the kernel does it; the caller's index is another one afterwards
             yield from vcpu.outside_srcu(t, v, host.locked(t, vm.slots_lock))
             return
+        yield from srcu.read_unlock(t, vm.srcu, v.index)
+        v.index = yield from reader_while_free(t, vm, vm.slots_lock)
         pair = (vm.locks["srcu"].cls.name, vm.slots_lock.cls.name)
         with planted(world, t, "kvm->slots_lock inside kvm->srcu", ("LS204", pair)):
             yield from locks.mutex_lock(t, vm.slots_lock)

@@ -6,7 +6,7 @@ from lockscope.simulate.engine import locks, srcu
 from lockscope.simulate.engine.tasks import Task, Work
 from lockscope.simulate.kvm.vm import Vm
 from lockscope.simulate.scenario import Scenario
-from lockscope.simulate.scenarios._plans import ioctl, planted
+from lockscope.simulate.scenarios._plans import ioctl, planted, reader_while_free
 from lockscope.simulate.world import Mix, World
 
 
@@ -14,8 +14,8 @@ def plant(world: World) -> None:
     """An ioctl of the VM reads memslots and then wants a vCPU for itself."""
 
     def body(t: Task, vm: Vm) -> Work:
-        index = yield from srcu.read_lock(t, vm.srcu)
         lock = vm.vcpus[0].mutex
+        index = yield from reader_while_free(t, vm, lock)
         if world.near:
             yield from srcu.read_unlock(t, vm.srcu, index)
             yield from world.host.locked(t, lock)
