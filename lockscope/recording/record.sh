@@ -11,7 +11,7 @@
 #
 #   -o FILE     where to (trace.dat; with tracefs alone trace.txt)      -d SECONDS  how long, without a command
 #   -b KB       buffer a CPU (by a rehearsal of a second)               -c CLOCK    that all CPUs share (mono)
-#   -p PID      only this process's tasks, and kernel threads           -l KINDS    also "spinlock" and "rwsem"
+#   -p PID      only this process's tasks, and kernel threads           -l KINDS    also "spinlock,rwsem"
 #   -s          with kernel stacks                                      -t          with tracefs alone, as text
 #   -r SECONDS  rehearse: say how many events come, keep none of them
 #
@@ -424,7 +424,11 @@ while getopts o:d:b:c:p:l:r:stnCG: option; do
     b) KB=$OPTARG ;;
     c) CLOCK=$OPTARG ;;
     p) PID=$OPTARG ;;
-    l) LOCKS="$LOCKS $OPTARG" ;;
+    l)
+      for kind in $(printf '%s' "$OPTARG" | tr , ' '); do
+        case $kind in spinlock|rwsem) LOCKS="$LOCKS $kind" ;; *) die "-l $kind: no such kind (hint: spinlock,rwsem)" ;; esac
+      done
+      ;;
     r) REHEARSE=$OPTARG ;;
     s) STACKS=1 ;;
     t) TEXT=1 ;;

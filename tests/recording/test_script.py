@@ -111,3 +111,12 @@ def test_what_cannot_be_probed_is_named(tmp_path: Path) -> None:
     assert "mutex_lock (this kernel refuses to probe mutex_lock)" in notes
     assert "kvm_destroy_vm (kvm_destroy_vm is inlined, or not in this kernel)" in notes
     assert "mmu_spte_update" not in notes
+
+
+def test_kinds_of_locks_are_listed_or_refused(tmp_path: Path) -> None:
+    script = tmp_path / "probes.sh"
+    script.write_text(shell_script(Wanted(), "1.0"))
+    done = subprocess.run(
+        ["sh", str(script), "-l", "spinlock,futex", "-n"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (2, "lockscope: -l futex: no such kind (hint: spinlock,rwsem)\n")
