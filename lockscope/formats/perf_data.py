@@ -183,7 +183,7 @@ class PerfData:
         depths = rows.arena.data[at[traced[kind]] + self.layout.preempt_at] & 15
         return self.layout.preempt_at if len(depths) and depths.min() > 0 else -1
 
-    def batches(self, wanted: Wanted | None = None, *, rows: int = 1 << 17) -> Iterator[EventBatch]:
+    def batches(self, wanted: Wanted | None = None, *, rows: int = 1 << 18) -> Iterator[EventBatch]:
         """Events in time order; see ``tables.events.Reader``. Damage goes to ``info`` when all has been read."""
         self._uncounted = 0
         plan = self._plan(wanted)
