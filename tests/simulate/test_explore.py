@@ -43,7 +43,8 @@ def test_orders_that_are_left_out_have_no_outcome_of_their_own(name: str, monkey
 def test_the_number_of_orders_that_tell_apart() -> None:
     """Two tasks that take two locks the wrong and the right way round: either first, or both at once."""
     told = {name: (explore(name).schedules, explore(name).broken) for name in EXPLORED if name.startswith("order-")}
-    assert told == {"order-slots-lock-then-kvm-lock": (3, 1), "order-irq-lock-then-slots-lock": (3, 1)}
+    assert len(told) == 7
+    assert set(told.values()) == {(3, 1)}
     assert (explore("race-lost-bit").schedules, explore("race-lost-bit").broken) == (51, 29)
 
 

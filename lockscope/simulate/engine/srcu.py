@@ -72,6 +72,9 @@ def _joined(t: Task, records: list[bytes], b: Burst, *, before: bool) -> Burst:
 
 def read_lock(t: Task, s: Srcu) -> Generator[int, None, int]:
     """srcu_read_lock(): ``index = yield from read_lock(t, s)``."""
+    if t.cpu.machine.exploring:
+        t.point = ((s.map, t.pid),), f"enters {s.map.cls.name}"
+        yield 0
     index = s.index
     s.readers[index] += 1
     key = (t.ip << 40 | s.map.serial << 4 | 8 | index) << 18 | 1 << 17 | t.flags << 8 | t.pc
@@ -81,6 +84,9 @@ def read_lock(t: Task, s: Srcu) -> Generator[int, None, int]:
 
 def read_unlock(t: Task, s: Srcu, index: int) -> Work:
     """srcu_read_unlock()."""
+    if t.cpu.machine.exploring:
+        t.point = ((s.map, t.pid),), f"leaves {s.map.cls.name}"
+        yield 0
     key = (t.ip << 40 | s.map.serial << 4 | 10 | index) << 18 | 1 << 17 | t.flags << 8 | t.pc
     yield t.write(t.remembered(key, lambda: _unlock_burst(t, s, index)))
     s.readers[index] -= 1
@@ -100,6 +106,9 @@ def moment(t: Task, s: Srcu) -> list[bytes]:
 def synchronize(t: Task, s: Srcu, *, expedited: bool = True) -> Work:
     """synchronize_srcu_expedited(), or synchronize_srcu(): waits for a grace period that begins now."""
     machine = t.cpu.machine
+    if machine.exploring:  # it has to do with every reader; they have nothing to do with one another
+        t.point = tuple((s.map, pid) for pid in machine.tasks), f"waits for readers of {s.map.cls.name}"
+        yield 0
     yield t.event(s.events.expedited if expedited else s.events.sync, s.events.ip, s.ssp)
     while s.syncing:  # one grace period at a time
         yield from _sleep(t, s)

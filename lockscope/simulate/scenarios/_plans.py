@@ -93,16 +93,16 @@ def crossed(stage: Scene, outer: str, inner: str) -> None:
     """A task takes ``inner`` under ``outer``, which is wrong, and another one ``outer`` under ``inner``; in the near
     miss the first one takes one after the other.
     """
-    locks_of = stage.vm.locks
+    found = stage.vcpu().locks | stage.vm.locks
 
     def nested(t: Task, first: str, second: str) -> Work:
-        yield from take(t, locks_of[first])
+        yield from take(t, found[first])
         if stage.near and first == outer:
-            yield from give(t, locks_of[first])
-        yield from take(t, locks_of[second])
-        yield from give(t, locks_of[second])
+            yield from give(t, found[first])
+        yield from take(t, found[second])
+        yield from give(t, found[second])
         if not (stage.near and first == outer):
-            yield from give(t, locks_of[first])
+            yield from give(t, found[first])
 
     stage.task("one task", lambda t: nested(t, outer, inner))
     stage.task("another task", lambda t: nested(t, inner, outer))

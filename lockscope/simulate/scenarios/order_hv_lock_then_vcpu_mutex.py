@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from lockscope.simulate.explore import Scene
 from lockscope.simulate.scenario import Scenario
-from lockscope.simulate.scenarios._plans import nest
+from lockscope.simulate.scenarios._plans import crossed, nest
 from lockscope.simulate.world import Mix, World
 
 
@@ -17,6 +18,11 @@ def plant(world: World) -> None:
     nest(world, "kvm_hv_setup_tsc_page", "hv_lock", "mutex", why, ("LS102", ()), *cycle)
 
 
+def scene(stage: Scene) -> None:
+    """One task takes them the wrong way round, another one the right way."""
+    crossed(stage, "hv_lock", "mutex")
+
+
 SCENARIO = Scenario(
     "order-hv-lock-then-vcpu-mutex",
     "vcpu->mutex is taken inside kvm->arch.hyperv.hv_lock",
@@ -24,4 +30,5 @@ SCENARIO = Scenario(
     plant,
     Mix(),
     near="the two are taken one after the other",
+    explore=scene,
 )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from lockscope.simulate.explore import Scene
 from lockscope.simulate.scenario import Scenario
-from lockscope.simulate.scenarios._plans import nest
+from lockscope.simulate.scenarios._plans import crossed, nest
 from lockscope.simulate.world import Mix, World
 
 
@@ -13,6 +14,11 @@ def plant(world: World) -> None:
     nest(world, "kvm_set_irq_routing", "irq_lock", "lock", why, ("LS102", ()), ("LS101", ()))
 
 
+def scene(stage: Scene) -> None:
+    """One task takes them the wrong way round, another one the right way."""
+    crossed(stage, "irq_lock", "lock")
+
+
 SCENARIO = Scenario(
     "order-irq-lock-then-kvm-lock",
     "kvm->lock is taken inside kvm->irq_lock",
@@ -20,4 +26,5 @@ SCENARIO = Scenario(
     plant,
     Mix(),
     near="the two are taken one after the other",
+    explore=scene,
 )

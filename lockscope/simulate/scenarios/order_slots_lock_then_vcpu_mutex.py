@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from lockscope.simulate.explore import Scene
 from lockscope.simulate.scenario import Scenario
-from lockscope.simulate.scenarios._plans import nest
+from lockscope.simulate.scenarios._plans import crossed, nest
 from lockscope.simulate.world import Mix, World
 
 
@@ -11,6 +12,11 @@ def plant(world: World) -> None:
     """Nobody takes slots_lock inside a vCPU's mutex here: the rule alone says that it is wrong."""
     why = "vcpu->mutex inside kvm->slots_lock"
     nest(world, "kvm_vm_ioctl_set_memory_region", "slots_lock", "mutex", why, ("LS102", ()))
+
+
+def scene(stage: Scene) -> None:
+    """One task takes them the wrong way round, another one the right way."""
+    crossed(stage, "slots_lock", "mutex")
 
 
 SCENARIO = Scenario(
@@ -21,4 +27,5 @@ SCENARIO = Scenario(
     Mix(),
     near="the two are taken one after the other",
     kernels=("6.12",),
+    explore=scene,
 )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from lockscope.simulate.explore import Scene
 from lockscope.simulate.scenario import Scenario
-from lockscope.simulate.scenarios._plans import nest
+from lockscope.simulate.scenarios._plans import crossed, nest
 from lockscope.simulate.world import Mix, World
 
 
@@ -14,6 +15,11 @@ def plant(world: World) -> None:
     nest(world, "kvm_xen_vcpu_set_attr", "mutex", "lock", "kvm->lock inside vcpu->mutex", ("LS102", ()), *cycle)
 
 
+def scene(stage: Scene) -> None:
+    """One task takes them the wrong way round, another one the right way."""
+    crossed(stage, "mutex", "lock")
+
+
 SCENARIO = Scenario(
     "order-vcpu-mutex-then-kvm-lock",
     "kvm->lock is taken inside vcpu->mutex",
@@ -21,4 +27,5 @@ SCENARIO = Scenario(
     plant,
     Mix(),
     near="the two are taken one after the other",
+    explore=scene,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lockscope.simulate.engine import locks, srcu
 from lockscope.simulate.engine.tasks import Task, Work
+from lockscope.simulate.explore import Scene
 from lockscope.simulate.kvm import vcpu
 from lockscope.simulate.kvm.vm import Vcpu
 from lockscope.simulate.scenario import Scenario
@@ -30,6 +31,28 @@ def plant(world: World) -> None:
     in_run(world, body)
 
 
+def scene(stage: Scene) -> None:
+    """A reader wants slots_lock, whose holder waits for readers."""
+    vm = stage.vm
+
+    def reader(t: Task) -> Work:
+        index = yield from srcu.read_lock(t, vm.srcu)
+        if stage.near:
+            yield from srcu.read_unlock(t, vm.srcu, index)
+        yield from locks.mutex_lock(t, vm.slots_lock)
+        yield from locks.mutex_unlock(t, vm.slots_lock)
+        if not stage.near:
+            yield from srcu.read_unlock(t, vm.srcu, index)
+
+    def change(t: Task) -> Work:
+        yield from locks.mutex_lock(t, vm.slots_lock)
+        yield from srcu.synchronize(t, vm.srcu)
+        yield from locks.mutex_unlock(t, vm.slots_lock)
+
+    stage.task("vCPU", reader)
+    stage.task("user space", change)
+
+
 SCENARIO = Scenario(
     "srcu-then-slots-lock",
     "kvm->slots_lock is taken inside a kvm->srcu read section",
@@ -37,4 +60,5 @@ SCENARIO = Scenario(
     plant,
     Mix(),
     near="the section is left before the lock is taken, and entered again",
+    explore=scene,
 )
