@@ -103,7 +103,7 @@ def _list() -> None:
 
     width = max(len(name) for name in scenarios())
     for name, scenario in scenarios().items():
-        typer.echo(f"{name:{width}}  {scenario.summary}")
+        typer.echo(f"{name:{width}}  {scenario.summary}{' (--explore)' if scenario.explore else ''}")
         if scenario.near:
             typer.echo(f"{'':{width}}  near miss: {scenario.near}")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lockscope.cli._run import run
+from lockscope.simulate.scenario import scenarios
 
 Said = pytest.CaptureFixture[str]
 
@@ -17,6 +18,9 @@ def test_names_what_there_is(capsys: Said) -> None:
     out = capsys.readouterr().out
     assert "quiet-mixed " in out
     assert "near miss: the two are taken one after the other" in out
+    explored = {line.split()[0] for line in out.splitlines() if line.endswith(" (--explore)")}
+    assert explored == {name for name, scenario in scenarios().items() if scenario.explore is not None}
+    assert {"race-lost-bit", "flush-notifier-unmap"} <= explored
 
 
 def test_writes_a_trace_and_its_truth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Said) -> None:
