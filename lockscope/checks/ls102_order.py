@@ -40,9 +40,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lockscope.checks._alone import judge_alone
 from lockscope.checks._base import check
 from lockscope.checks._grounds import LockGrounds
+from lockscope.checks._must_hold import judge_must_hold
 from lockscope.checks._pairs import judge_pairs
 from lockscope.findings import Finding, Severity
 from lockscope.reconstruct.evidence import Evidence
@@ -57,4 +57,4 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
     rules = evidence.rules
     inner = (rule.inner for rule in rules.orders)
     yield from judge_pairs(evidence, _CHECK, inner, rules.order_broken, _WORDS)
-    yield from judge_alone(evidence, _CHECK)
+    yield from judge_must_hold(evidence, _CHECK)

@@ -14,7 +14,7 @@ from lockscope.reconstruct.graph_rows import CLS
 from lockscope.rules.book import MustHoldRule, Rulebook
 
 
-def judge_alone(evidence: Evidence, check: tuple[str, str]) -> Iterator[Finding]:
+def judge_must_hold(evidence: Evidence, check: tuple[str, str]) -> Iterator[Finding]:
     """One finding for every rule that is broken. ``check``: code and name.
 
     Only where lockdep sees all locks, and all that the task held is known: a lock that was not recorded is not missing.
@@ -25,11 +25,11 @@ def judge_alone(evidence: Evidence, check: tuple[str, str]) -> Iterator[Finding]
     names = [Rulebook.canonical(c.name) for c in evidence.classes]
     rules = {Rulebook.canonical(rule.lock): rule for rule in evidence.rules.must_hold}
     yield from merged(
-        _finding(teller, check, chain, rules[names[chain.next.cls]]) for chain in _alone(evidence, names, rules)
+        _finding(teller, check, chain, rules[names[chain.next.cls]]) for chain in _taken_alone(evidence, names, rules)
     )
 
 
-def _alone(evidence: Evidence, names: list[str], rules: dict[str, MustHoldRule]) -> Iterator[Chain]:
+def _taken_alone(evidence: Evidence, names: list[str], rules: dict[str, MustHoldRule]) -> Iterator[Chain]:
     chains = evidence.chains
     ruled = np.array([name in rules for name in names] or [False], np.bool_)
     last = chains.entries[chains.start[1:] - 1, CLS]
