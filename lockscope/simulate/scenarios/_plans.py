@@ -192,6 +192,23 @@ def preempted(world: World, t: Task) -> Work:
     yield 500
 
 
+def preempted_holding(world: World, function: str, name: str, shown: str) -> None:
+    """An ioctl gives the CPU away while it holds a raw lock (see ``lock_of``); the near miss right behind it."""
+
+    def body(t: Task, vm: Vm) -> Work:
+        lock = lock_of(world, vm, name)
+        if world.near:
+            yield from world.host.locked(t, lock)
+            yield from preempted(world, t)
+            return
+        yield from locks.spin_lock(t, lock)
+        with planted(world, t, f"{shown} held by a task that is switched out", ("LS110", ())):
+            yield from preempted(world, t)
+        yield from locks.spin_unlock(t, lock)
+
+    ioctl(world, function, body)
+
+
 def _busy() -> Work:
     yield 20_000
 

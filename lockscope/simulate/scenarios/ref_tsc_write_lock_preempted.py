@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-from lockscope.simulate.engine import locks
-from lockscope.simulate.engine.tasks import Task, Work
-from lockscope.simulate.kvm.vm import Vm
 from lockscope.simulate.scenario import Scenario
-from lockscope.simulate.scenarios._plans import ioctl, planted, preempted
+from lockscope.simulate.scenarios._plans import preempted_holding
 from lockscope.simulate.world import Mix, World
 
 
 def plant(world: World) -> None:
     """The update gives the CPU away, as if the lock were none that spins."""
-
-    def body(t: Task, vm: Vm) -> Work:
-        lock = vm.locks["tsc_write_lock"]
-        if world.near:
-            yield from world.host.locked(t, lock)
-            yield from preempted(world, t)
-            return
-        yield from locks.spin_lock(t, lock)
-        with planted(world, t, "tsc_write_lock held by a task that is switched out", ("LS110", ())):
-            yield from preempted(world, t)
-        yield from locks.spin_unlock(t, lock)
-
-    ioctl(world, "kvm_synchronize_tsc", body)
+    preempted_holding(world, "kvm_synchronize_tsc", "tsc_write_lock", "tsc_write_lock")
 
 
 SCENARIO = Scenario(
