@@ -43,7 +43,7 @@ class Timed:
         return self
 
     def __exit__(self, *_: object) -> None:
-        FactSet.feed = self._feed  # type: ignore[method-assign]
+        FactSet.feed = self._feed  # type: ignore[method-assign]  # and back
 
 
 def checked(path: str) -> tuple[float, int, int]:

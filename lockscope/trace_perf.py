@@ -110,11 +110,11 @@ class _Callers:
         """``words`` and callers: what only contention events show is called by who waited for it first."""
         nameless = np.flatnonzero(stats[:, S_NAME] < 0)
         called, of = np.unique(stats[nameless, S_CALLER], return_inverse=True)
-        names = list(dict.fromkeys(map(self._name, called.tolist())))
-        numbers = np.array([names.index(self._name(ip)) for ip in called.tolist()], np.int64)
+        numbers: dict[str, int] = {}
+        place = np.array([numbers.setdefault(self._name(ip), len(numbers)) for ip in called.tolist()], np.int64)
         if len(nameless):
-            stats[nameless, S_NAME] = len(words) + numbers[of.reshape(-1)]
-        return words + names
+            stats[nameless, S_NAME] = len(words) + place[of.reshape(-1)]
+        return [*words, *numbers]
 
     def _name(self, ip: int) -> str:
         """As perf prints it: without the module, the offset if there is one."""

@@ -9,8 +9,9 @@ import numpy as np
 
 from lockscope.errors import UsageError
 
-MAGIC = b"\x7fELF"
-_SYMTAB, _MOST_SECTIONS, _MOST = 2, 1 << 16, 256 << 20  # SHT_SYMTAB; bytes of a table
+_MAGIC = b"\x7fELF"
+_SYMTAB, _MOST = 2, 256 << 20  # SHT_SYMTAB; bytes of a table
+_LONGEST = 512  # KSYM_NAME_LEN (include/linux/kallsyms.h, v6.12)
 _FUNCTION, _OBJECT, _NOTYPE = 2, 1, 0  # STT_*: what kallsyms lists too
 _UNDEFINED, _ABSOLUTE = 0, 0xFFF1  # SHN_*
 
@@ -18,7 +19,7 @@ _UNDEFINED, _ABSOLUTE = 0, 0xFFF1  # SHN_*
 def as_kallsyms(file: BinaryIO, path: str) -> bytes:
     """Functions and data of a symbol table as lines of /proc/kallsyms. Raises ``UsageError`` where there is none."""
     head = file.read(64)
-    if len(head) < 64 or head[4] not in (1, 2) or head[5] not in (1, 2):
+    if len(head) < 64 or head[:4] != _MAGIC or head[4] not in (1, 2) or head[5] not in (1, 2):
         raise _no(path)
     order, wide = "<>"[head[5] - 1], head[4] == 2
     word = f"{order}u{8 if wide else 4}"
@@ -43,7 +44,7 @@ def as_kallsyms(file: BinaryIO, path: str) -> bytes:
     lines = []
     for kind, value, at in zip(kinds[good].tolist(), symbols["value"][good].tolist(), symbols["name"][good].tolist(),
                                strict=True):  # fmt: skip
-        name = names[at : names.find(b"\0", at)]
+        name = names[at : max(names.find(b"\0", at, at + _LONGEST), at)]
         if name and not name.isspace():
             lines.append(b"%016x %s %s" % (value, b"d" if kind == _OBJECT else b"t", name))
     return b"\n".join(lines) + b"\n"

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -258,9 +258,9 @@ def evidence_of(
     )  # fmt: skip
 
 
-def run_check(code: str, script: str, **how: object) -> tuple[CheckRun, list[Finding]]:
+def run_check(code: str, script: str, **how: Any) -> tuple[CheckRun, list[Finding]]:
     """Run one check on the evidence of a script; ``how`` as for ``evidence_of``."""
-    return all_checks()[code].run(evidence_of(script, **how))  # type: ignore[arg-type]
+    return all_checks()[code].run(evidence_of(script, **how))
 
 
 def findings(code: str, script: str, **how: object) -> list[Finding]:

@@ -24,18 +24,19 @@ from lockscope.formats.trace_dat import TraceDat
 from lockscope.kernels import records
 from lockscope.tables.decode import FieldDecoder, partition
 from lockscope.tables.events import LOSS
+from lockscope.units import byte_order
 
 
 def records_of(page: bytes, head: Head) -> Iterator[tuple[int, int, int]]:
     """Each record of a page: time, the delta that its own word says, where that word stands."""
-    order = "big" if head.big else "little"
+    order = byte_order(head.big)
 
     def word(at: int) -> int:
-        return int.from_bytes(page[at : at + 4], order)  # type: ignore[arg-type]
+        return int.from_bytes(page[at : at + 4], order)
 
-    ts = int.from_bytes(page[:8], order)  # type: ignore[arg-type]
+    ts = int.from_bytes(page[:8], order)
     at = head.data_offset
-    end = at + (int.from_bytes(page[8 : head.data_offset], order) & records.COMMIT_MASK)  # type: ignore[arg-type]
+    end = at + (int.from_bytes(page[8 : head.data_offset], order) & records.COMMIT_MASK)
     while at + 4 <= end:
         kind, delta = (word(at) >> 27, word(at) & 0x7FFFFFF) if head.big else (word(at) & 31, word(at) >> 5)
         size = 4 * kind
@@ -62,12 +63,12 @@ def trimmed(page: bytes, head: Head, begin: int, end: int) -> bytes:
         return page
     if not kept:
         return b""
-    order = "big" if head.big else "little"
+    order = byte_order(head.big)
     behind = next((at for ts, _, at in found if ts >= end), None)
     ts, delta, at = kept[0]
-    commit = int.from_bytes(page[8 : head.data_offset], order)  # type: ignore[arg-type]
+    commit = int.from_bytes(page[8 : head.data_offset], order)
     body = page[at : behind if behind is not None else head.data_offset + (commit & records.COMMIT_MASK)]
-    top = (ts - delta).to_bytes(8, order) + len(body).to_bytes(head.long_size, order)  # type: ignore[arg-type]
+    top = (ts - delta).to_bytes(8, order) + len(body).to_bytes(head.long_size, order)
     return (top + body).ljust(len(page), b"\0")
 
 

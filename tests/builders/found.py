@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lockscope.reconstruct.chains import Chain, Oddity
 from lockscope.reconstruct.evidence import Evidence
@@ -28,9 +28,9 @@ class Hold(NamedTuple):
 _READ, _CONTEXT = ("", "read", "rread", "?"), ("", "softirq", "hardirq", "nmi")
 
 
-def walked(script: Script, **options: object) -> Gathered:
+def walked(script: Script, **options: Any) -> Gathered:
     """One reading of a script, with rows of the holds table."""
-    return script.gathered(GatherOptions(holds=True, **options))  # type: ignore[arg-type]
+    return script.gathered(GatherOptions(holds=True, **options))
 
 
 def holds(found: Gathered) -> list[Hold]:

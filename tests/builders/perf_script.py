@@ -5,25 +5,26 @@ import os
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
 _FIELDS_OF_ALL = ("common_cpu", "common_s", "common_ns", "common_pid", "common_comm", "common_callchain")
 # perf calls the functions below one by one: none of them can hold the file in a ``with``.
 _out = Path(os.environ.get("LOCKSCOPE_PERF_DUMP", os.devnull)).open("w", encoding="utf-8")  # noqa: SIM115
 
 
-def _plain(value):  # type: ignore[no-untyped-def]
+def _plain(value: Any) -> Any:
     """perf hands over a text whose bytes do not look like one as bytes, its NUL included."""
     return bytes(value).split(b"\0")[0].decode("utf-8", "replace") if isinstance(value, (bytes, bytearray)) else value
 
 
-def trace_unhandled(name, context, fields, sample):  # type: ignore[no-untyped-def]
+def trace_unhandled(name: str, context: object, fields: dict[str, Any], sample: dict[str, Any]) -> None:
     own = {k: _plain(v) for k, v in fields.items() if k not in _FIELDS_OF_ALL}
     chain = [entry["ip"] for entry in fields["common_callchain"]]
     row = [sample["ev_name"], sample["sample"]["time"], sample["sample"]["cpu"], fields["common_pid"], chain, own]
     _out.write(json.dumps(row) + "\n")
 
 
-def trace_end():  # type: ignore[no-untyped-def]
+def trace_end() -> None:
     _out.close()
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from lockscope.formats import _dat_layout as layout
 from lockscope.formats import _dat_writer as writer
 from lockscope.tables.events import LOSS, EventBatch, EventFormat, Field, RecordLayout, Stream, TraceInfo, Wanted
+from lockscope.units import ByteOrder, byte_order
 
 _TYPES = {
     "u8": ("unsigned char", 1, False),
@@ -130,16 +131,16 @@ def formats(events: dict[str, str]) -> list[EventFormat]:
     return found
 
 
-def _payload(f: Field, value: Any, order: str) -> bytes:
+def _payload(f: Field, value: Any, order: ByteOrder) -> bytes:
     if f.text:
         return str(value).encode() + b"\0"
     items = value if isinstance(value, (list, tuple)) else [value]
-    return b"".join((int(v) & (1 << 8 * f.item) - 1).to_bytes(f.item, order) for v in items)  # type: ignore[arg-type]
+    return b"".join((int(v) & (1 << 8 * f.item) - 1).to_bytes(f.item, order) for v in items)
 
 
 def pack(fmt: EventFormat, row: Row, *, big: bool = False) -> bytes:
     """The record of an event. Fields not given are zero, or empty."""
-    order = "big" if big else "little"
+    order = byte_order(big)
     end = max([8, *(f.offset + f.size for f in fmt.fields)])
     record = bytearray(end)
     record[:8] = struct.pack(">HBBi" if big else "<HBBi", fmt.raw_id, row.flags, row.preempt, row.pid)
@@ -151,7 +152,7 @@ def pack(fmt: EventFormat, row: Row, *, big: bool = False) -> bytes:
             body = _payload(f, value, order)
             record += bytes(-len(record) % f.item)
             where = len(record) - (f.offset + 4 if f.kind == "rel_loc" else 0)
-            record[f.offset : f.offset + 4] = (len(body) << 16 | where).to_bytes(4, order)  # type: ignore[arg-type]
+            record[f.offset : f.offset + 4] = (len(body) << 16 | where).to_bytes(4, order)
             record += body
         else:
             body = _payload(f, value, order)[: f.size]

@@ -9,6 +9,7 @@ import pytest
 
 from lockscope.formats.perf_data import PerfData
 from lockscope.kernels import perf_records as walk
+from lockscope.units import byte_order
 from tests.builders.perf_data import ROUND, USUAL, Event, Kernel, PerfFile, Sample, comm, lost, packed
 from tests.builders.trace_dat import ACQUIRE, MIXED, SWITCH
 from tests.formats.test_fuzz_trace_dat import run
@@ -44,10 +45,10 @@ def _places(path: Path) -> list[int]:
     whole, head = path.read_bytes(), PerfData(str(path)).head
     data = head.data_at
     found = {0, 8, 16, 24, 32, 40, 48, 56, 72, 104, data, data + head.data_size, len(whole)}
-    at, order = data, "big" if head.big else "little"
+    at, order = data, byte_order(head.big)
     for _ in range(40):
         found |= {at, at + 4, at + 6, at + 8, at + 16}
-        at += int.from_bytes(whole[at + 6 : at + 8], order)  # type: ignore[arg-type]
+        at += int.from_bytes(whole[at + 6 : at + 8], order)
     tracing = whole.find(b"\x17\x08Dtracing")
     found |= {tracing, tracing + 14, tracing + 40}
     return sorted(p for p in found if 0 <= p <= len(whole))

@@ -120,3 +120,11 @@ def test_what_is_no_vmlinux_is_said(damaged: bytes, tmp_path: Path) -> None:
     (tmp_path / "perf.data.vmlinux").write_bytes(damaged)
     with pytest.raises(UsageError, match=r"perf\.data\.vmlinux: has no symbol table that can be read"):
         kallsyms_of(str(tmp_path / "perf.data"), Kernel())
+
+
+def test_a_name_without_an_end_is_none(tmp_path: Path) -> None:
+    """Nobody copies a table of names once for each symbol."""
+    names = b"tasklist_lock\0core.c\0printk\0"
+    endless = _vmlinux(wide=True, big=False).replace(names, names.replace(b"\0", b"."))
+    (tmp_path / "perf.data.vmlinux").write_bytes(endless)
+    assert kallsyms_of(str(tmp_path / "perf.data"), Kernel()) == b"%016x t schedule\n" % 0xFFFFFFFF81001000

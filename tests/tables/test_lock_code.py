@@ -19,7 +19,8 @@ KALLSYMS = "".join(
     f"{TOP + offset:016x} T {name}\n"
     for offset, name in (
         (0x000, "_text"), (0x100, "lock_acquire"), (0x200, "kvm_vm_ioctl"), (0x300, "down_read"),
-        (0x380, "down_the_drain"), (0x400, "__traceiter_contention_begin"), (0x500, "__sched_text_start"),
+        (0x380, "down_the_drain"), (0x3A0, "__update_rq_clock"), (0x3C0, "__down_write"), (0x3E0, "do_exit"),
+        (0x400, "__traceiter_contention_begin"), (0x500, "__sched_text_start"),
         (0x500, "__mutex_lock.constprop.0"), (0x580, "mutex_lock_nested"), (0x600, "__sched_text_end"),
         (0x600, "__lock_text_start"), (0x600, "_raw_spin_lock"), (0x700, "__lock_text_end"), (0x700, "kvm_put_kvm"),
     )
@@ -31,12 +32,12 @@ def _spans(kallsyms: bytes) -> list[tuple[int, int]]:
 
 
 def test_sections_and_functions_that_touch_are_one() -> None:
-    assert _spans(KALLSYMS) == [(0x100, 0x200), (0x300, 0x380), (0x400, 0x700)]
+    assert _spans(KALLSYMS) == [(0x100, 0x200), (0x300, 0x380), (0x3C0, 0x3E0), (0x400, 0x700)]
 
 
 def test_without_sections_the_names_alone_tell() -> None:
     bare = b"".join(line + b"\n" for line in KALLSYMS.splitlines() if b"_text_" not in line)
-    assert _spans(bare) == [(0x100, 0x200), (0x300, 0x380), (0x400, 0x700)]
+    assert _spans(bare) == [(0x100, 0x200), (0x300, 0x380), (0x3C0, 0x3E0), (0x400, 0x700)]
 
 
 def test_without_symbols_there_is_none() -> None:
