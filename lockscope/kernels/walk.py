@@ -297,7 +297,7 @@ def walk(
             wounded(m, t, slots[at + 1])
         elif op == CONTENTION_BEGIN:
             contention(m, t, slots[at])
-        elif op == FN_ENTRY or op == FN_RETURN or op == FN_UNLOCK:
+        elif (op == FN_ENTRY and 0 <= slots[at + 1] < len(functions)) or op == FN_RETURN or op == FN_UNLOCK:
             function_row(m, t, op, slots, at, kinds)
         elif context == 0 and op == SWITCH:
             switch(m, t, slots[at + 1])

@@ -307,8 +307,7 @@ def release(m: Any, t: int, lock: int, name: int) -> None:
     else:
         cls = class_of(m, -2 - name, 0, 0, BY_PLACE)
     if m[O_HOLDS]:
-        row = m[HOLDS] + m[K_HOLDS] * HOLD_WIDTH
-        m[K_HOLDS] += 1
+        row = hold_at(m)
         m[row], m[row + 1], m[row + 2], m[row + 3], m[row + 4] = cls, lock, m[task + T_PID], m[R_CPU], m[R_CPU]
         m[row + 5], m[row + 6], m[row + 7], m[row + 8], m[row + 9] = m[R_TS], 0, m[R_TS], 0, m[R_CONTEXT] << 3
         m[row + 10], m[row + 11], m[row + 12], m[row + 13] = 0, m[R_SEQ], 2, 0
@@ -338,10 +337,12 @@ def waited(m: Any, e: int) -> None:
 def stand(memory: Any, t: int) -> None:
     """The trace is over: what the task still waits for, it waits for in vain. R_TS is the trace's end."""
     m = pointer(memory)
-    for i in range(m[task_at(m, t) + T_DEPTH]):
+    i = np.int64(0)
+    while i < m[task_at(m, t) + T_DEPTH]:  # what is entered may be the only one left (``keep_only``)
         if m[entry_at(m, t, i) + MARKS] & PENDING:
             m[entry_at(m, t, i) + MARKS] &= ~PENDING
             enter(m, t, i)
+        i += 1
     at = again_at(m, t)
     recursion = at >= 0
     if recursion:

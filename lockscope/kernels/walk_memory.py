@@ -107,7 +107,9 @@ IMAGE = -0x80000000  # x86-64's kernel image and modules: 0xffffffff80000000 and
     O_PREEMPT,
     O_SLEEP,
     O_SWITCH,
-) = range(16, 30)
+    K_FULL,
+) = range(16, 31)
+# K_FULL: rows that found no room in their region. They are never written beyond it, and whoever runs the walk raises.
 # R_START: K_EPOCH as the window began; R_COUNTS: spinning locks were seen to take preemption levels; R_KEPT: rows of
 # this batch that others want to see. K_BARE: switches by tasks that were not seen to take a run queue's lock for it.
 # R_WATCHED: a lock that somebody waits for, whose rows are wanted too until it is handed over.
@@ -234,13 +236,20 @@ def find(m: Any, keys: int, table: int, size: int, key: int) -> Any:
 
 @inner("i8(CPointer(i8), i8, i8, i8, i8)")
 def number_of(m: Any, keys_at: int, table_at: int, count_at: int, key: int) -> Any:
-    """The number of a key; a new one is given the next number, and is returned as -1 - number."""
+    """The number of a key; a new one is given the next number, and is returned as -1 - number.
+
+    Where the region behind the table is full, its last row is written over and K_FULL says so.
+    """
     keys, table = m[keys_at], m[table_at]
     slot = find(m, keys, table, m[table_at - BASES + SIZES], key)
     known = m[table + slot]
     if known != 0:
         return known - 1
     n = m[count_at]
+    rows = m[table_at + 1 - BASES + SIZES]  # REGIONS: keys, table, rows
+    if n >= rows or 2 * n >= m[table_at - BASES + SIZES]:
+        m[K_FULL] += 1
+        return -rows
     m[count_at] = n + 1
     m[keys + slot] = key
     m[table + slot] = n + 1
@@ -286,7 +295,7 @@ def class_at(m: Any, c: int) -> Any:
 @inner("i8(CPointer(i8), i8, i8)", always=True)
 def name_says(m: Any, name: int, what: int) -> Any:
     """What is known of a name; nothing (0) of a lock without one."""
-    return m[m[NAMES] + name * N_WIDTH + what] if name >= 0 else np.int64(0)
+    return m[m[NAMES] + name * N_WIDTH + what] if 0 <= name < m[NAMES - BASES + SIZES] else np.int64(0)
 
 
 @inner("i8(CPointer(i8), i8, i8)")
@@ -317,6 +326,17 @@ def class_of(m: Any, name: int, key: int, subclass: int, keyed: int) -> Any:
             m[a + i] = 0
         m[a + C_NAME], m[a + C_KEY], m[a + C_SUBCLASS], m[a + C_KEYED] = name, key, subclass, keyed
     return c
+
+
+@inner("i8(CPointer(i8))", always=True)
+def hold_at(m: Any) -> Any:
+    """Where the next ended hold begins; the region's last row where it is full, and K_FULL says so."""
+    n = m[K_HOLDS]
+    if n >= m[HOLDS - BASES + SIZES]:
+        m[K_FULL] += 1
+        return m[HOLDS] + (m[HOLDS - BASES + SIZES] - 1) * HOLD_WIDTH
+    m[K_HOLDS] = n + 1
+    return m[HOLDS] + n * HOLD_WIDTH
 
 
 @inner("i8(CPointer(i8), i8, i8)")

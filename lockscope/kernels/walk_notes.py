@@ -60,6 +60,9 @@ def emit_chain(m: Any, t: int, at: int, flags: int) -> Any:
         perhaps_whole(m, t, c)
         return c
     first = m[K_ROWS]
+    if first + at + 1 > m[ROWS - BASES + SIZES]:
+        m[K_FULL] += 1
+        return np.int64(-1)
     for i in range(at + 1):
         e, to = entry_at(m, t, i), m[ROWS] + (first + i) * ENTRY
         for k in range(ENTRY):
@@ -90,6 +93,9 @@ def emit_odd(m: Any, t: int, what: int, cls: int, lock: int, detail: int, low: i
         m[m[ODD] + n * ODD_WIDTH + 10] += 1
         return n
     first = m[K_ODD_ROWS]
+    if first + high - low > m[ODD_ROWS - BASES + SIZES]:
+        m[K_FULL] += 1
+        return np.int64(-1)
     for i in range(low, high):
         e, to = entry_at(m, t, i), m[ODD_ROWS] + (first + i - low) * ENTRY
         for k in range(ENTRY):
@@ -130,8 +136,7 @@ def close(m: Any, t: int, i: int, known: int) -> None:
     if m[e + CONTENDED_AT] != 0 and m[e + ACQUIRED] == 0:
         waits_for(m, m[e + LOCK], -1)
     if m[O_HOLDS] and known != NEVER_HELD:
-        row = m[HOLDS] + m[K_HOLDS] * HOLD_WIDTH
-        m[K_HOLDS] += 1
+        row = hold_at(m)
         mode = m[e + READ] | m[e + TRYLOCK] << 2 | m[e + CONTEXT] << 3
         mode |= HAD_TO_WAIT if m[e + MARKS] & CONTENDED else 0
         w = m[WAITERS] + 2 * (mix(m[e + LOCK], 9) & (WAITED - 1))

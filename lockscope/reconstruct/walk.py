@@ -177,6 +177,7 @@ class LockWalk:
             if begin < end:
                 self.memory.drain()
                 self.memory.grow()
+        self.memory.verify()
         return begin
 
     def _learn_names(self) -> None:
@@ -198,12 +199,13 @@ class LockWalk:
         memory.m[kernel.R_TS] = ts
         depths = memory.region("tasks")[: int(memory.m[kernel.K_TASKS]), kernel.T_DEPTH]
         for t in np.flatnonzero(depths > 0).tolist():
-            memory.grow()
+            memory.make_room()
             locks.stand(memory.m, t)
         if self.options.holds:
             unpaired = memory.m[kernel.K_UNPAIRED]
             memory.forget_all()  # rows for what is still held; nothing was lost, the trace is over
             memory.m[kernel.K_UNPAIRED] = unpaired
+        memory.verify()
 
     def classes(self) -> list[LockClass]:
         """All classes seen, by number."""

@@ -46,6 +46,8 @@ _GROWN = (  # what must grow together, by the count that fills it
     (kernel.K_ROWS, (), ("rows",)),
     (kernel.K_ODD_ROWS, (), ("odd_rows",)),
 )
+GUARD = 64  # words behind each region that nothing may write
+_GUARD_WORD = 0x5AFE_5AFE_5AFE_5AFE
 _MOST_TASKS = 1 << 14  # each takes 9 KB; those that hold nothing need not be remembered
 _MOST = {  # real kernels stay far below: lockdep itself ends at 8,192 classes and 524,288 chains (v6.12)
     "classes": (kernel.K_CLASSES, 1 << 19),
@@ -71,11 +73,13 @@ class Memory:
         old = {name: self.region(name) for name in kernel.REGIONS} if len(self.m) > kernel.HEAD else {}
         self.sizes |= changes
         rows = [self.sizes[name] for name in kernel.REGIONS]
-        ends = kernel.HEAD + np.cumsum([n * w for n, w in zip(rows, kernel.WIDTHS, strict=True)])
+        ends = kernel.HEAD + np.cumsum([n * w + GUARD for n, w in zip(rows, kernel.WIDTHS, strict=True)])
+        self._guards = (ends[:, None] - np.arange(1, GUARD + 1)).reshape(-1)
         grown = np.zeros(int(ends[-1]), np.int64)
+        grown[self._guards] = _GUARD_WORD
         grown[: kernel.HEAD] = self.m[: kernel.HEAD]
         for i, end in enumerate(ends):
-            grown[kernel.BASES + i] = end - rows[i] * kernel.WIDTHS[i]
+            grown[kernel.BASES + i] = end - GUARD - rows[i] * kernel.WIDTHS[i]
             grown[kernel.SIZES + i] = rows[i]
         self.m = grown
         for name, kept in old.items():
@@ -86,6 +90,23 @@ class Memory:
         i = kernel.REGIONS.index(name)
         base, rows = int(self.m[kernel.BASES + i]), int(self.m[kernel.SIZES + i])
         return self.m[base : base + rows * kernel.WIDTHS[i]].reshape(rows, kernel.WIDTHS[i])
+
+    def verify(self) -> None:
+        """Raises ``RuntimeError`` if the compiled code met a full region, or wrote beside one: a fault of ours,
+        whatever the trace holds.
+        """
+        if self.m[kernel.K_FULL]:
+            msg = f"{int(self.m[kernel.K_FULL])} rows of the walk found no room"
+            raise RuntimeError(msg)
+        if (self.m[self._guards] != _GUARD_WORD).any():
+            msg = "the walk wrote beside its regions"
+            raise RuntimeError(msg)
+
+    def make_room(self) -> None:
+        """Room for what one task may add where no row of the tape asks for it: ended holds too."""
+        if self.m[kernel.K_HOLDS] + 4 * kernel.DEPTH > self.sizes["holds"]:
+            self.drain()
+        self.grow()
 
     def grow(self) -> None:
         """Make room for what the next row may add.

@@ -99,6 +99,8 @@ def _slot_plan(fmt: EventFormat, source: Source, name: str) -> tuple[int, int, i
                 place.item,
                 0,
             )
+    if name in TEXT_SLOTS:
+        return columns.TEXT, -1, 0, 0  # nowhere in the record reads as the empty text, which has a number of its own
     return columns.CONSTANT, (-1 if name in ("vcpu_id", "ip", "ret") else 0), 0, 0
 
 

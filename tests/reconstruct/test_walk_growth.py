@@ -161,3 +161,40 @@ def test_more_than_any_kernel_has_is_an_error(
     monkeypatch.setattr(walk_regions, "_START", {**walk_regions._START, "classes": 64, "chains": 256, "odd": 64})
     with pytest.raises(MemoryError, match=f"^more than 30 {what}$"):
         walk_of(rows, [f"&lock{i}->mutex" for i in range(600)])
+
+
+def test_tasks_that_end_the_trace_trying_what_they_hold() -> None:
+    """Each such trylock says that the task holds none of what it seemed to: its holds end all at once, at the end."""
+    n, deep = 3_000, 60
+    walk = LockWalk(texts := Texts(), WalkOptions(holds=True, detailed=True))
+    for i in range(deep):
+        texts.number(f"&a{i}->mutex")
+    rows = []
+    for task in range(n):
+        rows += [(Op.ACQUIRE, task + 1, 64 * task + 8 + i, i) for i in range(deep)]
+        rows.append((Op.ACQUIRED, task + 1, 64 * task + 8, 0))
+        rows.append((Op.ACQUIRE, task + 1, 64 * task + 8, 0))
+    made = tape(rows)
+    tries = np.flatnonzero((made.head[:, H_OP] == Op.ACQUIRE) & (np.arange(len(rows)) % (deep + 2) == deep + 1))
+    made.slots[made.head[tries, H_SLOTS] + 2] = 1  # trylock
+    walk.feed(made)
+    walk.finish(len(rows))
+    assert walk.counter(counters.K_FULL) == 0
+    ended = np.concatenate(walk.holds)
+    assert len(ended) == n * (deep + 1)
+    assert set(ended[:, 2].tolist()) == set(range(1, n + 1))
+
+
+def test_a_write_beside_a_region_is_noticed() -> None:
+    memory = walk_regions.Memory(holds=True)
+    memory.verify()
+    memory.m[int(memory.m[counters.HOLDS]) + memory.region("holds").size] = 1
+    with pytest.raises(RuntimeError, match="beside its regions"):
+        memory.verify()
+
+
+def test_a_row_that_found_no_room_is_no_result() -> None:
+    memory = walk_regions.Memory(holds=True)
+    memory.m[counters.K_FULL] = 1
+    with pytest.raises(RuntimeError, match="found no room"):
+        memory.verify()
