@@ -38,7 +38,7 @@ from lockscope.tables.events import EventBatch, Reader
 from lockscope.tables.lock_code import lock_code
 from lockscope.tables.ops import Op
 from lockscope.tables.symbols import Symbols
-from lockscope.tables.tape import Projector, TapeBatch, source_of
+from lockscope.tables.tape import Projector, TapeBatch, callchain_place, source_of
 
 Ints = NDArray[np.int64]
 _ORDERED = (Op.ACQUIRE, Op.ACQUIRED, Op.CONTENDED, Op.RELEASE)
@@ -99,11 +99,12 @@ class _Callers:
         """Of each row of the tape: what stands for its callchain, and the caller's address."""
         found = np.zeros((len(tape), 2), np.int64)
         if self._wanted:
-            chained = np.array([any(f.kind == "before" for f in fmt.fields) for fmt in self._reader.formats])
-            at = batch.at[tape.seq - batch.first_seq]
+            chained = np.array([callchain_place(fmt) or (-1, 0) for fmt in self._reader.formats], np.int64)
+            rows = tape.seq - batch.first_seq
             columns.perf_callers(
-                batch.data, at, chained[tape.kind], batch.layout.big, self._code, _SKIPPED, _DEPTH, found
-            )
+                batch.data, batch.at[rows], batch.size[rows], chained[tape.kind], batch.layout.big, self._code,
+                _SKIPPED, _DEPTH, found,
+            )  # fmt: skip
         return found
 
     def named(self, stats: Ints, words: list[str]) -> list[str]:

@@ -3,6 +3,10 @@
 Forms: tools/perf/builtin-script.c, perf_sample__fprintf_start() and process_event() (v6.1 to v6.12): comm, pid and tid,
 CPU, time and period are there as -F asks; ``system:event:``, the event's text as libtraceevent prints it; then the
 callchain, a line an address, and an empty line.
+
+What perf says of the records that are no samples (--show-task-events, --show-mmap-events and others) stands between
+them: ``PERF_RECORD_COMM exec: cc1:151/151`` behind the same columns (tools/perf/util/event.c, perf_event__fprintf(),
+v6.12). None of those is an event, and only PERF_RECORD_LOST is a loss.
 """
 
 from __future__ import annotations
@@ -16,16 +20,28 @@ from lockscope.formats._text_body import Grammar, Parsed
 from lockscope.formats._text_reading import Loss, Reading, Row
 from lockscope.formats._text_shapes import KINDS, Kind, Shape, Value
 
-_FRAME = rb"[ \t]+[0-9a-f]{1,16}(?: [^\n]*+)?"
-FORM = re.compile(
-    rb"^()[ \t]*+((?:\S[^\n]{0,31}? +)?-?\d{1,10}(?:/ *-?\d{1,10})?) ++"  # comm, pid/tid or tid
+_HEAD = (
+    rb"[ \t]*+((?:\S[^\n]{0,31}? +)?-?\d{1,10}(?:/ *-?\d{1,10})?) ++"  # comm, pid/tid or tid
     rb"(?:\[(\d{1,5})\] ++)?()(?:[A-Za-z]{1,8} ++)?"  # CPU, misc
-    rb"(\d{1,10})\.(\d{6}|\d{9}): ++(?:\d{1,20} ++)?"  # time, period
-    rb"((?=[^\s:]+(?::[^\s:]+){0,2}:(?: |$))[^\n]*+(?:\n" + _FRAME + rb"$)*+)$"
+    rb"(\d{1,10})\.(\d{6}|\d{9}): ++"  # time
+)
+# perf prints a frame as "\t%16lx symbol". With blanks for the tab it looks like an event's: without callchains
+# comms are aligned to the right, tasks may be called cc1, and with -F -comm a line begins with the task's number.
+_FRAME = (
+    rb"(?:\t(?=[ 0-9a-f]{16}(?: |$)) *+|(?=[ \t]+[0-9a-f]{1,16}(?: |$))(?!"
+    + re.sub(rb"(?<!\\)\((?!\?)", rb"(?:", _HEAD)
+    + rb")[ \t]++)[0-9a-f]{1,16}+(?: [^\n]*+)?"
+    rb"(?:\n  [^\s:]+(?::\d+|\+\w+)$)?"  # -F +srcline: "  mutex.c:123" under it
+)
+FORM = re.compile(
+    rb"^()" + _HEAD + rb"(?:\d{1,20} ++)?"  # period
+    rb"((?!PERF_RECORD_)(?=[^\s:]+(?::[^\s:]+){0,2}:(?: |$))[^\n]*+(?:\n" + _FRAME + rb"$)*+)$"
     rb"|^([^\n]++)$",
     re.MULTILINE,
 )
 _LOST = re.compile(rb".*?(?:\[(\d{1,5})\].*?)?PERF_RECORD_LOST(?:_SAMPLES)? lost (\d{1,18})\s*")
+_RECORD = re.compile(rb".*?\bPERF_RECORD_\w+(?: .*|: .*|\(.*)?\s*", re.DOTALL)
+_COMM = re.compile(rb".*?PERF_RECORD_COMM(?: exec)?: (.*):-?\d{1,10}/(\d{1,10})\s*")
 _EVENT = re.compile(rb"([^\s:]+):(?:([^\s:]+):)?(?: +|$)(.*)", re.DOTALL)
 _TASK = re.compile(rb"(?:(.*?) +)?(?:-?\d+/ *)?(-?\d+)", re.DOTALL)
 _MODIFIERS = re.compile(rb"[ukhGHpPDSWeb]{1,8}")  # of an event that is no tracepoint: "cycles:ppp"
@@ -111,6 +127,8 @@ class PerfGrammar(Grammar):
 class PerfReading(Reading):
     """A pass over perf script's text."""
 
+    _record_row = -1  # of the last line that belongs to a record that is no sample
+
     def _task(self, task: bytes) -> int:
         found = _TASK.fullmatch(task)
         assert found is not None  # the form says so
@@ -128,6 +146,17 @@ class PerfReading(Reading):
     def _loss(self, line: bytes, place: int) -> Loss | None:
         found = _LOST.fullmatch(line)
         return (place, b"", found[1] or b"0", int(found[2])) if found else None
+
+    def _is_no_event(self, line: bytes) -> bool:
+        named = _COMM.fullmatch(line)
+        if named:
+            self._name(min(int(named[2]), 0x7FFFFFFF), named[1])
+        # PERF_RECORD_NAMESPACES and _TEXT_POKE go on in lines that begin with blanks.
+        goes_on = line[:1] in (b" ", b"\t") and self._record_row == self._row - 1
+        if goes_on or _RECORD.fullmatch(line):
+            self._record_row = self._row
+            return True
+        return super()._is_no_event(line)
 
 
 __all__ = ["FORM", "PerfGrammar", "PerfReading", "Row", "facts", "placed"]

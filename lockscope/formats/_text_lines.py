@@ -26,13 +26,27 @@ BRACKET = re.compile(
 LATENCY = re.compile(
     _BUFFER + _TASK + rb"(\d{1,5})" + _FLAGS + rb" ++(\d{1,19})(?:us[^\n]|\.(\d{1,9}))?" + _REST, re.MULTILINE
 )
-LOSS_ANYWHERE = re.compile(rb"Lost (\d{1,18}) events\s*")  # bpftrace 0.17, of whatever CPU
+LOSS_ANYWHERE = re.compile(rb"(?:WARNING: )?Lost (\d{1,18}) events\.?\s*")  # bpftrace, of whatever CPU
+LOSS_TOTAL = re.compile(rb"(?:WARNING: )?Total lost event count: (\d{1,18})\s*")  # its last line, since 0.24
 LOSS = re.compile(rb"(?:(\S[^\n:]{0,63}): ++)? *+CPU:(\d{1,5}) \[(?:LOST )?(?:(\d{1,18}) )?EVENTS(?: DROPPED)?\]\s*")
 NO_EVENT = re.compile(
     rb"#.*|\s*(?:\S+: +)?(?:cpus=\d+|CPU \d+ is empty|CPU:\d+ \[SUBBUFFER START\].*|version = .*|uname:? .*"
-    rb"|trace-cmd: .*|Attaching \d+ probes?\.\.\.)?\s*",
+    rb"|trace-cmd: .*|Attach(?:ing|ed) \d+ probes?(?:\.\.\.)?"  # bpftrace
+    rb"|TRACE:|capturing trace\.\.\..*"  # Android's atrace, frameworks/native/cmds/atrace
+    rb"|Dumping ftrace (?:instance \S+ )?buffer:|\(ftrace buffer empty\))?\s*",
     re.DOTALL,
 )
+# The kernel's own dump on an oops, kernel/trace/trace.c, ftrace_dump_one() (v6.12): a title, a rule, the events in the
+# latency format, a rule. In its log each line has a time in front, and perhaps who printed it (CONFIG_PRINTK_CALLER).
+DUMP = re.compile(rb"Dumping ftrace (?:instance (\S{1,64}) )?buffer:\s*")
+RULE = re.compile(rb"-{8,}\s*")
+LOGGED = re.compile(
+    rb"^(?:(?:\w{3} [ \d]\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\dT[\d:.,+-]{8,32}Z?) \S{1,64} kernel: )?+"  # journalctl
+    rb"(?:\w{1,8} *: *\w{1,8} *: |<\d{1,3}>)?+"  # dmesg -x, dmesg -r
+    rb"(?:\[ *\d{1,10}\.\d{6}\]|\[\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d \d{4}\])(?:\[ *[TC]\d{1,10}\])? ",
+    re.MULTILINE,
+)
+TIMED = re.compile(rb"\d\.\d{3,9}: |\dus[ !+#*@$]*:")
 FRAME = re.compile(rb" ?=> ")
 
 # Bits of common_flags, include/linux/trace_events.h: IRQS_OFF 1, NEED_RESCHED_LAZY 2 (v6.13; IRQS_NOSUPPORT before),
@@ -59,6 +73,7 @@ class Facts:
     overwritten: int = 0
     roles: tuple[str, ...] = ()  # of the flag characters, from the column header
     rows: list[tuple[bytes, ...]] = field(default_factory=list)  # the event lines of the head, by the form's groups
+    logged: bool = False  # lines have in front what the kernel's log adds
 
     @property
     def relative(self) -> bool:
@@ -87,6 +102,9 @@ def facts(head: bytes) -> Facts | None:
     if len(head) >= LINE_LIMIT:
         head = head[: head.rfind(b"\n") + 1] or head
     head = head.replace(b"\r\n", b"\n")
+    bare = LOGGED.sub(b"", head)
+    logged = bare != head and any(not row[OTHER] for row in LATENCY.findall(bare))
+    head = bare if logged else head
     tracer = _text(rb"^# tracer: (\S+)", head)
     rows = {form: [row for row in form.findall(head) if not row[OTHER]] for form in (BRACKET, LATENCY)}
     form = max(rows, key=lambda form: len(rows[form]))
@@ -107,6 +125,7 @@ def facts(head: bytes) -> Facts | None:
         max(int(entries[2]) - int(entries[1]), 0) if entries else 0,
         _roles(head),
         rows[form],
+        logged,
     )
 
 

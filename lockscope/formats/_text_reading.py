@@ -102,8 +102,11 @@ class Reading:
         self._refused: dict[int, bool] = {}
         self._held: list[Row] = []  # the last event so far: the next line may belong to it
         self._losses: list[Loss] = []
+        self._lost_anywhere = 0
         self._loss_buffer = b""
-        self._line = 0
+        self._line = self._rows = self._row = 0  # lines and rows before the chunk, the row that is looked at
+        self._dump_buffer = b""  # of a dump in the kernel's log that is not the top buffer's
+        self._any = self._shut = False  # events since the beginning, or that of a dump; whether the dump has ended
         self._last_ns = 0
         self._unparsed = self._long = self._backwards = 0
         self._unparsed_at: list[int] = []
@@ -111,10 +114,15 @@ class Reading:
 
     def columns(self, chunk: bytes) -> Columns | None:
         """The events that are complete with this chunk, unwanted ones left out; None if there is none."""
-        rows: list[Row] = self._held + self._facts.form.findall(chunk)
+        if self._facts.logged:
+            chunk = lines.LOGGED.sub(b"", chunk)
+        fresh: list[Row] = self._facts.form.findall(chunk)
+        rows = self._held + fresh
         losses, self._losses = self._losses, []
-        if any(row[lines.OTHER] for row in rows):
+        if self._dump_buffer or any(row[lines.OTHER] for row in fresh):
             rows = self._sort_out(rows, losses, chunk)
+        self._any = self._any or len(rows) > len(self._held)
+        self._rows += len(fresh)
         self._line += chunk.count(b"\n")
         self.fruitless = 0 if len(rows) > len(self._held) else self.fruitless + len(chunk)
         self._held = [rows.pop()] if rows else []
@@ -181,7 +189,8 @@ class Reading:
         kept: list[Row] = []
         more: list[bytes] = []  # lines that belong to the last event
         room = 0
-        for row in [*rows, None]:
+        for number, row in enumerate([*rows, None], self._rows - len(self._held)):
+            self._row = number
             other = row[lines.OTHER] if row else b""
             if not other and more:
                 kept[-1] = (*kept[-1][: lines.BODY], b"\n".join((kept[-1][lines.BODY], *more)), b"")
@@ -190,16 +199,17 @@ class Reading:
                 break
             if not other:
                 # trace-cmd prints the buffer's name once, before the loss (trace-read.c, process_record())
-                adopted = self._loss_buffer and not row[lines.BUFFER]
-                kept.append((self._loss_buffer, *row[1:]) if adopted else row)
+                adopted = self._loss_buffer or self._dump_buffer
+                kept.append((adopted, *row[1:]) if adopted and not row[lines.BUFFER] else row)
                 self._loss_buffer = b""
+                self._any = True
                 room = lines.LINE_LIMIT - len(row[lines.BODY])
                 continue
             loss = self._loss(other, len(kept))
             if loss:
                 losses.append(loss)
                 self._loss_buffer = loss[1]
-            elif lines.NO_EVENT.fullmatch(other):
+            elif self._is_no_event(other):
                 continue
             elif kept and room > len(other) and (more or self._continues(kept[-1][lines.BODY], other)):
                 more.append(other.rstrip(b"\r"))
@@ -212,8 +222,26 @@ class Reading:
         loss = lines.LOSS.fullmatch(line)
         if loss:
             return place, loss[1] or b"", loss[2], int(loss[3]) if loss[3] else -1
-        anywhere = lines.LOSS_ANYWHERE.fullmatch(line)
-        return (place, b"", _ANY_CPU, int(anywhere[1])) if anywhere else None
+        anywhere, total = lines.LOSS_ANYWHERE.fullmatch(line), lines.LOSS_TOTAL.fullmatch(line)
+        if not anywhere and not total:
+            return None
+        count = int(anywhere[1]) if anywhere else max(int(total[1]) - self._lost_anywhere, 0) if total else 0
+        self._lost_anywhere += count
+        return (place, b"", _ANY_CPU, count) if count else None
+
+    def _is_no_event(self, line: bytes) -> bool:
+        """Whether a line is known to be no event's, and so nothing that was lost."""
+        dump = lines.DUMP.fullmatch(line)
+        if dump:
+            self._any = self._shut = False
+            self._dump_buffer = dump[1] or b""
+        elif lines.RULE.fullmatch(line):
+            self._shut = self._any
+        if dump or lines.RULE.fullmatch(line) or lines.LOSS_TOTAL.fullmatch(line):
+            return True
+        # What a tool or a log says before the first event and behind a dump is nobody's event, unless it has a time.
+        said = self._shut or (not self._any and not lines.TIMED.search(line))
+        return said or lines.NO_EVENT.fullmatch(line) is not None
 
     def _on_every_cpu(self, loss: Loss) -> list[Loss]:
         """A loss of no known CPU as one of each that there is; counted once."""

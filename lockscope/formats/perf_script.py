@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import ClassVar
 
 from lockscope.formats import _perf_lines as perf_lines
 from lockscope.formats import _text_lines as lines
+from lockscope.formats._perf_symbols import symbols_of
 from lockscope.formats._text_body import Grammar
 from lockscope.formats._text_reading import Reading
 from lockscope.formats.ftrace_text import FtraceText
 from lockscope.tables.events import TraceInfo, Wanted
+from lockscope.tables.symbols import Symbols
 
 
 class PerfScript(FtraceText):
     """A reader of perf script's text with time and event on each line, in its usual selections of fields.
 
-    Callchains are the field ``callchain``, as in a perf.data. Raises as ``FtraceText`` does.
+    Callchains are the field ``callchain``, as in a perf.data; the symbols printed in them are ``info.symbols`` where
+    no file beside the text has the kernel's. Raises as ``FtraceText`` does.
     """
 
     name: ClassVar[str] = "perf script text"
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        beside = self.info.symbols
+        chains = any(b"\n" in row[lines.BODY] for row in self.facts.rows)
+
+        def symbols() -> Symbols:
+            listed = beside()
+            return symbols_of(self._path) if chains and not len(listed.names) else listed
+
+        self.info.symbols = cache(symbols)
 
     @classmethod
     def sniff(cls, head: bytes) -> bool:

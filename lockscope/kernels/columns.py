@@ -117,7 +117,7 @@ def caller(record: int, size: int, how: int, offset: int, big: bool, code: int, 
     where, length = span(record, size, how, offset, 0, big)
     for k in range(length >> 3):
         ip = u64(record + where + 8 * k, big)
-        if not within(ip, code, spans):
+        if ip != 0 and not within(ip, code, spans):  # 0: the unwinder lost a frame (ppc64's traced functions)
             return ip
     return np.int64(0)
 
@@ -209,20 +209,23 @@ def project(
 
 
 @outer()
-def perf_callers(data: Any, at: Any, chained: Any, big: bool, code: Any, skip: int, deep: int, out: Any) -> None:
+def perf_callers(
+    data: Any, at: Any, size: Any, chained: Any, big: bool, code: Any, skip: int, deep: int, out: Any
+) -> None:
     """What ``perf lock contention`` tells callers apart by (callchain_id(), lock_contention_caller() of
     tools/perf/builtin-lock.c, Linux 6.1): of the first ``deep`` addresses without the first ``skip`` and those of
-    ``code``, a hash, and the innermost. ``chained``: which records have a callchain. ``out`` int64[records, 2].
+    ``code``, a hash, and the innermost. ``chained`` int64[records, 2]: how a record's callchain lies there, as in
+    ``span`` (-1: it has none), and its field's offset. ``out`` int64[records, 2].
     """
     base, spans, number_of = address(data), address(code), len(code)
     for i in range(len(at)):
         out[i, 0], out[i, 1] = 0, 0
-        if not chained[i]:
+        if chained[i, 0] < 0:
             continue
         record = base + at[i]
-        number = u32(record - 4, big)
-        for k in range(skip, min(number, deep)):
-            ip = u64(record - 4 - 8 * (number - k), big)
+        where, length = span(record, size[i], chained[i, 0], chained[i, 1], 0, big)
+        for k in range(skip, min(length >> 3, deep)):
+            ip = u64(record + where + 8 * k, big)
             if within(ip, spans, number_of):
                 continue
             out[i, 0] ^= ip * _GOLDEN

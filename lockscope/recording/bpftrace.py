@@ -40,7 +40,8 @@ _KERNELS_OWN = (
 def program(wanted: Wanted, host: Host | None = None) -> Iterator[str]:
     """The program, line by line."""
     yield "#!/usr/bin/env bpftrace"
-    yield "// BPFTRACE_PERF_RB_PAGES=4096 bpftrace THIS > trace.txt; lockscope analyze trace.txt"
+    # "Lost 12 events" goes to standard error: only in the trace does it count. -B line keeps its lines whole there.
+    yield "// BPFTRACE_PERF_RB_PAGES=4096 bpftrace -B line THIS > trace.txt 2>&1; lockscope analyze trace.txt"
     for place, of_lockdep, text, values in _KERNELS_OWN:
         if wanted.lockdep or not of_lockdep:
             others = "" if place.endswith("sched_switch") else f" {_OTHERS}"

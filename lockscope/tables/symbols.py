@@ -18,12 +18,15 @@ class Symbols:
     """Sorted symbol addresses with their names; of several on one address the first listed stands, a mark
     only where it is alone.
 
-    ``marks``: where sections of the text begin and end, which is where functions do: ``__sched_text_start`` and others.
+    ``marks``: where sections of the text begin and end, which is where functions do (``__sched_text_start``).
+    An empty name: from there on, up to the next symbol, nothing is known. ``offsets`` False: the addresses lie
+    somewhere in their functions, not at their beginnings.
     """
 
     addresses: NDArray[np.uint64]
     names: list[bytes]
     marks: dict[bytes, int] = field(default_factory=dict)
+    offsets: bool = True
 
     @staticmethod
     def none() -> Symbols:
@@ -50,10 +53,10 @@ class Symbols:
         if not len(self.names):
             return None
         i = int(np.searchsorted(self.addresses, np.uint64(address), side="right")) - 1
-        if i < 0 or address - int(self.addresses[i]) > _FARTHEST:
+        if i < 0 or not self.names[i] or address - int(self.addresses[i]) > _FARTHEST:
             return None
         plain, _, module = self.names[i].decode(errors="replace").partition(" ")
-        text = f"{plain}+{address - int(self.addresses[i]):#x}"
+        text = f"{plain}+{address - int(self.addresses[i]):#x}" if self.offsets else plain
         return f"{text} {module}" if module else text
 
     def exact(self, address: int) -> str | None:

@@ -75,28 +75,34 @@ _CHAIN_HOW = {"before": columns.BEFORE, "data_loc": columns.DATA_LOC, "rel_loc":
 _TEXT_HOW = {"data_loc": columns.DATA_LOC, "rel_loc": columns.REL_LOC, "string": columns.TEXT, "tail": columns.TAIL}
 
 
+def callchain_place(fmt: EventFormat) -> tuple[int, int] | None:
+    """How an event's callchain lies in its records, as ``kernels.columns.span`` has it, and where; None without one."""
+    chain = fmt.field("callchain")
+    how = _CHAIN_HOW.get(chain.kind) if chain is not None else None
+    return (how, chain.offset) if chain is not None and how else None
+
+
 def _slot_plan(fmt: EventFormat, source: Source, name: str) -> tuple[int, int, int, int]:
     wanted = source.slots.get(name, name)
     if isinstance(wanted, int):
         return columns.CONSTANT, wanted, 0, 0
     if wanted == CALLER:
-        chain = fmt.field("callchain")
-        how = _CHAIN_HOW.get(chain.kind) if chain is not None else None
-        return (columns.CALLER, chain.offset, how, 0) if chain is not None and how else (columns.CONSTANT, 0, 0, 0)
+        place = callchain_place(fmt)
+        return (columns.CALLER, place[1], place[0], 0) if place else (columns.CONSTANT, 0, 0, 0)
     for spelling in (wanted,) if isinstance(wanted, str) else wanted:
         found = _element(fmt, spelling)
         if found is None:
             continue
-        place, index = found
+        field_, index = found
         if name in TEXT_SLOTS:
-            if place.kind in _TEXT_HOW:
-                return _TEXT_HOW[place.kind], place.offset, place.size, 0
+            if field_.kind in _TEXT_HOW:
+                return _TEXT_HOW[field_.kind], field_.offset, field_.size, 0
             continue
-        if place.kind in ("int", "array"):
+        if field_.kind in ("int", "array"):
             return (
-                (columns.SIGNED if place.signed else columns.UNSIGNED),
-                place.offset + index * place.item,
-                place.item,
+                (columns.SIGNED if field_.signed else columns.UNSIGNED),
+                field_.offset + index * field_.item,
+                field_.item,
                 0,
             )
     if name in TEXT_SLOTS:
@@ -225,9 +231,11 @@ class Projector:
 
     def _slot(self, fmt: EventFormat, source: Source, name: str) -> tuple[int, int, int, int]:
         found = _slot_plan(fmt, source, name)
-        if found[0] == columns.CALLER and not len(self._code):
+        if found[0] != columns.CALLER:
+            return found
+        if not len(self._code):
             self._code = lock_code(self._symbols())
-        return found if found[0] != columns.CALLER or len(self._code) else (columns.CONSTANT, 0, 0, 0)
+        return found if len(self._symbols().names) else (columns.CONSTANT, 0, 0, 0)
 
     def project(self, batch: EventBatch, formats: list[EventFormat], cpu_of: NDArray[np.int32]) -> PackedTape:
         """The rows of a batch. ``cpu_of``: a stream's CPU."""
