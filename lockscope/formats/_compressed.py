@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import io
 import lzma
+import re
 import stat
 import sys
 import tempfile
@@ -24,6 +25,7 @@ from lockscope.errors import UsageError
 
 HEAD = 1 << 16  # what a reader's sniff() gets to see
 _MAGIC = ((b"\x1f\x8b", "gzip"), (b"\xfd7zXZ\x00", "xz"), (b"\x28\xb5\x2f\xfd", "zstd"))
+_SKIPPABLE = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18", re.DOTALL)  # RFC 8878, 3.1.2; pzstd begins with one
 _BUFFER = 1 << 17
 _KEPT_IN_MEMORY = 32 << 20
 _XZ_MEMORY = 192 << 20  # `xz -9` needs 65 MiB to unpack
@@ -197,11 +199,21 @@ def open_stream(path: str) -> Stream:
     """
     source = _raw(str(path))
     try:
-        start = source.peek(8)
+        start = source.peek(_BUFFER)
     except OSError as error:
         source.close()
         raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from None
-    return Stream(source, next((codec for magic, codec in _MAGIC if start.startswith(magic)), None))
+    return Stream(source, _codec(start))
+
+
+def _codec(start: bytes) -> str | None:
+    """What data beginning so is packed with. Frames that a zstd decoder skips stand in front of its first one."""
+    at = 0
+    while _SKIPPABLE.match(start, at):
+        at += 8 + int.from_bytes(start[at + 4 : at + 8], "little")
+    if at and at + 4 > len(start):  # the frames go on: it is what such frames are for
+        return "zstd"
+    return next((codec for magic, codec in _MAGIC if start.startswith(magic, at) and (not at or codec == "zstd")), None)
 
 
 def entry(path: str) -> str:

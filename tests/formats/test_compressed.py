@@ -42,6 +42,29 @@ def test_unpacks_by_content_not_by_name(tmp_path: Path, codec: str) -> None:
     assert _compressed.compression(str(path)) == codec
 
 
+@pytest.mark.parametrize(
+    "front",
+    [
+        b"\x50\x2a\x4d\x18\x04\x00\x00\x00abcd",  # pzstd: how long the frame behind it is
+        b"\x5f\x2a\x4d\x18\x00\x00\x00\x00" * 3,
+        b"\x57\x2a\x4d\x18" + (200_000).to_bytes(4, "little") + bytes(200_000),  # longer than what is looked at
+    ],
+)
+def test_zstd_behind_frames_to_be_skipped(tmp_path: Path, front: bytes) -> None:
+    path = tmp_path / "trace.zst"
+    pack = zstandard.ZstdCompressor().compress
+    path.write_bytes(front + pack(TEXT[:1000]) + front + pack(TEXT[1000:]) + front)
+    with _compressed.open_stream(str(path)) as stream:
+        assert stream.read() == TEXT
+        assert (stream.codec, stream.broken) == ("zstd", None)
+
+
+def test_frames_to_be_skipped_are_not_zstd_alone(tmp_path: Path) -> None:
+    path = tmp_path / "trace.lz4"  # lz4 has the same
+    path.write_bytes(b"\x50\x2a\x4d\x18\x00\x00\x00\x00\x04\x22\x4d\x18rest")
+    assert _compressed.compression(str(path)) is None
+
+
 def test_plain_file(tmp_path: Path) -> None:
     path = tmp_path / "trace.txt"
     path.write_bytes(TEXT)
