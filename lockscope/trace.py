@@ -17,11 +17,13 @@ from lockscope import pipeline, trace_tables
 from lockscope.errors import UsageError
 from lockscope.findings import LockGraph, Report
 from lockscope.formats.merged import open_merged
+from lockscope.outfiles import whole
 from lockscope.plots._base import View
 from lockscope.reconstruct.gather import prefetched
-from lockscope.tables.decode import FieldDecoder, common_columns, partition
+from lockscope.tables.decode import FieldDecoder, column_names, common_columns, partition
 from lockscope.tables.events import UNKNOWN, EventBatch, EventFormat, Reader, both
 from lockscope.tables.schema import all_schemas, to_pandas
+from lockscope.trace_columns import joined, named, one_dictionary
 from lockscope.trace_progress import showing
 from lockscope.trace_view import Looks
 
@@ -57,7 +59,8 @@ class EventTable:
         """Write one Parquet file."""
         import pyarrow.parquet as pq
 
-        pq.write_table(self.arrow, str(path), compression="zstd")
+        with whole(path) as place:
+            pq.write_table(self.arrow, str(place), compression="zstd")
 
 
 def load(path: str | Path, *more: str | Path, events: Iterable[str] = (), exclude_events: Iterable[str] = ()) -> Trace:
@@ -177,8 +180,7 @@ class Trace(Looks):
         parts = [found[f.index] for f in formats if f.index in found]
         if not parts:
             parts = [_empty(formats[0], select)]
-        whole = parts[0] if len(parts) == 1 else pa.concat_tables(parts, promote_options="permissive").sort_by("seq")
-        return EventTable(name, whole)
+        return EventTable(name, joined(parts))
 
     def all_events(self) -> dict[str, EventTable]:
         """Every event of the trace with all its fields: one table an event type, by full name."""
@@ -186,13 +188,7 @@ class Trace(Looks):
         tables: dict[str, list[pa.Table]] = {}
         for index, table in found.items():
             tables.setdefault(self.reader.formats[index].full_name, []).append(table)
-        return {
-            name: EventTable(
-                name,
-                parts[0] if len(parts) == 1 else pa.concat_tables(parts, promote_options="permissive").sort_by("seq"),
-            )
-            for name, parts in sorted(tables.items())
-        }
+        return {name: EventTable(name, joined(parts)) for name, parts in sorted(tables.items())}
 
     def _decoded(self, wanted: Callable[[EventFormat], bool] | None, select: _Selection) -> dict[int, pa.Table]:
         decoder, done = _Decoder(self.reader, select), 0
@@ -375,11 +371,9 @@ class _Decoder:
             "stream": stream,
             **common,
         }
-        for field in fmt.fields:
+        for name, field in zip(column_names(fmt.fields), fmt.fields, strict=True):
             if self.select.fields is None or field.name in self.select.fields:
-                columns[field.name if field.name not in columns else f"{field.name}_"] = self.fields.column(
-                    batch, rows, fmt, field
-                )
+                columns[name] = self.fields.column(batch, rows, fmt, field)
         return pa.RecordBatch.from_pydict(columns)
 
     def tables(self) -> dict[int, pa.Table]:
@@ -387,8 +381,8 @@ class _Decoder:
         buffers = pa.array([s.buffer for s in self.reader.info.streams], pa.string())
         found = {}
         for index, parts in self._parts.items():
-            table = pa.Table.from_batches(_one_dictionary(parts))
-            table = _named(table, self.reader.info.comms_of(self.reader.formats[index].system), buffers)
+            table = pa.Table.from_batches(one_dictionary(parts))
+            table = named(table, self.reader.info.comms_of(self.reader.formats[index].system), buffers)
             if self.select.fields is not None:
                 own = [
                     c
@@ -398,42 +392,6 @@ class _Decoder:
                 table = table.select(own)
             found[index] = table
         return found
-
-
-def _one_dictionary(parts: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
-    """Later parts know more texts than earlier ones; all get the last one's dictionary (numbers are the same)."""
-    last = parts[-1]
-    out = []
-    for part in parts:
-        columns = [
-            pa.DictionaryArray.from_arrays(c.indices, w.dictionary) if pa.types.is_dictionary(c.type) else c
-            for c, w in zip(part.columns, last.columns, strict=True)
-        ]
-        out.append(pa.RecordBatch.from_arrays(columns, schema=last.schema))
-    return out
-
-
-def _named(table: pa.Table, comms: dict[int, str], buffers: pa.Array) -> pa.Table:
-    """Replace the stream number by the buffer's name and add each pid's comm, both dictionary-encoded."""
-    stream = table.column("stream")
-    once = buffers.dictionary_encode()
-    buffer = pa.chunked_array(
-        [pa.DictionaryArray.from_arrays(once.indices.take(c), once.dictionary) for c in stream.chunks]
-    )
-    pids = table.column("pid")
-    known = np.array(sorted({0, *comms}), np.int64)
-    names_of = pa.array(["<...>"] + [comms.get(int(p), "<idle>") for p in known], pa.string()).dictionary_encode()
-    numbers_of = names_of.indices.to_numpy()
-
-    def comm(chunk: pa.Array) -> pa.DictionaryArray:
-        values = chunk.to_numpy(zero_copy_only=False)
-        place = np.minimum(np.searchsorted(known, values), len(known) - 1)
-        numbers = numbers_of[np.where(known[place] == values, place + 1, 0)]
-        return pa.DictionaryArray.from_arrays(pa.array(numbers), names_of.dictionary)
-
-    names = list(table.column_names)
-    table = table.set_column(names.index("stream"), "buffer", buffer)
-    return table.add_column(names.index("pid") + 1, "comm", pa.chunked_array([comm(c) for c in pids.chunks]))
 
 
 def _empty(fmt: EventFormat, select: _Selection) -> pa.Table:

@@ -146,9 +146,15 @@ def _lock_events(material: Material) -> dict[str, Any]:
         "name": _text(rows.slot("name"), material.words),
         "trylock": ((plain & 1) | (rows.slot("trylock") != 0)).astype(bool),
         "read": read.astype(np.uint8),
-        "subclass": rows.slot("subclass").astype(np.uint8),
+        "subclass": _subclasses(rows.slot("subclass")),
         "ip": rows.slot("ip"),
     }
+
+
+def _subclasses(values: Any) -> NDArray[np.uint8]:
+    """lockdep has eight; 255 stands for one that is not known, or that no kernel has."""
+    numbers = np.asarray(values, np.int64)
+    return np.where((numbers < 0) | (numbers > 254), 255, numbers).astype(np.uint8)
 
 
 def _class_names(material: Material) -> pa.Array:
@@ -160,7 +166,7 @@ def _holds(material: Material) -> dict[str, Any]:
     raw = np.concatenate(parts) if parts else np.zeros((0, len(HOLD_COLUMNS)), np.int64)
     raw = raw[np.argsort(raw[:, HOLD_COLUMNS.index("seq")], kind="stable")]
     c = {name: np.ascontiguousarray(raw[:, i]) for i, name in enumerate(HOLD_COLUMNS)}
-    subclasses = np.array([k.subclass for k in material.gathered.evidence.classes] or [0], np.uint8)
+    subclasses = _subclasses([k.subclass for k in material.gathered.evidence.classes] or [0])
     mode = c["mode"]
     ips, places = np.unique(c["ip"].view(np.uint64), return_inverse=True)
     symbols = material.gathered.evidence.info.symbols()
@@ -346,7 +352,7 @@ def _lock_classes(material: Material) -> dict[str, Any]:
         "name": text([c.name for c in classes]),
         "kind": text([c.kind for c in classes]),
         "key": np.array([c.key for c in classes], np.int64),
-        "subclass": small([c.subclass for c in classes]),
+        "subclass": _subclasses([c.subclass for c in classes]),
         "wait_inner": small([c.wait_inner for c in classes]),
         "wait_outer": small([c.wait_outer for c in classes]),
         **numbers,

@@ -7,7 +7,7 @@ import sys
 import time
 from dataclasses import dataclass
 
-from lockscope.report._lines import printable
+from lockscope.harmless import printable
 
 FOUND, NO_VERDICT, INTERRUPTED = 1, 2, 130
 

@@ -15,6 +15,7 @@ from lockscope.cli._judging import FAIL_ON, judge, status_of
 from lockscope.cli._known import ignored, suppressions_of
 from lockscope.cli._shell import NO_VERDICT, say, silence_stdout, wants_color
 from lockscope.errors import UsageError
+from lockscope.outfiles import write_text
 from lockscope.report._base import Reporter, reporter, reporters
 
 if TYPE_CHECKING:
@@ -162,10 +163,8 @@ def _options(
 
 
 def _write_beside(folder: Path, files: dict[str, str]) -> None:
-    if files:
-        folder.mkdir(exist_ok=True)
     for name, text in files.items():
-        (folder / name).write_text(text, encoding="utf-8", errors="backslashreplace")
+        write_text(folder / name, text)
 
 
 def _write(report: Report, wanted: Reporter, output: str | None) -> None:
@@ -178,7 +177,7 @@ def _write(report: Report, wanted: Reporter, output: str | None) -> None:
     else:
         wanted.write(report, text, color=to_stdout and wants_color())
     if output is not None and not to_stdout:
-        Path(output).write_text(text.getvalue(), encoding="utf-8", errors="backslashreplace")
+        write_text(output, text.getvalue())
         return
     try:
         sys.stdout.write(text.getvalue())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,6 +11,7 @@ import typer
 from lockscope.cli._arguments import Merge, Traces, assumptions, expression, listed, one_of, one_recording, output_file
 from lockscope.cli._shell import NO_VERDICT, Progress, say
 from lockscope.errors import UsageError
+from lockscope.outfiles import write_text
 from lockscope.report._graph import graph_writers, narrowed, shared
 
 Words = list[str] | None
@@ -80,7 +80,7 @@ def graph(
     if output is None or output == "-":
         sys.stdout.write(text.getvalue())
     else:
-        Path(output).write_text(text.getvalue(), encoding="utf-8", errors="backslashreplace")
+        write_text(output, text.getvalue())
     if not whole.classes:
         say(f"{traces[0]}: no graph: no lock was seen being taken; record -e lock")
         raise typer.Exit(NO_VERDICT)

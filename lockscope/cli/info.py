@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from lockscope.cli._arguments import Merge, Traces, one_recording
+from lockscope.harmless import printable
 from lockscope.report._data import plain
-from lockscope.report._lines import printable
 from lockscope.units import count
 
 _INDENT = "  "

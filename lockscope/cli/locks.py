@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +11,7 @@ import typer
 from lockscope.cli._arguments import Merge, Traces, listed, one_of, one_recording, output_file
 from lockscope.cli._quantities import duration, moment, number
 from lockscope.cli._shell import NO_VERDICT, Progress, say
+from lockscope.outfiles import write_text
 from lockscope.report._locks import LockWriter, lock_writers
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def _deliver(text: str, output: str | None) -> None:
     if output is None or output == "-":
         sys.stdout.write(text)
     else:
-        Path(output).write_text(text, encoding="utf-8", errors="backslashreplace")
+        write_text(output, text)
 
 
 def _perf(

@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 
+from lockscope import outfiles
 from lockscope.errors import UsageError
 from lockscope.registry import modules
 
@@ -66,13 +67,12 @@ def export_format(name: str) -> ExportFormat:
 
 @contextmanager
 def opened(target: Path) -> Iterator[BinaryIO]:
-    """The file to write to; standard output for ``-``."""
+    """The file to write to, whole or not at all; standard output for ``-``."""
     if target == STDOUT:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with target.open("wb") as file:
+    with outfiles.opened(target) as file:
         yield file
 
 

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from lockscope.exports._base import ExportOptions
-from lockscope.exports._redaction import Redaction
+from lockscope.exports._redaction import Redaction, of_formats, of_schema
+from lockscope.outfiles import Names, whole, whole_directory
 from lockscope.tables.schema import all_schemas
 
 if TYPE_CHECKING:
+    from lockscope.tables.meaning import Meaning
     from lockscope.trace import EventTable, Trace
 
 Write = Callable[[pa.Table, Path], None]
@@ -23,17 +25,18 @@ def write_tables(trace: Trace, directory: Path, options: ExportOptions, suffix: 
     everything = not options.tables and not options.events
     red = Redaction() if options.redact else None
     names = options.tables or (tuple(all_schemas()) if everything else ())
-    written = []
+    events, written = Names(), []
 
-    def one(table: EventTable, place: Path) -> None:
-        place = place.with_name(place.name + suffix)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        write(red.table(table.arrow) if red else table.arrow, place)
-        written.append(place)
+    def one(table: EventTable, name: str, meanings: dict[str, Meaning]) -> None:
+        with whole(folder / name) as place:
+            write(red.table(table.arrow, meanings) if red else table.arrow, place)
+        written.append(directory / name)
 
-    for name in names:
-        one(trace.table(name), directory / name)
-    found = trace.all_events() if everything else {e: trace.events(e) for e in options.events}
-    for name, table in found.items():
-        one(table, directory / "events" / name.replace(":", "."))
+    with whole_directory(directory) as folder:
+        for name in names:
+            one(trace.table(name), f"{name}{suffix}", of_schema(all_schemas()[name]))
+        found = trace.all_events() if everything else {e: trace.events(e) for e in options.events}
+        for name, table in found.items():
+            formats = [f for f in trace.reader.formats if name in (f.name, f.full_name)]
+            one(table, f"events/{events.of(name.replace(':', '.'))}{suffix}", of_formats(formats))
     return written

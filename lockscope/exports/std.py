@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lockscope.exports._base import STDOUT, ExportOptions, opened, refuse
+from lockscope.harmless import cell
+from lockscope.outfiles import write_text
 from lockscope.units import address
 
 if TYPE_CHECKING:
@@ -38,8 +40,8 @@ def write(trace: Trace, target: Path, options: ExportOptions) -> list[Path]:
         return []
     told = target.with_name(target.name + ".names.csv")
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([("id", "name"), *names])
-    told.write_text(text.getvalue(), encoding="utf-8", errors="backslashreplace")
+    csv.writer(text, lineterminator="\n").writerows([("id", "name"), *((i, cell(name)) for i, name in names)])
+    write_text(told, text.getvalue())
     return [target, told]
 
 

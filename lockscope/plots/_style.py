@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from lockscope.drawing import scales
 from lockscope.drawing.palette import GREY
+from lockscope.harmless import printable
+from lockscope.outfiles import whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,6 +46,7 @@ _RC: dict[str, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "lockscope",  # the same figure is the same file
     "pdf.fonttype": 42,
+    "text.parse_math": False,  # names are none, whatever dollars are in them
 }
 
 
@@ -58,8 +61,28 @@ def applied() -> Iterator[None]:
         pyplot.switch_backend(mpl.get_backend())  # loading it turns "interactive" on, which must outlive this context
 
     rc: Any = _RC
-    with mpl.rc_context(rc):
+    with mpl.rc_context(rc), _harmless_texts():
         yield
+
+
+@contextmanager
+def _harmless_texts() -> Iterator[None]:
+    """Control characters in names are spelled out, however they reach the picture: XML allows none of them.
+
+    Labels of ticks are made while matplotlib draws, so that no caller of ours sees them; all go through ``set_text``.
+    """
+    from matplotlib.text import Text
+
+    plain = Text.set_text
+
+    def set_text(self: Text, s: Any) -> None:
+        plain(self, None if s is None else "\n".join(printable(line) for line in str(s).split("\n")))
+
+    Text.set_text = set_text  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Text.set_text = plain  # type: ignore[method-assign]
 
 
 def _in_notebook() -> bool:
@@ -92,7 +115,8 @@ def write(axes: Axes, path: str, ending: str, dpi: int) -> None:
     with applied():
         figure = axes.get_figure(root=True)
         assert figure is not None
-        figure.savefig(path, format=ending[1:], dpi=dpi, metadata=stamp[ending])
+        with whole(path) as place:
+            figure.savefig(place, format=ending[1:], dpi=dpi, metadata=stamp[ending])
 
 
 def time_axis(axes: Axes, start_ns: int, end_ns: int, *, pad: float = 0.01) -> None:

@@ -6,7 +6,8 @@ import textwrap
 from collections.abc import Iterator
 
 from lockscope.findings import Finding, TraceSummary, Witness
-from lockscope.report._lines import Paint, labelled, printable
+from lockscope.harmless import printable
+from lockscope.report._lines import Paint, labelled
 from lockscope.report._where import locate
 from lockscope.units import count, seconds
 

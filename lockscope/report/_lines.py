@@ -1,20 +1,8 @@
-"""Lines for a terminal: colours, and text of unknown origin made harmless."""
+"""Lines for a terminal: colours, and labels."""
 
 from __future__ import annotations
 
-import re
-
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-
 _CODES = {"error": "1;31", "warning": "1;33", "info": "1;36", "bold": "1", "good": "1;32", "dim": "2"}
-
-
-def printable(text: str) -> str:
-    r"""The text with control characters spelled out (``\x1b``).
-
-    Task names, markers and paths come from outside; none may move the cursor, turn the line round or break it.
-    """
-    return _CONTROL.sub(lambda m: m[0].encode("unicode_escape").decode("ascii"), text)
 
 
 class Paint:

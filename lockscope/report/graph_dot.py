@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from lockscope.findings import GraphClass, GraphEdge, LockGraph
-from lockscope.report._lines import printable
+from lockscope.harmless import printable
 from lockscope.units import count
 
 GRAPH = "dot"

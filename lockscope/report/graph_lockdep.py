@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TextIO
 
 from lockscope.findings import GraphClass, LockGraph
-from lockscope.report._lines import printable
+from lockscope.harmless import printable
 
 GRAPH = "lockdep"
 

@@ -1,4 +1,7 @@
-"""Statistics of locks, or chains of waits, as CSV with a header; times are integer nanoseconds."""
+"""Statistics of locks, or chains of waits, as CSV with a header; times are integer nanoseconds.
+
+Text has no control characters, and what a spreadsheet would take for a formula begins with a quote.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from dataclasses import astuple, fields
 from typing import TextIO
 
 from lockscope.figures import LockFigures, PerfFigures, PerfRow, Times, WaitChains, WaitLink
+from lockscope.harmless import cells
 from lockscope.report._locks import flat
 
 LOCKS = "csv"
@@ -20,7 +24,7 @@ def write_locks(figures: LockFigures, stream: TextIO) -> None:
     out.writerow([*figures.columns, *counts, *(f"wait_{t}" for t in times), *(f"hold_{t}" for t in times)])
     for row in figures.rows:
         spread = (*flat(row.wait, figures.percents).values(), *flat(row.hold, figures.percents).values())
-        out.writerow([*row.names, row.mode, row.acquired, row.trylocks, row.contended, row.cut, *spread])
+        out.writerow([*cells(row.names), row.mode, row.acquired, row.trylocks, row.contended, row.cut, *spread])
 
 
 def write_chains(chains: WaitChains, stream: TextIO) -> None:
@@ -30,7 +34,7 @@ def write_chains(chains: WaitChains, stream: TextIO) -> None:
     out.writerow(names)
     for link in chains.links:
         values = dict(zip(names, astuple(link), strict=True))
-        out.writerow({**values, "lock": f"0x{link.lock:x}"}.values())
+        out.writerow(cells({**values, "lock": f"0x{link.lock:x}"}.values()))
 
 
 def write_perf(figures: PerfFigures, stream: TextIO) -> None:
@@ -38,4 +42,4 @@ def write_perf(figures: PerfFigures, stream: TextIO) -> None:
     out = csv.writer(stream, lineterminator="\n")
     out.writerow(field.name for field in fields(PerfRow))
     for row in figures.rows:
-        out.writerow(astuple(row))
+        out.writerow(cells(astuple(row)))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from lockscope.figures import LockFigures, LockRow, Times, WaitChains, WaitLink
-from lockscope.report._lines import printable
+from lockscope.harmless import printable
 from lockscope.report._locks import percent
 from lockscope.report._perf_lock import perf_lock
 from lockscope.units import address, count, duration, seconds

@@ -11,10 +11,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TextIO
 
 from lockscope.findings import Finding, Report
+from lockscope.harmless import printable
 from lockscope.report._base import is_notice, ordered
 from lockscope.report._coverage_text import coverage_lines, verdict_lines
 from lockscope.report._finding_text import seen, witness_lines
-from lockscope.report._lines import Paint, printable
+from lockscope.report._lines import Paint
 from lockscope.report._where import locate
 from lockscope.units import count
 

@@ -16,9 +16,9 @@ from typing import Any, TextIO
 from urllib.parse import quote
 
 from lockscope.findings import Finding, Report, Status, Witness
+from lockscope.harmless import printable
 from lockscope.report._base import is_notice, ordered, verdict_of
 from lockscope.report._data import SCHEMA, plain
-from lockscope.report._lines import printable
 from lockscope.units import seconds
 
 NAME = "sarif"

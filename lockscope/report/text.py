@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from lockscope.findings import Finding, Report
+from lockscope.harmless import printable
 from lockscope.report._base import is_notice, ordered
 from lockscope.report._coverage_text import coverage_lines, verdict_lines
 from lockscope.report._finding_text import finding_lines, index_line
-from lockscope.report._lines import Paint, printable
+from lockscope.report._lines import Paint
 from lockscope.units import count, duration
 
 NAME = "text"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lockscope.errors import UsageError
+from lockscope.outfiles import write_text
 from lockscope.simulate.kvm.host import Host
 from lockscope.simulate.kvm.kernels import KERNELS
 from lockscope.simulate.parameters import Parameters
@@ -52,7 +53,7 @@ def simulate(scenario: str | Scenario, path: str | Path, parameters: Parameters 
         events, lost = recording.written, recording.lost
         told = _told(found, p, world, events, lost)
     if truth is not None:
-        Path(truth).write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+        write_text(truth, json.dumps(told, indent=2) + "\n")
     return Simulated(target, events, lost, world.host.truth, told)
 
 

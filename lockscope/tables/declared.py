@@ -7,11 +7,11 @@ from lockscope.tables.schema import Column, TableSchema
 _TS = Column("ts_ns", "int64", "ns", "time of the event, on the trace's clock")
 _SEQ = Column("seq", "int64", "", "the event's place in the whole trace: the recorder's order among equal times")
 _CPU = Column("cpu", "int32", "", "CPU of the event")
-_PID = Column("pid", "int32", "", "task (an interrupt's events carry that of the task it interrupted)")
+_PID = Column("pid", "int32", "", "task (an interrupt's events carry that of the task it interrupted)", about="pid")
 _LOCK = Column("lock", "uint64", "address", "the lock's lockdep_map; the lock itself on a kernel without lockdep")
-_NAME = Column("name", "text", "", "class name as the kernel spells it")
+_NAME = Column("name", "text", "", "class name as the kernel spells it", about="class")
 _FLAGS = Column("flags", "uint8", "bits", "0x01 irqs off, 0x08 hardirq, 0x10 softirq, 0x40 NMI, 0x80 BH off")
-_CONTEXT = Column("context", "text", "", "task, softirq, hardirq or nmi")
+_CONTEXT = Column("context", "text", "", "task, softirq, hardirq or nmi", about="plain")
 _VM = Column("vm", "int32", "", "number of the VM within the trace, -1 where it is not known")
 
 TABLES = (
@@ -27,7 +27,7 @@ TABLES = (
             Column(
                 "preempt_count", "uint8", "", "common_preempt_count: preemption depth, from 6.0 on with migrate-disable"
             ),
-            Column("op", "text", "", "acquire, detail, acquired, contended, release, init"),
+            Column("op", "text", "", "acquire, detail, acquired, contended, release, init", about="plain"),
             _LOCK,
             _NAME,
             Column("trylock", "bool", "", "a trylock that succeeded"),
@@ -70,15 +70,15 @@ TABLES = (
             Column("waited_for", "bool", "", "others waited for it while it lasted"),
             Column("depth", "uint8", "", "locks the task held when it asked for this one"),
             Column("ip", "uint64", "address", "caller, 0 where not recorded"),
-            Column("caller", "text", "", 'the caller\'s symbol, "" where not known'),
+            Column("caller", "text", "", 'the caller\'s symbol, "" where not known', about="symbol"),
         ),
     ),
     TableSchema(
         "order_edges",
         "Lock class `inner` asked for while `outer` was the innermost held lock in the same context.",
         (
-            Column("outer", "text", "", "class held, with /subclass"),
-            Column("inner", "text", "", "class asked for"),
+            Column("outer", "text", "", "class held, with /subclass", about="class"),
+            Column("inner", "text", "", "class asked for", about="class"),
             Column("outer_read", "uint8", "", "0 exclusive, 1 read, 2 recursive read"),
             Column("inner_read", "uint8", "", "likewise"),
             Column("trylock", "bool", "", "the inner one by a trylock"),
@@ -96,13 +96,14 @@ TABLES = (
             _SEQ,
             _CPU,
             _PID,
-            Column("event", "text", "", "spte_tdp, spte_set, fast_pf, spte_mmio, spte_update"),
+            Column("event", "text", "", "spte_tdp, spte_set, fast_pf, spte_mmio, spte_update", about="plain"),
             Column(
                 "change",
                 "text",
                 "",
                 "what it means: mapped, zapped, write-protected, made writable, access-tracked, aged, dirty cleared, "
                 "remapped, page table, frozen, mmio, other; by old_spte, which spte_set and spte_mmio do not tell",
+                about="plain",
             ),
             _VM,
             Column("as_id", "int32", "", "address space (1: SMM), -1 where the event has none"),
@@ -111,9 +112,9 @@ TABLES = (
             Column(
                 "sptep", "uint64", "address", "of the entry: physical in spte_set, virtual elsewhere; 0 where not told"
             ),
-            Column("old_spte", "uint64", "bits", "value before, 0 where not told"),
-            Column("new_spte", "uint64", "bits", "value after"),
-            Column("mmu_lock", "text", "", "mode in which the task holds a mmu_lock: none, read, write"),
+            Column("old_spte", "uint64", "bits", "value before, 0 where not told", about="spte"),
+            Column("new_spte", "uint64", "bits", "value after", about="spte"),
+            Column("mmu_lock", "text", "", "mode in which the task holds a mmu_lock: none, read, write", about="plain"),
         ),
     ),
     TableSchema(
@@ -124,7 +125,7 @@ TABLES = (
             _SEQ,
             _CPU,
             _PID,
-            Column("event", "text", "", "request, flush, flush_range, flush_slot"),
+            Column("event", "text", "", "request, flush, flush_range, flush_slot", about="plain"),
             Column("kvm", "uint64", "address", "struct kvm"),
             Column("req", "uint32", "bits", "of a request: 0x300 on x86 is a full TLB flush; else 0"),
             Column("gfn", "uint64", "gfn", "first frame of a range flush"),
@@ -141,14 +142,15 @@ TABLES = (
             _CPU,
             _PID,
             _VM,
-            Column("code", "text", "", "LS301 for rights to write, LS302 for mappings"),
-            Column("flow", "text", "", "what the task was doing: dirty logging, MMU notifier ..."),
+            Column("code", "text", "", "LS301 for rights to write, LS302 for mappings", about="plain"),
+            Column("flow", "text", "", "what the task was doing: dirty logging, MMU notifier ...", about="plain"),
             Column(
                 "outcome",
                 "text",
                 "",
                 "paid, late, foreign, too-small, unpaid (a vCPU ran on), ended (none was seen to), harmless (the VM "
                 "was going away), open and overdue (the trace ended)",
+                about="plain",
             ),
             Column("sptes", "int64", "", "changes that owe"),
             Column("paid_ns", "int64", "ns", "time of the flush, 0 where there was none"),
@@ -162,7 +164,7 @@ TABLES = (
             _SEQ,
             _CPU,
             _PID,
-            Column("op", "text", "", "srcu_lock, srcu_lock_entry, srcu_unlock, srcu_sync"),
+            Column("op", "text", "", "srcu_lock, srcu_lock_entry, srcu_unlock, srcu_sync", about="plain"),
             Column("ssp", "uint64", "address", "struct srcu_struct, 0 where the event has none"),
             Column("idx", "int32", "", "index returned or given back, -1 where the event has none"),
         ),
@@ -174,11 +176,11 @@ TABLES = (
             _TS,
             _SEQ,
             _CPU,
-            Column("prev_pid", "int32", "", "task switched out"),
-            Column("prev_comm", "text", "", "its name"),
+            Column("prev_pid", "int32", "", "task switched out", about="pid"),
+            Column("prev_comm", "text", "", "its name", about="comm"),
             Column("prev_state", "int64", "bits", "its state (0: still runnable, it was preempted)"),
-            Column("next_pid", "int32", "", "task switched in"),
-            Column("next_comm", "text", "", "its name"),
+            Column("next_pid", "int32", "", "task switched in", about="pid"),
+            Column("next_comm", "text", "", "its name", about="comm"),
         ),
     ),
     TableSchema(
@@ -187,10 +189,10 @@ TABLES = (
         (
             Column("ts_ns", "int64", "ns", "time of the first event behind the gap; 0 for the recorder's own counts"),
             _CPU,
-            Column("buffer", "text", "", 'tracing instance, "" is the top one'),
-            Column("kind", "text", "", "gap, overrun, commit overrun, dropped, truncated, unparsed"),
+            Column("buffer", "text", "", 'tracing instance, "" is the top one', about="instance"),
+            Column("kind", "text", "", "gap, overrun, commit overrun, dropped, truncated, unparsed", about="plain"),
             Column("count", "int64", "events", "how many; -1: nobody knows"),
-            Column("remedy", "text", "", "what to do about it"),
+            Column("remedy", "text", "", "what to do about it", about="plain"),
         ),
     ),
     TableSchema(
@@ -200,7 +202,13 @@ TABLES = (
             _NAME,
             Column("subclass", "uint8", "", "lockdep subclass"),
             Column("key", "uint64", "address", "class key, 0 unknown"),
-            Column("kind", "text", "", 'mutex, spinlock, rwlock ... inferred from the name; "" where not known'),
+            Column(
+                "kind",
+                "text",
+                "",
+                'mutex, spinlock, rwlock ... inferred from the name; "" where not known',
+                about="plain",
+            ),
             Column(
                 "wait_inner", "uint8", "", "lockdep wait type: 2 SPIN, 3 CONFIG, 4 SLEEP; 0 unchecked or not recorded"
             ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import accumulate
 from typing import Any
 
@@ -52,6 +53,20 @@ def common_columns(batch: EventBatch, rows: NDArray[np.int64]) -> dict[str, NDAr
     }
 
 
+COMMON = ("ts_ns", "seq", "cpu", "stream", "buffer", "pid", "comm", "flags", "preempt_count")
+
+
+def column_names(fields: Iterable[Field]) -> list[str]:
+    """What the columns of fields are called: as they are, but that no two columns of a table have one name."""
+    names: list[str] = list(COMMON)
+    for field in fields:
+        name = field.name
+        while name in names:
+            name += "_"
+        names.append(name)
+    return names[len(COMMON) :]
+
+
 _MOST_TEXT, _MOST_SPANS = 1 << 30, 1 << 29  # bytes: of all texts; of one type's arrays in one batch
 _PLACE = (("ts_ns", pa.int64()), ("seq", pa.int64()), ("cpu", pa.int32()), ("stream", pa.int32()))
 
@@ -73,11 +88,7 @@ class _Plan:
         first = len(_PLACE) + 3  # what all events have
         self.order = [*range(first), *(first + made.index(f.name) for f in fields)]
         self.names = [name for name, _ in _PLACE] + [name for name, *_ in ints[:3]]
-        for f in fields:
-            name = f.name
-            while name in self.names:
-                name += "_"
-            self.names.append(name)
+        self.names += column_names(fields)
         self.schema: pa.Schema | None = None
 
     def places(self, n: int) -> list[int]:

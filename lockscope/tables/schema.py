@@ -17,12 +17,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column. ``type`` as Arrow spells it; ``unit`` "" where there is none."""
+    """A column. ``type`` as Arrow spells it; ``unit`` "" where there is none.
+
+    ``about`` (``meaning.Meaning``): what a text is about, and a number where that is more than a number.
+    """
 
     name: str
     type: str
     unit: str
     doc: str
+    about: str = ""
 
 
 @dataclass(frozen=True, slots=True)

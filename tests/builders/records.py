@@ -276,7 +276,7 @@ def save(reader: MemoryReader, path: Path, *, kallsyms: str = "", printk: str = 
         layout.PRINTK: content.number(len(printk), 4) + printk.encode(),
         layout.CMDLINES: content.number(len(comms), 8) + comms,
     }
-    uname = f"Linux host {reader.info.kernel} x86_64".encode() + b"\0"
+    uname = f"Linux {reader.info.host or 'host'} {reader.info.kernel} x86_64".encode() + b"\0"
     content.options = [(layout.UNAME, uname), (layout.CPUCOUNT, content.number(reader.info.cpus, 4))]
     by_buffer: dict[str, list[writer.CpuPages]] = {}
     for s in reader.info.streams:

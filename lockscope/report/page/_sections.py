@@ -13,6 +13,7 @@ from functools import cache
 from typing import Protocol, cast
 
 from lockscope.findings import Report
+from lockscope.harmless import cells
 from lockscope.registry import modules
 from lockscope.report.page._shell import Section, esc
 
@@ -76,5 +77,5 @@ def as_csv(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(head)
-    writer.writerows(rows)
+    writer.writerows(cells(row) for row in rows)
     return text.getvalue()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from lockscope.report._lines import printable
+from lockscope.harmless import printable
 
 # Nothing may be loaded, sent or framed: names in a trace are not ours.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; base-uri 'none'"

@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 from lockscope.formats import _dat_layout as layout
 from lockscope.formats import _dat_writer as writer
+from lockscope.outfiles import opened
 from lockscope.simulate.trace.events import Event
 from lockscope.simulate.trace.ring import PAGE, Ring
 
@@ -83,7 +84,7 @@ class Recording:
         for ring in self.rings:
             ring.flush()
         content = self._content()
-        with path.open("wb") as file:
+        with opened(path) as file:
             if version == 6:
                 writer.write_v6(file, content)
             else:

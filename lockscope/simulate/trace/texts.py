@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple, TextIO
 
 from lockscope.formats.open import open_trace
+from lockscope.outfiles import whole
 from lockscope.simulate.trace.events import Event
 from lockscope.simulate.trace.files import Recording
 from lockscope.simulate.trace.printing import printer
@@ -44,7 +45,7 @@ class _Row(NamedTuple):
 
 def save_text(recording: Recording, path: Path, form: str) -> None:
     """Write it; ``form``: "text" (tracefs) or "perf"."""
-    with TemporaryDirectory() as place, path.open("w", encoding="utf-8") as out:
+    with TemporaryDirectory() as place, whole(path) as target, target.open("w", encoding="utf-8") as out:
         plain = Path(place) / "trace.dat"
         recording.save(plain, 7, "none")
         if form == "text":
