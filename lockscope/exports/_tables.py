@@ -25,7 +25,8 @@ def write_tables(trace: Trace, directory: Path, options: ExportOptions, suffix: 
     everything = not options.tables and not options.events
     red = Redaction() if options.redact else None
     names = options.tables or (tuple(all_schemas()) if everything else ())
-    events, written = Names(), []
+    events = Names()
+    written: list[Path] = []
 
     def one(table: EventTable, name: str, meanings: dict[str, Meaning]) -> None:
         with whole(folder / name) as place:

@@ -26,6 +26,7 @@ from lockscope.formats._dat_layout import (
     MOST_HEAD,
     MOST_PAGE,
     MOST_SECTIONS,
+    MOST_UNPACKED,
     PRINTK,
     SECTIONS,
     BufferData,
@@ -191,14 +192,18 @@ class HeadReader:
 
     def _body(self, head: Head, offset: int) -> Cursor:
         """What is in a section, unpacked; as much of it as the file has."""
-        _, flags, size = self._section(head, offset)
+        number, flags, size = self._section(head, offset)
         c = self.cursor(offset + 16, big=head.big)
         if not flags & COMPRESSED:
             return Cursor(c.take(min(size, c.left, MOST_HEAD), "a section"), self.path, big=head.big, base=offset + 16)
         packed, plain = c.number(4, "the packed size"), c.number(4, "the plain size")
-        raw = unpack(head.codec, c.take(packed, "a packed section"), plain)
+        most = {KALLSYMS: MOST_HEAD, DONE: head.options_left}.get(number, MOST_UNPACKED)
+        raw = unpack(head.codec, c.take(packed, "a packed section"), plain, most)
         if raw is None:
-            raise c.fail("a packed section can't be unpacked", "the file is damaged")
+            why = f"would have {plain} bytes" if plain > most else "can't be unpacked"
+            raise c.fail(f"a packed section {why}", "the file is damaged")
+        if number == DONE:
+            head.options_left -= plain
         return Cursor(raw, self.path, big=head.big, base=offset + 16)
 
     def _read_v7(self, head: Head, options: int, body_start: int) -> None:

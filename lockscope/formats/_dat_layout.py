@@ -13,6 +13,7 @@ from lockscope.formats.event_format import ParsedFormat
 
 MAGIC = b"\x17\x08Dtracing"
 MOST_HEAD = 64 << 20  # of a section; a kernel's kallsyms is 15 MB at most
+MOST_UNPACKED = 16 << 20  # of a packed section other than kallsyms, and of all packed options: a few MB in real files
 MOST_PAGE = 16 << 20  # a sub-buffer is at most 128 pages (kernel/trace/trace.c, buffer_subbuf_size_write(), v6.12)
 MOST_CPUS = 1 << 16
 MOST_STREAMS = 1 << 16
@@ -71,6 +72,7 @@ class Head:
     long_size: int
     page_size: int
     codec: str = "none"
+    options_left: int = MOST_UNPACKED  # bytes that packed options may still have
     data_offset: int = 16
     sections: dict[int, bytes] = field(default_factory=dict)  # the bodies as they stand, unpacked, by number
     options: list[tuple[int, bytes]] = field(default_factory=list)  # as they stand
@@ -96,9 +98,9 @@ class Head:
     notes: list[str] = field(default_factory=list)
 
 
-def unpack(codec: str, packed: bytes, plain: int) -> bytes | None:
-    """A compressed block of known plain size; None where it is damaged or claims an impossible size."""
-    if not 0 < plain <= MOST_HEAD:
+def unpack(codec: str, packed: bytes, plain: int, most: int = MOST_HEAD) -> bytes | None:
+    """A compressed block of known plain size; None where it is damaged or claims more than ``most``."""
+    if not 0 < plain <= most:
         return None
     try:
         if codec == "zlib":

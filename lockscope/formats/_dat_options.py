@@ -169,6 +169,10 @@ def _read_buffer(head: Head, number: int, body: Cursor) -> None:
     count = min(body.number(4, "the buffer's CPU count"), room)
     row = [("a CPU", 4), ("its offset", 8), ("its size", 8)]
     cpus = [CpuData(*(body.number(width, what) for what, width in row)) for _ in range(count)]
+    if any(c.cpu >= MOST_CPUS for c in cpus):
+        impossible = [c.cpu for c in cpus if c.cpu >= MOST_CPUS]
+        note(head, f"buffer {name!r} has data of CPU {impossible[0]}, which is impossible: {len(impossible)} left out")
+        cpus = [c for c in cpus if c.cpu < MOST_CPUS]
     if len({c.cpu for c in cpus}) < len(cpus):
         note(head, f"buffer {name!r} names a CPU twice")
     head.buffers.append(BufferData(name, clock or None, page_size, cpus, offset=offset))

@@ -59,6 +59,11 @@ class Rows:
         self.columns = [np.empty(room, t) for t in _TYPES]
         self.side = np.empty(1 << 10, np.int64)
 
+    def make_room(self) -> None:
+        """Room for a sample and the loss before it, if that is what is missing (``walk`` keeps two rows free)."""
+        if self.n + 2 >= len(self.columns[0]):
+            self.grow()
+
     def grow(self) -> None:
         """Twice the room, or what the arena's bytes may need."""
         room = max(2 * len(self.columns[0]), self.arena.used // _SMALLEST)
@@ -69,8 +74,7 @@ class Rows:
 
     def add(self, *row: int) -> None:
         """One row more."""
-        if self.n + 2 >= len(self.columns[0]):
-            self.grow()
+        self.make_room()
         for column, value in zip(self.columns, row, strict=True):
             column[self.n] = value
         self.n += 1
@@ -131,8 +135,8 @@ class Feed:
             at = int(state[walk.S_POS])
             for place in rows.side[: int(state[walk.S_SIDE])].tolist():
                 on_side(arena.data[place : place + 4096].tobytes())
-            if reason == walk.FULL:
-                rows.grow()
+            if reason == walk.FULL:  # of rows, or of side records alone: those have just been taken out
+                rows.make_room()
             elif reason == walk.SPECIAL:
                 at = source.special(arena, at)
                 state[walk.S_POS] = at

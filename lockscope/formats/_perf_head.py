@@ -103,7 +103,7 @@ def _read_attrs(head: Head, opened: Opened, at: int, count: int, size: int) -> N
         attr = Attr.parse(c.take(size - 16, "an event"), big=head.big)
         ids_at, ids_size = c.number(8, "the offset of its ids"), c.number(8, "their size")
         total += ids_size // 8
-        if total > layout.MOST_IDS:
+        if total > min(layout.MOST_IDS, opened.length // 8 if opened.length is not None else layout.MOST_IDS):
             raise c.fail(f"{total} event ids are impossible", _DAMAGED)
         if ids_size:
             ids = _at(head, opened, ids_at, ids_size // 8 * 8, "an event's ids")

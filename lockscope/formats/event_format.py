@@ -17,7 +17,6 @@ _FIELD = re.compile(
     r"(?:\s*signed:(?P<signed>-?\d{1,9});)?", re.MULTILINE,
 )  # fmt: skip
 _DYNAMIC = re.compile(r"^__(?P<kind>data_loc|rel_loc)\s+(?P<ctype>.*?)(?:\s*\[\])?\s+(?P<name>\w+)(?:\[\])?$")
-_PLACED = re.compile(r"^(?P<ctype>.*?)\s*(?P<name>\w+)(?:\[(?P<count>[^\]]*)\])?$")
 _QUALIFIERS = re.compile(r"\b(const|unsigned|signed|volatile)\b")
 _WIDTHS = {"char": 1, "u8": 1, "s8": 1, "bool": 1, "u16": 2, "s16": 2, "short": 2, "u32": 4, "s32": 4, "int": 4,
            "u64": 8, "s64": 8, "long long": 8, "": 4, "pid_t": 4, "__u8": 1, "__u16": 2, "__u32": 4, "__u64": 8,
@@ -36,16 +35,29 @@ def _is_char(ctype: str) -> bool:
     return ctype.removeprefix("const ").strip() == "char"
 
 
+def _placed(decl: str) -> tuple[str, str, str | None]:
+    """Type, name and what stands in brackets of ``unsigned long args[6]``; no name where it is no declaration.
+
+    From the end, step by step: as a regular expression that looks for the type's end it takes the square of the length.
+    """
+    count = None
+    if decl.endswith("]"):
+        decl, _, count = decl[:-1].rpartition("[")
+    at = len(decl)
+    while at and (decl[at - 1].isalnum() or decl[at - 1] == "_"):
+        at -= 1
+    return decl[:at].rstrip(), decl[at:], count
+
+
 def _field(decl: str, offset: int, size: int, signed: bool, long_size: int) -> Field | None:
     dynamic = _DYNAMIC.match(decl)
     if dynamic and size == 4:
         kind, ctype, name = dynamic.groups()
         item = _item_width(ctype, long_size)
         return Field(name, f"__{kind} {ctype}[]", offset, size, signed, kind, item, 0, _is_char(ctype))
-    placed = _PLACED.match(decl)
-    if not placed:
+    ctype, name, count = _placed(decl)
+    if not name:
         return None
-    ctype, name, count = placed.groups()
     if size == 0:  # older kernels write `char buf` without brackets
         return Field(name, f"{ctype}[]", offset, 0, signed, "tail", _item_width(ctype, long_size), 0, _is_char(ctype))
     if count is None and size in (1, 2, 4, 8):

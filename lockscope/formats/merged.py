@@ -125,8 +125,7 @@ class Merged:
         for reader in self.readers:
             name = Path(reader.info.path).name
             notes = [f"{name}: {note}" for note in reader.info.notes]
-            self.info.notes.extend(n for n in notes if n not in self.info.notes)
-            self.info.losses.extend(n for n in reader.info.losses if n not in self.info.losses)
+            self.info.add(notes, reader.info.losses)
 
 
 def _names(readers: Sequence[Reader]) -> str:

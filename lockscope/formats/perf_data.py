@@ -180,7 +180,8 @@ class PerfData:
                 feed.read(rows, plan, lambda _: None)
         kind, at = rows.columns[3][: rows.n], rows.columns[1][: rows.n]
         traced = np.array([f.raw_id >= 0 for f in self.formats], bool)
-        depths = rows.arena.data[at[traced[kind]] + self.layout.preempt_at] & 15
+        chosen = traced[kind] & (rows.columns[2][: rows.n] > self.layout.preempt_at)  # the file says where the count is
+        depths = rows.arena.data[at[chosen] + self.layout.preempt_at] & 15
         return self.layout.preempt_at if len(depths) and depths.min() > 0 else -1
 
     def batches(self, wanted: Wanted | None = None, *, rows: int = 1 << 18) -> Iterator[EventBatch]:
@@ -230,8 +231,7 @@ class PerfData:
         if batcher.late:
             notes.append(f"{batcher.late} events came later than the recorder's buffers allow: order is approximate")
         # A second reading meets the same damage.
-        self.info.notes.extend(n for n in notes if n not in self.info.notes)
-        self.info.losses.extend(n for n in losses if n not in self.info.losses)
+        self.info.add(notes, losses)
 
 
 def _own_fields(attr: Attr) -> tuple[Field, ...]:

@@ -149,8 +149,7 @@ class TraceDat:
         if batcher.out_of_order:
             notes.append("CPUs lie too far apart in time to be merged: order between them is approximate")
         # A second reading meets the same damage.
-        self.info.notes.extend(n for n in notes if n not in self.info.notes)
-        self.info.losses.extend(n for n in losses if n not in self.info.losses)
+        self.info.add(notes, losses)
 
 
 def _mended(parsed: ParsedFormat, system: str, long_size: int) -> ParsedFormat:

@@ -6,7 +6,7 @@ lies; no field is decoded until somebody asks (``lockscope.tables.decode``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
@@ -146,6 +146,12 @@ class TraceInfo:
     hashed_pointers: bool = False  # text printed with %p
     only_enabled: bool = False  # ``formats`` are those of the events that were switched on, seen or not
     options: dict[str, Any] = field(default_factory=dict)  # trace id, guests, tsc2nsec ...: what was read, by name
+
+    def add(self, notes: Iterable[str], losses: Iterable[LossNote]) -> None:
+        """Notes and losses that are not there yet, in their order."""
+        told, counted = set(self.notes), set(self.losses)
+        self.notes.extend(n for n in dict.fromkeys(notes) if n not in told)
+        self.losses.extend(n for n in dict.fromkeys(losses) if n not in counted)
 
     def comms_of(self, system: str) -> dict[int, str]:
         """Names of the tasks that events of a system are about: in a merged trace, "vm1/kvm" has its guest's."""

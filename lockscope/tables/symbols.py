@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 _LINE = re.compile(rb"^([0-9a-fA-F]{1,16}) ([a-zA-Z?]) (\S+)(?:[ \t]+\[(\S+)\])?", re.MULTILINE)
 _MARK = re.compile(rb"__\w+_text_(start|end)")
+_MOST = 1 << 20  # symbols: a kernel with its modules has some 250,000
 _FARTHEST = 1 << 22  # an address further behind the last symbol than any function is long has none
 
 
@@ -36,7 +38,8 @@ class Symbols:
     @staticmethod
     def parse(kallsyms: bytes) -> Symbols:
         """From the text of /proc/kallsyms. All-zero addresses (kptr_restrict) give none."""
-        found = [(int(a, 16), n + (b" [" + m + b"]" if m else b"")) for a, t, n, m in _LINE.findall(kallsyms)]
+        lines = (line.groups() for line in islice(_LINE.finditer(kallsyms), _MOST))
+        found = [(int(a, 16), n + (b" [" + m + b"]" if m else b"")) for a, _, n, m in lines]
         addresses = np.array([a for a, _ in found], np.uint64)
         if not addresses.any():
             return Symbols.none()
