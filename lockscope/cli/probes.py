@@ -41,6 +41,7 @@ def probes(
     lockdep: Annotated[
         bool | None, typer.Option("--lockdep/--no-lockdep", help="Whether the named kernel has lockdep.")
     ] = None,
+    rt: Annotated[bool | None, typer.Option("--rt/--no-rt", help="Whether the named kernel has PREEMPT_RT.")] = None,
     cost: Annotated[bool, typer.Option("--cost", help="Say what each set of probes costs, as measured.")] = False,
 ) -> None:
     """Write the probes for a kernel: as a script that records, as lines for tracefs, or for bpftrace."""
@@ -57,7 +58,7 @@ def probes(
         msg = "--host and --kernel: one of them; --kernel is for another host"
         raise UsageError(msg)
     here = hosts.look() if host else None
-    chosen = choice(kernel, wanted, locks, lockdep, here)
+    chosen = choice(kernel, wanted, locks, lockdep, here, rt)
     if here is not None:
         for line in _seen(chosen, here):
             say(line)
@@ -73,7 +74,12 @@ def probes(
 
 
 def choice(
-    kernel: str | None, codes: list[str] | None, locks: list[str] | None, lockdep: bool | None, here: Host | None
+    kernel: str | None,
+    codes: list[str] | None,
+    locks: list[str] | None,
+    lockdep: bool | None,
+    here: Host | None,
+    rt: bool | None = None,
 ) -> Wanted:
     """What the options choose. Raises ``UsageError`` for a kernel, a check or a kind of lock that there is not."""
     from lockscope.checks._base import all_checks
@@ -91,7 +97,7 @@ def choice(
             msg = f"--kernel {kernel}: no kernel that can be recorded; wanted 4.14 or later, as 6.1 or 6.1.0-56-amd64"
             raise UsageError(msg)
         series = version.series
-    return Wanted(series, chosen, here.lockdep if here else lockdep, frozenset(kinds))
+    return Wanted(series, chosen, here.lockdep if here else lockdep, frozenset(kinds), here.rt if here else rt)
 
 
 def _seen(chosen: Wanted, here: Host) -> Iterator[str]:

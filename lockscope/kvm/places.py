@@ -8,7 +8,7 @@ them again. Nothing but the standard library, no I/O.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 PREFIX = "lockscope: "  # of every marker that lockscope's recorders write
@@ -19,22 +19,36 @@ _OWNER = {"kvm": "kvm", "kvm_vcpu": "vcpu"}
 
 # lockdep's names are the arguments of the init macros. Most are ``&kvm->`` or ``&vcpu->`` and the member's path; these
 # are not: kvm_hv_init_vm() (arch/x86/kvm/hyperv.c, since 5.14), kvm_gpc_init() (virt/kvm/pfncache.c),
-# kvm_page_track_init() (arch/x86/kvm/mmu/page_track.c); read in 6.1 and 6.12.
+# kvm_page_track_init() (arch/x86/kvm/mmu/page_track.c); read in 6.1 and 6.12. once_init() names its mutex after its
+# argument (include/linux/call_once.h, 6.14).
 _SPELLED = {
     ("kvm", "arch.hyperv.hv_lock"): "&hv->hv_lock",
     ("kvm", "arch.track_notifier_head.track_srcu"): "&head->track_srcu",
+    ("kvm", "arch.nx_once.lock"): "&kvm->arch.nx_once",
 }
 _IN_OTHERS = {"gfn_to_pfn_cache": "gpc", "xarray": "xa"}
 
-# What a recorder without Python looks for: member, and the structure that it is in (6.1 and 6.12; what a kernel has
-# not is left out). kvm_arch is the member ``arch`` of struct kvm.
-SOUGHT: Mapping[str, tuple[str, ...]] = {
-    "kvm": ("mmu_lock", "slots_lock", "slots_arch_lock", "mn_invalidate_lock", "gpc_lock", "lock", "ring_lock",
-            "irq_lock", "srcu", "irq_srcu"),
-    "kvm_arch": ("mmu_unsync_pages_lock", "apic_map_lock", "apicv_update_lock", "tsc_write_lock", "tdp_mmu_pages_lock",
-                 "hv_root_tdp_lock", "pvclock_gtod_sync_lock"),
-    "kvm_vcpu": ("mutex",),
-}  # fmt: skip
+# What a recorder without Python looks for: members, from struct kvm or struct kvm_vcpu through the structures on the
+# way (read in 6.1, 6.12 and 7.3; what a kernel has not is left out). "irqfds" and "async_pf" stand for structures
+# without a name.
+_GPC = ("lock", "refresh_lock")
+_SOUGHT: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("kvm", ("mmu_lock", "slots_lock", "slots_arch_lock", "mn_invalidate_lock", "gpc_lock", "lock", "ring_lock",
+             "irq_lock", "srcu", "irq_srcu")),
+    ("kvm.irqfds/irqfds", ("lock", "resampler_lock")),
+    ("kvm.arch/kvm_arch", ("mmu_unsync_pages_lock", "apic_map_lock", "apicv_update_lock", "tsc_write_lock",
+                           "tdp_mmu_pages_lock", "hv_root_tdp_lock", "pvclock_gtod_sync_lock")),
+    ("kvm.arch/kvm_arch.track_notifier_head/kvm_page_track_notifier_head", ("track_srcu",)),
+    ("kvm.arch/kvm_arch.nx_once/once", ("lock",)),
+    ("kvm.arch/kvm_arch.hyperv/kvm_hv", ("hv_lock",)),
+    ("kvm.arch/kvm_arch.xen/kvm_xen", ("xen_lock",)),
+    ("kvm.arch/kvm_arch.xen/kvm_xen.shinfo_cache/gfn_to_pfn_cache", _GPC),
+    ("kvm_vcpu", ("mutex", "pid_lock")),
+    ("kvm_vcpu.async_pf/async_pf", ("lock",)),
+    ("kvm_vcpu.arch/kvm_vcpu_arch.pv_time/gfn_to_pfn_cache", _GPC),
+    *((f"kvm_vcpu.arch/kvm_vcpu_arch.xen/kvm_vcpu_xen.{cache}/gfn_to_pfn_cache", _GPC)
+      for cache in ("vcpu_info_cache", "vcpu_time_info_cache", "runstate_cache", "runstate2_cache")),
+)  # fmt: skip
 STATIC = ("kvm_lock", "kvm_usage_lock", "kvm_count_lock", "vendor_module_lock", "kvm_debugfs_lock")
 
 
@@ -49,6 +63,15 @@ def class_name(struct: str, path: str, inside: str = "", kind: str = "") -> str:
     if inside in _IN_OTHERS:
         return f"&{_IN_OTHERS[inside]}->{path.rpartition('.')[2]}"
     return _SPELLED.get((struct, path)) or f"&{_OWNER[struct]}->{path}"
+
+
+def ways_to_locks() -> Iterator[tuple[tuple[str, ...], str]]:
+    """What ``_SOUGHT`` says, lock by lock: steps, ``("kvm.arch", "kvm_arch.apic_map_lock")``, and the class name."""
+    for structures, members in _SOUGHT:
+        for member in members:
+            steps = f"{structures}.{member}".split("/")
+            path = ".".join(step.partition(".")[2] for step in steps)
+            yield tuple(steps), class_name(steps[0].partition(".")[0], path, steps[-1].partition(".")[0])
 
 
 @dataclass(slots=True)

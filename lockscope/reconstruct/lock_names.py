@@ -27,7 +27,10 @@ _KINDS = (
     ("down_", "rwsem"),
     ("raw_read", "rwlock"),
     ("raw_write", "rwlock"),
-    ("raw_spin", "spinlock"),
+    ("raw_spin", "spinlock"),  # with PREEMPT_RT a raw_spinlock_t
+    ("rt_read", "rwlock"),
+    ("rt_write", "rwlock"),
+    ("rt_spin", "spinlock"),
 )
 
 

@@ -46,6 +46,7 @@ class Probe:
     entry: str = ""
     only: str = ""
     kernels: str = ""
+    rt: bool | None = None  # only with PREEMPT_RT, only without it, or both
     mmu: str = ""
     since: Series | None = None
     until: Series | None = None
@@ -124,6 +125,7 @@ def _lock_probes(entry: dict[str, Any], sets: dict[str, frozenset[str]]) -> Iter
             entry="" if gives else f"{event}_entry",
             only="lock",
             kernels="stock",
+            rt=entry.get("rt"),
             cost=entry.get("cost", "low"),
             instead=f"lock:contention_begin and contention_end: a {kind} only where it was waited for",
             on_request=kind if entry.get("on_request") else "",
@@ -135,13 +137,14 @@ def _lock_probes(entry: dict[str, Any], sets: dict[str, frozenset[str]]) -> Iter
 class Wanted:
     """What to record. ``kernel`` None: any, the script looks for itself. ``codes`` None: for every check.
 
-    ``lockdep`` None: not known yet. ``locks``: kinds of locks that are only probed on request.
+    ``lockdep``, ``rt`` (PREEMPT_RT) None: not known yet. ``locks``: kinds of locks that are only probed on request.
     """
 
     kernel: Series | None = None
     codes: frozenset[str] | None = None
     lockdep: bool | None = None
     locks: frozenset[str] = frozenset()
+    rt: bool | None = None
 
 
 def chosen_probes(wanted: Wanted) -> list[Probe]:
@@ -166,6 +169,8 @@ def _asked(probe: Probe, wanted: Wanted) -> bool:
 
 def _fits(item: Events | Probe, wanted: Wanted) -> bool:
     if wanted.lockdep is not None and item.kernels == ("stock" if wanted.lockdep else "lockdep"):
+        return False
+    if isinstance(item, Probe) and item.rt is not None and wanted.rt not in (None, item.rt):
         return False
     if wanted.kernel is None:
         return True

@@ -39,7 +39,9 @@ def _by_kprobe(probe: Probe) -> Way:
     if not probe.entry and not probe.returns:
         return (f"p:{GROUP}/{probe.event} {probe.function} {_fetched(probe)}",)
     returns = f"r:{GROUP}/{probe.event} {probe.function} {_returned(probe)}".rstrip()
-    return (f"p:{GROUP}/{probe.entry} {probe.function} {_fetched(probe)}", returns) if probe.entry else (returns,)
+    # Of several probes at one address the one set last runs first (list_add_rcu() of add_new_kprobe(),
+    # kernel/kprobes.c, 4.14 to 7.3). A return probe puts its trampoline where the caller stands: it must not be first.
+    return (returns, f"p:{GROUP}/{probe.entry} {probe.function} {_fetched(probe)}") if probe.entry else (returns,)
 
 
 def _returned(probe: Probe) -> str:

@@ -16,6 +16,7 @@ from lockscope.recording.catalogue import Probe, Series, catalogue
 
 _TRACEFS = ("sys/kernel/tracing", "sys/kernel/debug/tracing")
 _MODULES = ("kvm", "kvm_amd", "kvm_intel")
+_STRUCTS = ("kvm", "kvm_vcpu")
 _PARAMETERS = {"tdp_mmu": "kvm", "npt": "kvm_amd", "ept": "kvm_intel"}
 _CONFIG = ("KVM", "PROVE_LOCKING", "LOCK_STAT", "KPROBE_EVENTS", "FPROBE_EVENTS", "PREEMPTION", "DEBUG_INFO_BTF")
 
@@ -33,6 +34,7 @@ class Host:
     modules: tuple[str, ...]  # KVM's that are loaded; none: built in, or not there
     config: dict[str, str]
     layout: tuple[str, ...]  # markers with the places of locks
+    rt: bool = False  # PREEMPT_RT
     notes: tuple[str, ...] = ()
 
     @property
@@ -47,7 +49,7 @@ class Host:
 
     def lines(self) -> list[str]:
         """What was seen, for a person."""
-        kind = "lockdep" if self.lockdep else "no lockdep"
+        kind = ("PREEMPT_RT, " if self.rt else "") + ("lockdep" if self.lockdep else "no lockdep")
         kvm = f"modules {', '.join(self.modules)}" if self.modules else "built in, or not loaded"
         mmu = ", ".join(f"{name} {value}" for name, value in self.parameters.items()) or "no parameters"
         config = ", ".join(f"{name}={value}" for name, value in self.config.items()) or "not readable"
@@ -82,6 +84,7 @@ def look(root: Path = Path("/")) -> Host:
         tuple(m for m in _MODULES if (root / "sys/module" / m / "initstate").is_file()),
         _config(root, release),
         tuple(layout),
+        _rt(root),
         tuple(notes),
     )  # fmt: skip
 
@@ -112,18 +115,29 @@ def _config(root: Path, release: str) -> dict[str, str]:
     return dict(found) | ({n: "n" for n in _CONFIG if n not in dict(found)} if text else {})
 
 
+def _rt(root: Path) -> bool:
+    """As ``record.sh`` tells: the file is of the RT patches and of kernels that came out of them."""
+    banner = _text(root / "proc/sys/kernel/version")
+    return _text(root / "sys/kernel/realtime").strip() == "1" or "PREEMPT_RT" in banner or "PREEMPT RT" in banner
+
+
 def _layout(root: Path) -> tuple[list[str], list[str]]:
     """The places of locks as markers, and what hindered."""
     folder = root / "sys/kernel/btf"
-    vmlinux, kvm = folder / "vmlinux", folder / "kvm"
-    if not vmlinux.is_file():
-        return [], []
-    try:
-        btf = Btf(kvm, vmlinux) if kvm.is_file() else Btf(vmlinux)
-        found = {s: [(p.offset, class_name(s, *p[::3], p.kind)) for p in btf.locks(s)] for s in ("kvm", "kvm_vcpu")}
-    except (OSError, FormatError) as error:
-        return [], [str(error)]
-    return [text for struct, places in found.items() for text in markers(struct, places)], []
+    vmlinux = folder / "vmlinux"
+    found: dict[str, list[tuple[int, str]]] = {}
+    notes = []
+    for file in (*(folder / m for m in _MODULES), vmlinux):
+        if len(found) == len(_STRUCTS) or not (file.is_file() and vmlinux.is_file()):
+            continue
+        try:
+            btf = Btf(file) if file == vmlinux else Btf(file, vmlinux)
+            for s in (s for s in _STRUCTS if s not in found):
+                locks = [(p.offset, class_name(s, *p[::3], p.kind)) for p in btf.locks(s)]
+                found |= {s: locks} if locks else {}
+        except (OSError, FormatError) as error:
+            notes.append(str(error))
+    return [text for s in _STRUCTS for text in markers(s, found.get(s, ()))], notes
 
 
 def missing(probe: Probe, host: Host) -> str | None:

@@ -21,11 +21,48 @@ set -u
 PATH=$PATH:/usr/sbin:/usr/bin:/sbin:/bin
 export LC_ALL=C
 GROUP=lockscope OUT='' SECONDS_='' KB='' CLOCK=mono PID='' LOCKS='@LOCKS@' STACKS='' TEXT='' MODE=record REHEARSE=''
-STATE=/tmp/.lockscope-recording
-[ -d /run ] && [ -w /run ] && STATE=/run/lockscope-recording
 
 say() { printf 'lockscope: %s\n' "$*" >&2; }
 die() { say "$*"; exit 2; }
+
+# --- what a recorder keeps for its guard and for -C: whom they may kill, what they take away. Root's alone, or not believed
+
+roots_alone() { # FOLDER [MODE]: whether it is root's, and nobody else may write to it
+  set -- "${2:-d*}" $(ls -ldn "$1" 2>/dev/null)
+  [ "${4:-}" = 0 ] || return 1
+  case $2 in d????w*|d???????w*) return 1 ;; esac
+  case $2 in $1) ;; *) return 1 ;; esac
+}
+
+find_state() {
+  STATE=''
+  for folder in /run /dev; do # both are gone after a boot, with the processes that they tell of
+    roots_alone "$folder" && [ -w "$folder" ] || continue
+    [ -n "$STATE" ] || STATE=$folder/lockscope-recording
+    [ ! -e "$folder/lockscope-recording" ] && [ ! -L "$folder/lockscope-recording" ] || { STATE=$folder/lockscope-recording; break; }
+  done
+  [ -n "$STATE" ] || die "neither /run nor /dev is a folder where root alone can write (hint: mount -t tmpfs -o mode=755 none /run)"
+  [ ! -e "$STATE" ] && [ ! -L "$STATE" ] || roots_alone "$STATE" 'drwx------*' ||
+    die "$STATE is not root's alone, and is not believed (hint: ls -ld $STATE; rm -r $STATE)"
+}
+
+# A pid is given to others once its process is gone; together with the time of its start it is one process's.
+started() { # PID: clock ticks since the boot (proc(5), /proc/PID/stat, field 22; the name before may hold anything)
+  awk '{ s = s $0 " " } END { sub(/.*[)] /, "", s); split(s, f, " "); if (f[1] !~ /[ZX]/) print f[20] }' "/proc/$1/stat" 2>/dev/null
+}
+
+process() { printf '%s %s\n' "$1" "$(started "$1")"; }
+
+alive() { # PID START: whether this very process runs
+  case ${1:-} in ''|*[!0-9]*) return 1 ;; esac
+  [ -n "${2:-}" ] && [ "$(started "$1")" = "$2" ]
+}
+
+of_state() { cat "$STATE/$1" 2>/dev/null; }
+
+end() { # SIGNAL [PID START]
+  if alive "${2:-}" "${3:-}"; then kill "-$1" "$2" 2>/dev/null; fi
+}
 
 # --- the host
 
@@ -35,17 +72,22 @@ find_tracefs() {
 }
 
 look() {
-  [ "$(id -u)" = 0 ] || die "only root may set probes (hint: sudo sh $0 ...)"
+  [ "$(id -u)" = 0 ] || die "only root may record the kernel (hint: sudo sh $0 ...)"
   find_tracefs
+  find_state
   D=$T/dynamic_events
-  [ -f "$T/kprobe_events" ] || die "this kernel has no kprobe events (hint: CONFIG_KPROBE_EVENTS)"
   [ -f "$D" ] || D=$T/kprobe_events
-  [ -w "$D" ] || die "$D cannot be written (hint: the kernel may be locked down, see /sys/kernel/security/lockdown)"
+  WITHOUT=''
+  if [ ! -f "$D" ]; then WITHOUT="this kernel has no dynamic events (CONFIG_KPROBE_EVENTS)"
+  elif [ ! -w "$D" ] || ! { printf '' >> "$D"; } 2>/dev/null; then WITHOUT="$D cannot be written (see /sys/kernel/security/lockdown)"
+  fi
   I=$T/instances/$GROUP
   RELEASE=$(uname -r)
   VERSION=$(printf '%s\n' "$RELEASE" | awk -F'[^0-9]' '{ print $1 * 1000 + $2 }')
-  KERNELS=stock
+  KERNELS=stock PREEMPT=no-rt
   [ -d "$T/events/lock/lock_acquire" ] && KERNELS=lockdep
+  # the file is of 3.0-rt and later, the word in the banner of 5.3 and later (init/Makefile; before: "PREEMPT RT")
+  case "$(cat /sys/kernel/realtime 2>/dev/null) $(uname -v)" in 1*|*PREEMPT_RT*|*"PREEMPT RT"*) PREEMPT=rt ;; esac
   # before 5.12 mmu_lock was a spinlock
   [ "$KERNELS" = stock ] && [ "$VERSION" -lt 5012 ] && LOCKS="$LOCKS spinlock"
   MMU=legacy
@@ -54,8 +96,8 @@ look() {
 
 refuse_if_busy() {
   if [ -d "$STATE" ] || [ -d "$I" ] || grep -q "[:/]$GROUP/" "$D" 2>/dev/null; then
-    owner=$(cat "$STATE/owner" 2>/dev/null || echo 0)
-    [ "$owner" != 0 ] && alive "$owner" && die "process $owner is recording already"
+    owner=$(of_state owner)
+    alive $owner && die "process ${owner% *} is recording already"
     die "a recorder that was killed left probes behind (hint: sh $0 -C)"
   fi
   tracer=$(cat "$T/current_tracer")
@@ -65,21 +107,27 @@ refuse_if_busy() {
 # --- taking everything away; may be called at any time, by anybody, again
 
 stop_recorder() {
-  recorder=$(cat "$STATE/recorder" 2>/dev/null || echo)
+  recorder=$(of_state recorder)
   [ -n "$recorder" ] || return 0
   [ -d "$I" ] && echo 0 > "$I/tracing_on" 2>/dev/null
-  kill -INT "$recorder" 2>/dev/null
-  out=$(cat "$STATE/output" 2>/dev/null)
+  end INT $recorder
+  out=$(of_state output)
   tries=0 written=''
-  while kill -0 "$recorder" 2>/dev/null && [ $tries -lt "${1:-100}" ]; do
+  while alive $recorder && [ $tries -lt "${1:-100}" ]; do
     pause
     tries=$((tries + 1))
     now=$(ls -l "$out" 2>/dev/null | awk '{ print $5 }')
     [ "$now" = "$written" ] || tries=0 written=$now # it is at work: a large trace takes its time
   done
-  kill -KILL "-$recorder" 2>/dev/null
-  kill -KILL "$recorder" 2>/dev/null
+  for pid in $(helpers $recorder); do kill -KILL "$pid" 2>/dev/null; done
+  end KILL $recorder
   [ -z "$out" ] || rm -f "$out.$GROUP.cpu"[0-9]* # what trace-cmd leaves if it is killed
+}
+
+helpers() { # PID START: trace-cmd's processes, one a CPU, that are in the recorder's process group and no older
+  grep -l "^[0-9]* (trace-cmd) . [0-9]* $1 " /proc/[0-9]*/stat 2>/dev/null | while IFS=/ read -r _ _ pid _; do
+    [ "$(started "$pid")" -ge "${2:-x}" ] 2>/dev/null && echo "$pid"
+  done
 }
 
 pause() { sleep 0.1 2>/dev/null || sleep 1; }
@@ -104,28 +152,27 @@ teardown() {
   rm -rf "$STATE"
 }
 
-alive() { [ -d "/proc/$1" ] && ! grep -q '^State:[[:space:]]*[ZX]' "/proc/$1/status" 2>/dev/null; }
-
 # Killed with -9, a shell cleans nothing up. This process outlives it, and does.
-guard() {
+guard() { # PID START: of the script; in LOCKSCOPE_PARENT those of who waits for it, if somebody does
   trap '' INT TERM HUP QUIT
-  while alive "$1" && { [ -z "${2:-}" ] || alive "$2"; }; do sleep 1; done
-  [ "$(cat "$STATE/owner" 2>/dev/null)" = "$1" ] || exit 0
-  kill -KILL "$1" 2>/dev/null
-  [ -z "${LOCKSCOPE_OWN:-}" ] || rm -rf "$LOCKSCOPE_OWN"
-  kill -TERM $(cat "$STATE/child" 2>/dev/null) 2>/dev/null
+  while alive "$@" && { [ -z "${LOCKSCOPE_PARENT:-}" ] || alive $LOCKSCOPE_PARENT; }; do sleep 1; done
+  [ "$(of_state owner)" = "$*" ] || exit 0
+  end KILL "$@"
+  own=${LOCKSCOPE_OWN:-}
+  if [ -n "$own" ] && [ "$own/record.sh" = "$0" ]; then rm -f "$0"; rmdir "$own" 2>/dev/null; fi
+  end TERM $(of_state child)
   teardown
 }
 
 begin() {
-  mkdir "$STATE" 2>/dev/null || die "another recorder has just begun"
-  echo $$ > "$STATE/owner"
+  mkdir -m 700 "$STATE" 2>/dev/null || die "another recorder has just begun"
+  process $$ > "$STATE/owner"
   trap 'finish' EXIT
   trap 'interrupted=1; stop_child' INT TERM HUP
   if command -v setsid >/dev/null 2>&1 && [ -f "$0" ]; then
-    setsid sh "$0" -G $$ "${LOCKSCOPE_PARENT:-}" </dev/null >/dev/null 2>&1 &
+    setsid sh "$0" -G $(of_state owner) </dev/null >/dev/null 2>&1 &
   else
-    (guard $$ "${LOCKSCOPE_PARENT:-}") </dev/null >/dev/null 2>&1 &
+    (guard $(of_state owner)) </dev/null >/dev/null 2>&1 &
   fi
   GUARD=$!
 }
@@ -137,7 +184,7 @@ finish() {
   kill -KILL "$GUARD" 2>/dev/null
 }
 
-stop_child() { [ -f "$STATE/child" ] && kill -TERM "$(cat "$STATE/child")" 2>/dev/null; }
+stop_child() { end TERM $(of_state child); }
 
 # --- probes and events
 
@@ -162,16 +209,25 @@ note() { printf '%s\n' "$*" >> "$STATE/notes"; }
 
 # KERNELS SINCE UNTIL MMU KIND EVENT FUNCTION CODES INSTEAD WAY...
 probe() {
-  [ "$1" = any ] || [ "$1" = "$KERNELS" ] || return 0
+  case $1 in
+    any) ;;
+    rt|no-rt) [ "$KERNELS" = stock ] && [ "$1" = "$PREEMPT" ] || return 0 ;;
+    *) [ "$1" = "$KERNELS" ] || return 0 ;;
+  esac
   [ "$VERSION" -ge "$2" ] && [ "$VERSION" -le "$3" ] || return 0
   [ "$4" = any ] || [ "$4" = "$MMU" ] || return 0
   [ "$5" = - ] || case " $LOCKS " in *" $5 "*) ;; *) return 0 ;; esac
   event=$6 function=$7 codes=$8 instead=$9
   shift 9
+  if [ -n "$WITHOUT" ]; then
+    LOSING="$LOSING $codes"
+    return 0
+  fi
   for way in "$@"; do
     case $way in [ft]:*) [ -n "$FPROBES" ] || continue ;; esac
     if place "$way"; then
       PROBES=$((PROBES + 1))
+      [ "$event" != lockdep_acquire ] || DETAILED=1
       case $CLONES in
         *" $function.part."*) note "$event: calls of which the compiler inlined the beginning are not seen ($function.part): $codes" ;;
       esac
@@ -190,17 +246,28 @@ probe() {
 events() {
   [ "$1" = any ] || [ "$1" = "$KERNELS" ] || return 0
   [ "$VERSION" -ge "$2" ] && [ "$VERSION" -le "$3" ] || return 0
-  if [ -d "$T/events/${4%%:*}/${4#*:}" ] || [ -d "$T/events/$4" ]; then EVENTS="$EVENTS $4"
+  if [ "$4" = lock ] && one_of_twins; then
+    # lockdep_acquire is the same tracepoint's: it says what lock_acquire does, and more
+    for twin in "$T"/events/lock/*/; do
+      twin=${twin%/}
+      [ "${twin##*/}" = lock_acquire ] || EVENTS="$EVENTS lock:${twin##*/}"
+    done
+  elif [ -d "$T/events/${4%%:*}/${4#*:}" ] || [ -d "$T/events/$4" ]; then EVENTS="$EVENTS $4"
   else note "this kernel has no events $4"
   fi
 }
 
+# As text, addresses of lock_release are hashed where there is no option against it: lock_acquire is then what fits them.
+one_of_twins() { [ -n "$DETAILED" ] && { [ -z "$TEXT" ] || [ -f "$I/options/hash-ptr" ]; }; }
+
 set_up() {
-  PROBES=0 EVENTS=''
+  PROBES=0 EVENTS='' DETAILED='' LOSING=''
   FPROBES=$(grep -s -F 'f[:' "$T/README")
   # the functions that are probed, and what the compiler made of them; .cold is no clone, the function is whole without
-  CLONES=$(awk -v sought=" @FUNCTIONS@ " '{ f = $3; sub(/[.].*/, "", f); if ($3 !~ /[.]cold/ && index(sought, " " f " ")) printf " %s ", $3 }' /proc/kallsyms)
+  CLONES=$(awk -v sought="@FUNCTIONS@" 'BEGIN { n = split(sought, w, " "); for (i = 1; i <= n; i++) is[w[i]] = 1 }
+    { f = $3; dot = index(f, "."); if (dot) f = substr(f, 1, dot - 1); if (f in is && !index($3, ".cold")) printf " %s ", $3 }' /proc/kallsyms)
   all_probes
+  [ -z "$LOSING" ] || note "no probes: $WITHOUT: $(printf '%s\n' $LOSING | sort -u | tr '\n' ' ')lose by it"
   [ "$PROBES" -gt 0 ] && EVENTS=" $GROUP"
   all_events
   [ -n "$EVENTS" ] || die "nothing that was asked for can be recorded on this kernel"
@@ -228,12 +295,14 @@ btf_head() { od -An -v -tu4 -j4 -N20 "$1" | tr -s ' \n' '  '; }
 
 btf_texts() { # FILE FIRST-OFFSET: offsets of the names that are sought
   set -- "$1" "$2" $(btf_head "$1")
-  tail -c +$(($3 + $6 + 1)) "$1" | head -c "$7" | tr '\000' '\n' | awk -v first="$2" -v sought="kvm kvm_arch kvm_vcpu arch @SOUGHT@" '
+  tail -c +$(($3 + $6 + 1)) "$1" | head -c "$7" | tr '\000' '\n' | awk -v first="$2" -v sought="@SOUGHT@" '
     BEGIN { n = split(sought, w, " "); for (i = 1; i <= n; i++) is[w[i]] = 1 }
     { if ($0 in is) print first + at, $0; at += length($0) + 1 }'
 }
 
-btf_layout() { # FILE [BASE]: "STRUCT OFFSET MEMBER" of every member that is sought
+# Every structure once: a module may have several of one name, and of one more structure none (7.3's kvm.ko has struct
+# kvm three times before it has kvm_arch).
+btf_layout() { # FILE [BASE]: "STRUCT OFFSET MEMBER" of every member that is sought, of the structures in $missing
   first=0
   names=''
   if [ -n "${2:-}" ]; then
@@ -244,8 +313,10 @@ btf_layout() { # FILE [BASE]: "STRUCT OFFSET MEMBER" of every member that is sou
   names="$names
 $(btf_texts "$1" "$first")"
   set -- "$1" $(btf_head "$1")
-  { printf '%s\n--\n' "$names"; od -An -v -tu4 -w256 -j$(($2 + $3)) -N"$4" "$1"; } 2>/dev/null | awk '
-    BEGIN { each[4] = 3; each[5] = 3; each[6] = 2; each[13] = 2; each[15] = 3; each[19] = 3; fixed[1] = 1; fixed[3] = 3; fixed[14] = 1; fixed[17] = 1 }
+  { printf '%s\n--\n' "$names"; od -An -v -tu4 -w256 -j$(($2 + $3)) -N"$4" "$1"; } 2>/dev/null | awk -v structs="$missing" '
+    BEGIN { each[4] = 3; each[5] = 3; each[6] = 2; each[13] = 2; each[15] = 3; each[19] = 3; fixed[1] = 1; fixed[3] = 3; fixed[14] = 1; fixed[17] = 1
+            left_over = split(structs, w, " "); for (i = 1; i <= left_over; i++) is[w[i]] = 1
+            mark["resampler_lock"] = "irqfds"; mark["queued"] = "async_pf" } # these have no name (include/linux/kvm_host.h)
     !types { if ($1 == "--") types = 1; else if (NF == 2) text[$1] = $2; next }
     { for (i = 1; i <= NF; i++) {
         if (skip > 0) { left = NF - i + 1; if (skip >= left) { skip -= left; next } i += skip; skip = 0 }
@@ -254,35 +325,60 @@ $(btf_texts "$1" "$first")"
         n = 0
         if (member > 0) {
           member--
-          if (h[1] in text) print of, int((flag ? h[3] % 16777216 : h[3]) / 8), text[h[1]]
-          if (member == 0 && ++found == 3) exit
+          if (h[1] in text) {
+            line = int((flag ? h[3] % 16777216 : h[3]) / 8) " " text[h[1]]
+            if (of != "") print of, line
+            else { lines = lines "\n" line; if (text[h[1]] in mark) owner = mark[text[h[1]]] }
+          }
+          if (member == 0 && of == "" && (owner in is)) { delete is[owner]; left_over--; m = split(lines, l, "\n"); for (j = 2; j <= m; j++) print owner, l[j] }
+          if (member == 0 && left_over == 0) exit
           continue
         }
         kind = int(h[2] / 16777216) % 32; vlen = h[2] % 65536; flag = h[2] >= 2147483648
-        if (kind == 4 && (h[1] in text) && text[h[1]] ~ /^(kvm|kvm_arch|kvm_vcpu)$/) { of = text[h[1]]; member = vlen }
+        if (kind == 4 && vlen > 0 && h[1] == 0) { of = owner = lines = ""; member = vlen }
+        else if (kind == 4 && vlen > 0 && (h[1] in text) && (text[h[1]] in is)) { of = text[h[1]]; delete is[of]; left_over--; member = vlen }
         else skip = fixed[kind] + each[kind] * vlen } }'
 }
 
 layout_from_btf() {
   places=''
-  [ ! -f /sys/kernel/btf/kvm ] || places=$(btf_layout /sys/kernel/btf/kvm /sys/kernel/btf/vmlinux)
-  # built in, or something that is built in knows the structures too (Debian's 6.1)
-  [ -n "$places" ] || [ ! -f /sys/kernel/btf/vmlinux ] || places=$(btf_layout /sys/kernel/btf/vmlinux)
-  printf '%s\n' "$places" | awk -v new=$((VERSION >= 5012)) '
-    $1 == "kvm_arch" { arch[$3] = $2; next }
-    $1 == "kvm" && $3 == "arch" { base = $2; next }
-    $1 == "kvm" { kvm = kvm " " $2 "=" (new && $3 == "mmu_lock" ? "&(kvm)->" : "&kvm->") $3 }
-    $1 == "kvm_vcpu" && $3 == "mutex" { vcpu = vcpu " " $2 "=&vcpu->" $3 }
+  missing='@STRUCTS@'
+  for file in kvm kvm_amd kvm_intel vmlinux; do # vmlinux: built in, or something built in knows them (Debian's 6.1)
+    [ -n "$missing" ] && [ -f "/sys/kernel/btf/$file" ] || continue
+    base=/sys/kernel/btf/vmlinux
+    [ "$file" != vmlinux ] || base=''
+    places="$places
+$(btf_layout "/sys/kernel/btf/$file" "$base")"
+    still=''
+    for struct in $missing; do
+      case $places in *"
+$struct "*) ;; *) still="$still $struct" ;; esac
+    done
+    missing=$still
+  done
+  printf '%s\n' "$places" | awk -v new=$((VERSION >= 5012)) -v paths="@PATHS@" '
+    NF == 3 { at[$1 "." $3] = $2 }
     END {
-      for (m in arch) inner = inner " " base + arch[m] "=&kvm->arch." m
-      if (kvm != "") print "lockscope: struct kvm:" kvm
-      if (kvm != "" && inner != "") print "lockscope: struct kvm:" inner
-      if (vcpu != "") print "lockscope: struct kvm_vcpu:" vcpu
+      n = split(paths, path, " ")
+      for (i = 1; i <= n; i++) {
+        split(path[i], parts, "=")
+        steps = split(parts[1], step, "/")
+        offset = 0
+        for (k = 1; k <= steps && offset >= 0; k++) offset = step[k] in at ? offset + at[step[k]] : -1
+        if (offset < 0) continue
+        name = parts[2] == "&(kvm)->mmu_lock" && !new ? "&kvm->mmu_lock" : parts[2]
+        of = substr(step[1], 1, index(step[1], ".") - 1)
+        if (length(text[of]) > 600) { print "lockscope: struct " of ":" text[of]; text[of] = "" }
+        text[of] = text[of] " " offset "=" name
+      }
+      if (text["kvm"] != "") print "lockscope: struct kvm:" text["kvm"]
+      if (text["kvm_vcpu"] != "") print "lockscope: struct kvm_vcpu:" text["kvm_vcpu"]
     }'
 }
 
 static_locks() {
-  awk -v sought=" @STATIC@ " 'index(sought, " " $3 " ") && $1 !~ /^0+$/ { s = s " 0x" $1 "=" $3 } END { if (s != "") print "lockscope: symbols:" s }' /proc/kallsyms
+  awk -v sought="@STATIC@" 'BEGIN { n = split(sought, w, " "); for (i = 1; i <= n; i++) is[w[i]] = 1 }
+    $3 in is && $1 !~ /^0+$/ { s = s " 0x" $1 "=" $3 } END { if (s != "") print "lockscope: symbols:" s }' /proc/kallsyms
 }
 
 mark() {
@@ -294,7 +390,7 @@ mark() {
 
 only_tasks_of() { # the process's tasks, what they fork, and kernel threads: vhost, kvm-nx-lpage-recovery, kswapd, workers
   [ -d "/proc/$PID/task" ] || die "there is no process $PID"
-  pids="$(ls "/proc/$PID/task" | tr '\n' ' ') 2 $(awk '/^PPid:\t2$/ { p = FILENAME; gsub(/[^0-9]/, "", p); print p }' /proc/[0-9]*/status 2>/dev/null | tr '\n' ' ')"
+  pids="$(ls "/proc/$PID/task" | tr '\n' ' ') 2 $(grep -l '^PPid:[[:space:]]2$' /proc/[0-9]*/status 2>/dev/null | tr -dc '0-9\n' | tr '\n' ' ')"
   printf '%s\n' "$pids" > "$I/set_event_pid" || die "$I/set_event_pid cannot be written"
   [ ! -f "$I/options/event-fork" ] || echo 1 > "$I/options/event-fork"
 }
@@ -309,13 +405,14 @@ make_instance() {
 start_trace_cmd() {
   case $OUT in /*) echo "$OUT" ;; *) echo "$PWD/$OUT" ;; esac > "$STATE/output"
   # no -C: trace-cmd 3.1 would set the clock of the top instance, which is other people's
-  set -- -q -B "$GROUP" -b "$KB" -o "$OUT"
+  # -o before -B: behind it trace-cmd 3.1 makes "(null).cpuN" where it stands
+  set -- -q -o "$OUT" -B "$GROUP" -b "$KB"
   for name in $EVENTS; do set -- "$@" -e "$name"; done
   [ -z "$STACKS" ] || set -- "$@" -T
   if command -v setsid >/dev/null 2>&1; then setsid trace-cmd record "$@" </dev/null > "$STATE/log" 2>&1 3<&- &
   else trace-cmd record "$@" </dev/null > "$STATE/log" 2>&1 3<&- &
   fi
-  echo $! > "$STATE/recorder"
+  process $! > "$STATE/recorder"
   tries=0
   while [ "$(cat "$I/tracing_on")" != 1 ]; do
     kill -0 "$!" 2>/dev/null || die "trace-cmd gave up: $(tr '\n' ' ' < "$STATE/log" | cut -c 1-300)"
@@ -340,7 +437,7 @@ start_tracefs() {
   enable_events
   printf '# tracer: nop\n#\n# lockscope: kernel %s %s\n#\n' "$RELEASE" "$(uname -m)" > "$OUT"
   cat "$I/trace_pipe" >> "$OUT" 2>/dev/null 3<&- &
-  echo $! > "$STATE/recorder"
+  process $! > "$STATE/recorder"
   echo 1 > "$I/tracing_on"
 }
 
@@ -351,7 +448,7 @@ run() { # the command, or a while; its status
     sleep "$SECONDS_" </dev/null 3<&- &
   fi
   child=$!
-  echo $child > "$STATE/child"
+  process $child > "$STATE/child"
   wait "$child"
   status=$?
   while kill -0 "$child" 2>/dev/null; do wait "$child"; status=$?; done
@@ -383,7 +480,7 @@ choose_buffer() {
   [ "$1" = 0 ] || least=16384
   most=$(awk '/^MemAvailable:/ { m = int($2 / 8) } /^cpu[0-9]/ { n++ } END { print n ? int(m / n) : 65536 }' /proc/meminfo /proc/stat)
   KB=$(rehearse 1 | awk -v least=$least -v most="$most" '{ kb = $NF / 128; if (kb > k) k = kb }
-    END { k = int(k < least ? least : k > 131072 ? 131072 : k); print k > most && most > 1024 ? most : k }')
+    END { k = int(k < least ? least : k > 131072 ? 131072 : k); if (k > most && most > 1024) k = most; print k }')
   : > "$I/trace"
   KB=${KB:-16384}
   say "buffer $KB KB a CPU"
@@ -443,8 +540,8 @@ GUARD='' interrupted=''
 look
 case $MODE in
   clean)
-    owner=$(cat "$STATE/owner" 2>/dev/null || echo 0)
-    [ "$owner" = 0 ] || ! alive "$owner" || die "process $owner is recording (hint: kill $owner)"
+    owner=$(of_state owner)
+    ! alive $owner || die "process ${owner% *} is recording (hint: kill ${owner% *})"
     teardown
     say "no probes, no instance and no recorder of ours are left"
     ;;

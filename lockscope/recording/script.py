@@ -6,9 +6,9 @@ import shlex
 from collections.abc import Iterable
 from importlib import resources
 
-from lockscope.kvm.places import SOUGHT, STATIC
+from lockscope.kvm.places import STATIC, ways_to_locks
 from lockscope.recording.catalogue import Events, Probe, Series, Wanted, chosen_events, chosen_probes
-from lockscope.recording.definitions import ways
+from lockscope.recording.definitions import ways as ways_to_set
 
 _FIRST, _LAST = 0, 999_999
 
@@ -20,6 +20,8 @@ def shell_script(wanted: Wanted, version: str, layout: Iterable[str] | None = No
     beforehand; None: the script reads the host's BTF itself.
     """
     text = resources.files(__package__).joinpath("record.sh").read_text(encoding="utf-8")
+    ways = list(ways_to_locks())
+    pairs = [step.split(".") for steps, _ in ways for step in steps]  # structure, member
     for mark, value in (
         ("@VERSION@", version),
         ("@FOR@", _for(wanted)),
@@ -27,7 +29,9 @@ def shell_script(wanted: Wanted, version: str, layout: Iterable[str] | None = No
         ("@PROBES@", "\n".join(_probe(p) for p in chosen_probes(wanted))),
         ("@EVENTS@", "\n".join(_events(e) for e in chosen_events(wanted))),
         ("@LAYOUT@", "  layout_from_btf" if layout is None else _layout(layout)),
-        ("@SOUGHT@", " ".join(dict.fromkeys(m for members in SOUGHT.values() for m in members))),
+        ("@PATHS@", " ".join(f"{'/'.join(steps)}={name}" for steps, name in ways)),
+        ("@STRUCTS@", " ".join(dict.fromkeys(pair[0] for pair in pairs))),
+        ("@SOUGHT@", " ".join(dict.fromkeys((*(word for pair in pairs for word in pair), "queued")))),
         ("@FUNCTIONS@", " ".join(sorted({p.function for p in chosen_probes(wanted) if p.function}))),
         ("@STATIC@", " ".join(STATIC)),
     ):
@@ -46,7 +50,10 @@ def _number(series: Series | None, otherwise: int) -> int:
 
 
 def _gate(item: Events | Probe) -> list[str]:
-    return [item.kernels or "any", str(_number(item.since, _FIRST)), str(_number(item.until, _LAST))]
+    kind = item.kernels or "any"
+    if isinstance(item, Probe) and item.rt is not None:
+        kind = "rt" if item.rt else "no-rt"
+    return [kind, str(_number(item.since, _FIRST)), str(_number(item.until, _LAST))]
 
 
 def _probe(probe: Probe) -> str:
@@ -60,7 +67,7 @@ def _probe(probe: Probe) -> str:
         probe.instead,
     ]
     lines = ["  probe " + shlex.join(words)]
-    lines += ["    " + shlex.quote(";".join(way)) for way in ways(probe)]
+    lines += ["    " + shlex.quote(";".join(way)) for way in ways_to_set(probe)]
     return " \\\n".join(lines)
 
 

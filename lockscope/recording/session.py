@@ -46,7 +46,9 @@ class Session:
         try:
             place = folder / "record.sh"
             place.write_text(self.script, encoding="utf-8")
-            env = os.environ | {"LOCKSCOPE_PARENT": str(os.getpid()), "LOCKSCOPE_OWN": str(folder)}
+            # Who waits for the script, as one process: a pid with the time of its start.
+            parent = f"{os.getpid()} {started(os.getpid())}"
+            env = os.environ | {"LOCKSCOPE_PARENT": parent, "LOCKSCOPE_OWN": str(folder)}
             with _passed_on() as pass_to:
                 process = subprocess.Popen(["/bin/sh", str(place), *self.arguments], env=env)
                 pass_to(process)
@@ -85,6 +87,14 @@ def _passed_on() -> Iterator[Callable[[subprocess.Popen[bytes]], None]]:
         yield pass_to
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def started(pid: int) -> int:
+    """When a process was started, in clock ticks since the boot: field 22 of /proc/PID/stat (proc(5)).
+
+    The name before may hold spaces and parentheses. Raises ``OSError`` where there is no such process.
+    """
+    return int(Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(") ")[2].split()[19])
 
 
 def counters(output: str, instance: Path = INSTANCE) -> Counters:

@@ -20,7 +20,7 @@ _FUNCTION = re.compile(
     rb"(lock_(acquire|release|acquired|contended)|__traceiter_\w+|perf_trace_\w+|trace_event_raw_event_\w+"
     rb"|_raw_(spin|read|write)_\w+|do_raw_\w+|(native_|__pv_)?queued_(spin|read|write)_\w+|osq_(un)?lock"
     rb"|__?mutex_\w+|mutex_\w+|(down|up)(_read|_write)?(_killable|_interruptible|_trylock|_timeout|_nested|_non_owner)*"
-    rb"|(down_write_nest_lock|downgrade_write)|(__)?percpu_(down|up)_\w+|rwsem_\w+|(__)?rt_mutex_\w+|rt_spin_\w+|ww_mutex_\w+"
+    rb"|(down_write_nest_lock|downgrade_write)|(__)?percpu_(down|up)_\w+|rwsem_\w+|(__)?rt_mutex_\w+|rt_(spin|read|write)_\w+|ww_mutex_\w+"
     rb"|__(down|up)(_(read|write|common|interruptible|killable|timeout|trylock)\w*)?)(\.\w+)*"
 )  # fmt: skip
 

@@ -54,15 +54,23 @@ class BtfFile:
         return head + types + self.texts
 
 
+class _Kernel(BtfFile):
+    """vmlinux with the types of locks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.u32 = self.integer("unsigned int")
+        self.mutex = self.struct("mutex", 32, ("owner", self.u32, 0))
+        self.rwlock = self.alias("rwlock_t", self.struct("", 8, ("raw_lock", self.u32, 0)))
+        self.raw = self.alias("raw_spinlock_t", self.struct("raw_spinlock", 4, ("raw_lock", self.u32, 0)))
+        self.spin = self.alias("spinlock_t", self.struct("spinlock", 4, ("rlock", self.raw, 0)))
+        self.srcu = self.struct("srcu_struct", 64, ("sda", self.u32, 0))
+
+
 def kernel_and_module() -> tuple[BtfFile, BtfFile]:
     """vmlinux with lock types, and a module with a small struct kvm, kvm_arch and kvm_vcpu."""
-    vmlinux = BtfFile()
-    u32 = vmlinux.integer("unsigned int")
-    mutex = vmlinux.struct("mutex", 32, ("owner", u32, 0))
-    rwlock = vmlinux.alias("rwlock_t", vmlinux.struct("", 8, ("raw_lock", u32, 0)))
-    raw = vmlinux.alias("raw_spinlock_t", vmlinux.struct("raw_spinlock", 4, ("raw_lock", u32, 0)))
-    spin = vmlinux.alias("spinlock_t", vmlinux.struct("spinlock", 4, ("rlock", raw, 0)))
-    srcu = vmlinux.struct("srcu_struct", 64, ("sda", u32, 0))
+    vmlinux = _Kernel()
+    mutex, rwlock, raw, spin, srcu = vmlinux.mutex, vmlinux.rwlock, vmlinux.raw, vmlinux.spin, vmlinux.srcu
     vmlinux.integer("lock")  # a text that the module shares
     module = BtfFile(vmlinux)
     gpc = module.struct("gfn_to_pfn_cache", 48, ("lock", rwlock, 0), ("refresh_lock", mutex, 16))
@@ -74,3 +82,33 @@ def kernel_and_module() -> tuple[BtfFile, BtfFile]:
     )  # fmt: skip
     module.struct("kvm_vcpu", 200, ("kvm", module.pointer(kvm), 0), ("mutex", mutex, 72))
     return vmlinux, module
+
+
+def kernel_and_module_of_7_3() -> tuple[BtfFile, BtfFile]:
+    """As Debian's 7.3.4: kvm.ko has each of struct kvm, kvm_arch and kvm_vcpu three times, one name after the other.
+
+    With the structures that locks lie in: kvm_hv, kvm_xen, gfn_to_pfn_cache, and those without a name.
+    """
+    k = _Kernel()
+    module = BtfFile(k)
+    gpc = module.struct("gfn_to_pfn_cache", 48, ("lock", k.rwlock, 0), ("refresh_lock", k.mutex, 16))
+    hv = module.struct("kvm_hv", 40, ("hv_lock", k.mutex, 0), ("guest_id", k.u32, 32))
+    xen = module.struct("kvm_xen", 120, ("xen_lock", k.mutex, 0), ("shinfo_cache", gpc, 40))
+    other = module.struct("", 8, ("lock", k.spin, 4))  # some other structure without a name, with a lock
+    irqfds = module.struct("", 80, ("lock", k.spin, 0), ("resampler_lock", k.mutex, 40))
+    async_pf = module.struct("", 40, ("queued", k.u32, 0), ("lock", k.spin, 32))
+    vcpu_arch = module.struct("kvm_vcpu_arch", 100, ("pv_time", gpc, 50))
+    # declared with a flag or a bit field, in one of them: not the same type to who makes BTF
+    for size in (904, 912, 920):
+        module.struct(
+            "kvm", size, ("mmu_lock", k.rwlock, 0), ("slots_lock", k.mutex, 8), ("lock", k.mutex, 48),
+            ("irqfds", irqfds, 80), ("arch", len(k.types) + len(module.types) + 5, 200), ("srcu", k.srcu, 800),
+            ("other", other, 880), flag=int(size == 912),
+        )  # fmt: skip
+    for size in (500, 504, 508):
+        module.struct("kvm_arch", size, ("tsc_write_lock", k.raw, 8), ("apic_map_lock", k.mutex, 16),
+                      ("hyperv", hv, 100), ("xen", xen, 200))  # fmt: skip
+    for size in (300, 304, 308):
+        module.struct("kvm_vcpu", size, ("mutex", k.mutex, 72), ("pid_lock", k.rwlock, 104),
+                      ("async_pf", async_pf, 120), ("arch", vcpu_arch, 180))  # fmt: skip
+    return k, module

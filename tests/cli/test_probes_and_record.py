@@ -31,8 +31,8 @@ def test_lines_for_a_named_kernel(lockscope: Lockscope) -> None:
     done = lockscope("probes", "--kernel", "6.1.0-56-amd64", "--no-lockdep", "--format", "tracefs", "--for", "LS202")
     assert done.out.splitlines() == [
         "# beside them: sched:sched_switch sched:sched_process_exit raw_syscalls kvm:kvm_entry kvm:kvm_exit",
-        "p:lockscope/srcu_read_lock_entry __srcu_read_lock ssp=%di:x64",
         "r:lockscope/srcu_read_lock __srcu_read_lock idx=$retval:s32",
+        "p:lockscope/srcu_read_lock_entry __srcu_read_lock ssp=%di:x64",
         "p:lockscope/srcu_read_unlock __srcu_read_unlock ssp=%di:x64 idx=%si:s32",
         "p:lockscope/synchronize_srcu synchronize_srcu ssp=%di:x64",
         "p:lockscope/synchronize_srcu_expedited synchronize_srcu_expedited ssp=%di:x64",

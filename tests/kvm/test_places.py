@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from lockscope.kvm.known_places import of_release
-from lockscope.kvm.locks import Role, role_of
-from lockscope.kvm.places import SOUGHT, STATIC, Places, class_name, markers
+from lockscope.kvm.locks import KVM_LOCKS, Role, role_of
+from lockscope.kvm.places import STATIC, Places, class_name, markers, ways_to_locks
 
 
 @pytest.mark.parametrize(
@@ -15,6 +15,7 @@ from lockscope.kvm.places import SOUGHT, STATIC, Places, class_name, markers
         ("kvm", "slots_lock", "kvm", "mutex", "&kvm->slots_lock"),
         ("kvm", "mmu_lock", "kvm", "rwlock", "&(kvm)->mmu_lock"),
         ("kvm", "mmu_lock", "kvm", "spinlock", "&kvm->mmu_lock"),
+        ("kvm", "arch.nx_once.lock", "once", "mutex", "&kvm->arch.nx_once"),
         ("kvm", "arch.hyperv.hv_lock", "kvm_hv", "mutex", "&hv->hv_lock"),
         ("kvm", "arch.xen.shinfo_cache.lock", "gfn_to_pfn_cache", "rwlock", "&gpc->lock"),
         ("kvm_vcpu", "mutex", "kvm_vcpu", "mutex", "&vcpu->mutex"),
@@ -26,10 +27,15 @@ def test_class_names(struct: str, path: str, inside: str, kind: str, name: str) 
 
 
 def test_what_is_sought_is_known_to_the_rulebooks() -> None:
-    paths = [("kvm", m) for m in SOUGHT["kvm"]] + [("kvm", f"arch.{m}") for m in SOUGHT["kvm_arch"]]
-    names = [class_name(*path) for path in (*paths, *(("kvm_vcpu", m) for m in SOUGHT["kvm_vcpu"]))]
-    assert {"&kvm->lock", "&kvm->irq_lock", "&kvm->srcu", "&vcpu->mutex"} <= set(names)
-    assert all(role_of(name) for name in (*names[:3], "&vcpu->mutex"))
+    ways = {name: steps for steps, name in ways_to_locks()}
+    assert ways["&kvm->lock"] == ("kvm.lock",)
+    assert ways["&vcpu->mutex"] == ("kvm_vcpu.mutex",)
+    assert ways["&hv->hv_lock"] == ("kvm.arch", "kvm_arch.hyperv", "kvm_hv.hv_lock")
+    assert ways["&kvm->irqfds.resampler_lock"] == ("kvm.irqfds", "irqfds.resampler_lock")
+    per_vm = {name for lock in KVM_LOCKS if lock.per_vm for name in lock.names}
+    # 6.12 made vcpu->pid's lock an rwlock
+    assert {name for name in ways if name not in per_vm} <= {"&(kvm)->mmu_lock", "&kvm->irqfds.lock", "&vcpu->pid_lock"}
+    assert role_of("&(kvm)->mmu_lock") is Role.MMU_LOCK
     assert role_of(STATIC[0]) is Role.KVM_LOCK
 
 

@@ -23,7 +23,14 @@ def events_of(wanted: Wanted) -> list[str]:
     return [p.event for p in chosen_probes(wanted)]
 
 
-@pytest.mark.parametrize(("file", "wanted"), [("x86-lockdep.events", LOCKDEP), ("x86-stock.events", STOCK)])
+@pytest.mark.parametrize(
+    ("file", "wanted"),
+    [
+        ("x86-lockdep.events", LOCKDEP),
+        ("x86-stock.events", STOCK),
+        ("x86-rt.events", Wanted((6, 1), lockdep=False, rt=True)),
+    ],
+)
 def test_the_lines_are_those_of_the_documented_packs(file: str, wanted: Wanted) -> None:
     documented = set((PACKS / file).read_text().splitlines())
     written = {line for line in tracefs_lines(wanted) if not line.startswith("#")}
@@ -77,11 +84,33 @@ def test_spinlocks_on_request_and_where_mmu_lock_is_one() -> None:
     assert "down_read" not in events_of(Wanted((5, 10), lockdep=False))
 
 
+def test_the_attempt_is_set_last() -> None:
+    """So that it runs first, while the caller still stands where the return probe puts its trampoline."""
+    pairs = [way for p in catalogue().probes for way in ways(p) if p.entry and way[0][0] in "pr"]
+    assert {tuple(line[0] for line in way) for way in pairs} == {("r", "p")}
+    assert sum("caller=+0(%sp)" in way[1] for way in pairs) == len(pairs) - 1  # all but SRCU's
+
+
+def test_functions_of_preempt_rt() -> None:
+    rt, plain = (set(events_of(Wanted((6, 12), lockdep=False, rt=rt))) for rt in (True, False))
+    assert {e for e in rt - plain if e.startswith("rt_")} == rt - plain == {
+        f"rt_{kind}_{what}" for kind in ("read", "write") for what in ("lock", "trylock", "unlock")
+    }  # fmt: skip
+    assert {e.split("_")[1] for e in plain - rt} == {"read", "write"}
+    spin = {"locks": frozenset({"spinlock"}), "lockdep": False}
+    rt, plain = (set(events_of(Wanted((6, 12), rt=rt, **spin))) for rt in (True, False))  # type: ignore[arg-type]
+    assert {e for e in rt if "spin" in e} - {e for e in plain if "spin" in e} == {
+        "rt_spin_lock", "rt_spin_trylock", "rt_spin_trylock_bh", "rt_spin_unlock",
+    }  # fmt: skip
+    assert "raw_spin_lock" in rt & plain
+    assert events_of(Wanted((6, 12), lockdep=True, rt=True)) == events_of(LOCKDEP)
+
+
 def test_ways_by_what_the_kernel_has() -> None:
     srcu = next(p for p in catalogue().probes if p.event == "srcu_read_lock")
-    entry, returned = ways(srcu)[1]
+    returned, entry = ways(srcu)[1]
     assert best_way(srcu, (6, 9), True)[0].startswith("f:lockscope/srcu_read_lock __srcu_read_lock%return ssp=$arg1")
-    assert best_way(srcu, (6, 8), True) == (entry, returned)
-    assert best_way(srcu, (6, 12), False) == (entry, returned)
+    assert best_way(srcu, (6, 8), True) == (returned, entry)
+    assert best_way(srcu, (6, 12), False) == (returned, entry)
     assert entry == "p:lockscope/srcu_read_lock_entry __srcu_read_lock ssp=%di:x64"
     assert returned == "r:lockscope/srcu_read_lock __srcu_read_lock idx=$retval:s32"

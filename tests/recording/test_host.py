@@ -73,8 +73,8 @@ def test_what_cannot_be_probed_is_named_with_who_loses(root: Path) -> None:
                for line in told)  # fmt: skip
     assert any("go to kvm_flush_remote_tlbs.part.0, unseen" in line for line in told)
     assert [line.split()[0] for line in tracefs_lines(wanted, host) if line[0] != "#"] == [
-        "p:lockscope/srcu_read_lock_entry", "r:lockscope/srcu_read_lock", "p:lockscope/kvm_make_all_cpus_request",
-        "p:lockscope/kvm_flush_remote_tlbs", "p:lockscope/mutex_lock_entry", "r:lockscope/mutex_lock",
+        "r:lockscope/srcu_read_lock", "p:lockscope/srcu_read_lock_entry", "p:lockscope/kvm_make_all_cpus_request",
+        "p:lockscope/kvm_flush_remote_tlbs", "r:lockscope/mutex_lock", "p:lockscope/mutex_lock_entry",
         "p:lockscope/mutex_unlock",
     ]  # fmt: skip
 
@@ -93,6 +93,21 @@ def test_a_lockdep_host_with_fprobes(root: Path) -> None:
 def test_a_host_without_tracefs(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"hint: as root, mount -t tracefs"):
         look(tmp_path)
+
+
+def test_a_host_with_preempt_rt(root: Path) -> None:
+    assert not look(root).rt
+    write(root, "proc/sys/kernel/version", "#1 SMP PREEMPT_RT Debian 7.3.4-1~bpo13+1 (2026-11-10)\n")
+    write(root, "proc/kallsyms", KALLSYMS + "ffffffff81000030 T rt_write_lock\n")
+    host = look(root)
+    assert host.rt
+    assert host.lines()[0] == "kernel 6.1.0-56-amd64, PREEMPT_RT, no lockdep, fprobes no"
+    lines = list(tracefs_lines(Wanted(host.kernel, lockdep=False, rt=host.rt), host))
+    assert "p:lockscope/rt_write_lock_entry rt_write_lock lock=%di:x64 caller=+0(%sp):x64" in lines
+    assert not any("raw_write_lock" in line for line in lines)  # it is not missed either
+    write(root, "proc/sys/kernel/version", "#1 SMP\n")
+    write(root, "sys/kernel/realtime", "1\n")
+    assert look(root).rt
 
 
 def test_damaged_btf_is_a_note(root: Path) -> None:

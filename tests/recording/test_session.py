@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lockscope.errors import UsageError
-from lockscope.recording.session import Counters, Session, arguments, counters, failed, process_of
+from lockscope.recording.session import Counters, Session, arguments, counters, failed, process_of, started
 
 STATS = """entries: 10
 overrun: 3
@@ -45,7 +45,7 @@ def test_status_and_environment_of_the_script(tmp_path: Path) -> None:
     said = tmp_path / "said"
     script = f'echo "$LOCKSCOPE_PARENT $# $2" > {said}; [ -d "$LOCKSCOPE_OWN" ] || exit 9; exit 7\n'
     assert Session(script, ("-o", "x")).run(lambda _: None) == 7
-    assert said.read_text() == f"{os.getpid()} 2 x\n"
+    assert said.read_text() == f"{os.getpid()} {started(os.getpid())} 2 x\n"
 
 
 def test_sigterm_ends_the_recording_and_not_the_watcher(tmp_path: Path) -> None:
