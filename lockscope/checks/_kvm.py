@@ -9,6 +9,7 @@ from lockscope.checks._base import Grounds
 from lockscope.checks._grounds import recorded
 from lockscope.findings import RuleRef, Status, Witness, context_of
 from lockscope.kvm import spte
+from lockscope.kvm.spte import Found
 from lockscope.kvm.spte_layouts import Layout
 from lockscope.reconstruct.evidence import Evidence
 from lockscope.reconstruct.vms import Vms
@@ -78,6 +79,12 @@ def old_values_missing(evidence: Evidence) -> str | None:
     else:
         return None
     return f"{what} the probe lockscope:mmu_spte_update_entry; {RECORD}"
+
+
+def layout_unknown(evidence: Evidence) -> str | None:
+    """Why what an SPTE says cannot be read here; None where it can."""
+    found = evidence.facts.get("spte_layout")
+    return found.doubt or None if isinstance(found, Found) else None
 
 
 def never_released(evidence: Evidence) -> bool:

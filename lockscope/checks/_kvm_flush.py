@@ -63,6 +63,8 @@ def grounds(evidence: Evidence) -> Grounds:
             "remote TLB flushes were not recorded, and no tracepoint shows them: the probe "
             f"lockscope:kvm_make_all_cpus_request is needed; {_kvm.RECORD}"
         )
+    if doubt := _kvm.layout_unknown(evidence):
+        return _kvm.skipped(doubt)
     debts = evidence.facts.get("flush_debts")
     history = evidence.facts.get("spte_history")
     if not isinstance(debts, FlushDebts):

@@ -69,6 +69,8 @@ def grounds(evidence: Evidence) -> Grounds:
     history = _kvm_spte.history_of(evidence)
     if not _kvm.has(evidence, *_CHANGES):
         return _kvm.skipped("no SPTE changes: trace-cmd record -e kvmmmu")
+    if doubt := _kvm.layout_unknown(evidence):
+        return _kvm.skipped(doubt)
     if not history.mmu_lock_seen:
         return _kvm.skipped(f"mmu_lock was not recorded, or could not be told from other locks; {_kvm.RECORD}")
     if history.transitions and not history.judged:

@@ -61,6 +61,8 @@ def grounds(evidence: Evidence) -> Grounds:
     """Fast page faults."""
     if not _kvm.has(evidence, "fast_page_fault"):
         return _kvm.skipped(_kvm_spte.NO_FAST_FAULTS)
+    if doubt := _kvm.layout_unknown(evidence):
+        return _kvm.skipped(doubt)
     return _kvm.partial_if_lost(evidence)
 
 

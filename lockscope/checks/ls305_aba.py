@@ -53,6 +53,8 @@ def grounds(evidence: Evidence) -> Grounds:
     """Fast page faults, and what the SPTEs map."""
     if not _kvm.has(evidence, "fast_page_fault"):
         return _kvm.skipped(_kvm_spte.NO_FAST_FAULTS)
+    if doubt := _kvm.layout_unknown(evidence):
+        return _kvm.skipped(doubt)
     if not _kvm.has(evidence, "kvm_mmu_set_spte"):
         return _kvm.skipped("which gfn an SPTE maps is not known: trace-cmd record -e kvmmmu:kvm_mmu_set_spte")
     if _kvm_spte.history_of(evidence).page_offset is None and _kvm_spte.history_of(evidence).fast_faults:

@@ -64,6 +64,8 @@ def grounds(evidence: Evidence) -> Grounds:
         return _kvm.skipped(_kvm_spte.NO_FAST_FAULTS)
     if missing := _kvm.old_values_missing(evidence):
         return _kvm.skipped(missing)
+    if doubt := _kvm.layout_unknown(evidence):
+        return _kvm.skipped(doubt)
     left_out = _kvm_spte.history_of(evidence).undecided
     doubt = f"{count(left_out)} changes from an old value are left out: of which VM or root the SPTE is, is not known"
     return _kvm.partial_if_lost(evidence, (*_kvm_spte.clock_doubt(evidence), doubt if left_out else ""))

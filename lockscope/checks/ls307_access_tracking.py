@@ -5,7 +5,8 @@ What it finds
 Where the CPU keeps no A bit (EPT without A/D), KVM takes R, W and X away from an SPTE and keeps R and X in ignored bits.
 Found are: R or X saved that the SPTE did not have, or not saved; W saved; R or X restored other than saved; W gained by a
 fault that was not a write. The bits are those of the trace's kernel: bit 62 and saved bits from 52 before 5.4, later the
-A/D tag in bits 53:52 and saved bits from 54.
+A/D tag in bits 53:52 and saved bits from 54. From 7.2 on the tag is in bits 61:60, R, X and the user-executable bit 10 go
+to 52, 54 and 62, and bit 53 is host-writable: a W that was saved does not show, one that a read gets back does.
 
 Confidence: certain for what was saved, by the event's old and new value; likely for what was restored: fast_page_fault
 reads the new value again when it prints it. Where another task was at the same SPTE meanwhile nothing is said.
@@ -63,6 +64,8 @@ def grounds(evidence: Evidence) -> Grounds:
     """Either end of tracking."""
     if not _kvm.has(evidence, "fast_page_fault", "kvm_tdp_mmu_spte_changed", "mmu_spte_update_entry"):
         return _kvm.skipped("neither SPTE changes nor fast page faults: trace-cmd record -e kvmmmu")
+    if doubt := _kvm.layout_unknown(evidence):
+        return _kvm.skipped(doubt)
     missing = "" if _kvm.has(evidence, "fast_page_fault") else "restoring is not seen: " + _kvm_spte.NO_FAST_FAULTS
     return _kvm.partial_if_lost(evidence, (missing,))
 

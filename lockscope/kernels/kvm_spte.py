@@ -75,7 +75,8 @@ MOST = 4096  # rows kept of each kind; count[FIRST_KIND + kind] goes on
 FIRST_KIND, KINDS = 1, 14
 UNDECIDED = FIRST_KIND + KINDS  # count[UNDECIDED]: lost bits, were it known which root an SPTE is of
 # Options.
-(O_SAVED, O_NO_LARGE, O_AGING_LOCKLESS, O_BASE, O_UPDATE_FLUSHES, O_NOISE, O_SLACK) = range(7)
+(O_SAVED, O_NO_LARGE, O_AGING_LOCKLESS, O_BASE, O_UPDATE_FLUSHES, O_NOISE, O_SLACK, O_SAVED_BITS,
+ O_SAVED_MASK) = range(9)  # fmt: skip
 MMU_LOCK, SLOTS_LOCK, MODE, SRCU_DEPTH = 1, 3, 16, 17
 SHADOW = 99  # in place of an address space: the shadow pages of a gfn
 HAS_NO_GPTES = 1 << 7 | 1 << 18  # role: direct, passthrough (sp_has_gptes)
@@ -155,8 +156,8 @@ def _saved(cols: Any, r: Any, gfn: Any, level: Any, sptep: Any, options: Any, fo
     """Were R and X, and nothing else, saved where access tracking took them away?"""
     o, n, os, ns = cols[C_OLD, r], cols[C_NEW, r], cols[C_OLD_SAYS, r], cols[C_NEW_SAYS, r]
     if os & LEAF and ns & TRACKED and not os & TRACKED and (o & PFN) == (n & PFN):
-        kept = (n >> options[O_SAVED]) & 7
-        if kept != (o & 5):
+        kept = (n >> options[O_SAVED]) & options[O_SAVED_MASK]
+        if kept != (o & options[O_SAVED_BITS]):
             _meet(found, count, BAD_SAVE, cols, r, gfn, level, sptep, cols[C_TS, r], kept)
 
 
@@ -266,10 +267,10 @@ def _fixed(cols: Any, slots: Any, r: Any, gfn: Any, level: Any, options: Any, ta
         _meet(found, count, ABA, cols, r, gfn, level, sptep, since, stale)
         _against(found, count, ABA, s[P_MOVED_TS], s[P_MOVED_CPU], s[P_MOVED_PID])
     if os & TRACKED and ns & LEAF and not ns & TRACKED and (o & PFN) == (n & PFN):
-        kept = (o >> options[O_SAVED]) & 5
+        kept = (o >> options[O_SAVED]) & options[O_SAVED_BITS]
         before = max(s[P_FAST_TS], s[P_TS], e[L_TS], e[L_FAST_TS])
         what = np.int64(-1)
-        if (n & 5) != kept:
+        if (n & options[O_SAVED_BITS]) != kept:
             what = np.int64(BAD_RESTORE)
         elif ns & W and not write:
             what = np.int64(W_ON_READ)

@@ -17,8 +17,6 @@ from lockscope.kvm.spte_layouts import LARGE, LAYOUTS, PFN, WRITABLE, Layout
 Values = NDArray[np.uint64]
 Flags = NDArray[np.bool_]
 
-_TRACKED = (1 << 0) | (1 << 2)  # SHADOW_ACC_TRACK_SAVED_BITS_MASK: R and X; W is never saved
-
 
 def _u(value: int) -> np.uint64:
     return np.uint64(value)
@@ -97,8 +95,11 @@ def is_access_tracked(values: Values, layout: Layout) -> Flags:
 
 def is_accessed(values: Values, layout: Layout) -> Flags:
     """``is_accessed_spte()``."""
+    set_ = _has(values, layout.accessed)
+    if layout.software_accessed:
+        return is_present(values, layout) & set_
     off = is_ad_disabled(values, layout)
-    return is_present(values, layout) & np.where(off, ~is_access_tracked(values, layout), _has(values, layout.accessed))
+    return is_present(values, layout) & np.where(off, ~is_access_tracked(values, layout), set_)
 
 
 def is_dirty(values: Values, layout: Layout) -> Flags:
@@ -113,20 +114,16 @@ def pfn(values: Values) -> NDArray[np.uint64]:
 
 
 def saved_access(values: Values, layout: Layout) -> NDArray[np.uint64]:
-    """R (bit 0) and X (bit 2) as access tracking saved them."""
-    return (values >> _u(layout.saved)) & _u(_TRACKED)
-
-
-def access(values: Values) -> NDArray[np.uint64]:
-    """R (bit 0) and X (bit 2) of an EPT SPTE as they are."""
-    return values & _u(_TRACKED)
+    """R (bit 0), X (bit 2) and XU (bit 10) as access tracking saved them."""
+    return (values >> _u(layout.saved)) & _u(layout.saved_bits)
 
 
 class Found(NamedTuple):
-    """A layout, and why this one."""
+    """A layout, and why this one. ``doubt``: why it is no ground for a verdict, "" where it is one."""
 
     layout: Layout
     why: str
+    doubt: str = ""
 
 
 def version(kernel: str | None) -> tuple[int, int] | None:
@@ -135,26 +132,54 @@ def version(kernel: str | None) -> tuple[int, int] | None:
     return (int(match[1]), int(match[2])) if match else None
 
 
-def misfits(values: Values, layout: Layout) -> int:
-    """How many of the values no SPTE of this layout can have: unknown bits, or W, MMU- and host-writable at odds."""
+def _foreign(values: Values, layout: Layout) -> Flags:
+    """Which values have bits that this layout does not know, or stand for nothing that it knows."""
     present = is_present(values, layout)
-    strange = present & _has(values, ~layout.known & _ALL)
+    absent = ~present & ~is_initial(values, layout) & ~is_frozen(values, layout) & ~is_mmio(values, layout)
+    known = layout.known | (layout.saved_mask << layout.saved)  # a W that should not have been saved is a bug
+    return (present & _has(values, ~known & _ALL)) | absent
+
+
+def _at_odds(values: Values, layout: Layout) -> Flags:
+    """Which values have W, MMU- and host-writable, what was saved, or what the hardware reads, at odds."""
+    present = is_present(values, layout)
     h, m, w = (_has(values, bits) for bits in (layout.host_writable, layout.mmu_writable, WRITABLE))
     odd = present & ((m & ~h) | (w & (h ^ m)))  # a page table has neither bit; a leaf with W has both
-    absent = ~present & ~is_initial(values, layout) & ~is_frozen(values, layout) & ~is_mmio(values, layout)
+    # restore_acc_track_spte() clears what mark_spte_for_access_track() saved, and warns of bits that are set before
+    odd |= present & _has(values, layout.saved_bits << layout.saved) & ~is_access_tracked(values, layout)
     if layout.ept:
         odd |= present & ~_has(values, layout.readable) & w  # misconfigured: no EPT entry is writable, not readable
         # vmx_get_mt_mask(): where the guest's PAT is ignored, the type is write-back or uncached
         odd |= present & _has(values, 1 << 6) & ~_are(values, 7 << 3, 6 << 3) & ~_are(values, 7 << 3, 0)
     elif not layout.present:
         odd |= present & ~_has(values, layout.readable)
-    return int(np.count_nonzero(strange | odd | absent))
+    return odd
+
+
+def misfits(values: Values, layout: Layout) -> int:
+    """How many of the values no SPTE of this layout can have: unknown bits, or W, MMU- and host-writable at odds."""
+    return int(np.count_nonzero(_foreign(values, layout) | _at_odds(values, layout)))
+
+
+def doubts(values: Values, layout: Layout) -> str:
+    """Why this layout is no ground for a verdict on these (different) values; "" where it is one.
+
+    Bits that it does not know tell more than bits at odds, which a bug can set; of those it takes more than half.
+    """
+    foreign, wrong = int(np.count_nonzero(_foreign(values, layout))), misfits(values, layout)
+    if 4 * foreign <= len(values) and 2 * wrong <= len(values):
+        return ""
+    return (
+        f"this host's SPTE layout is not known: {len(values) - wrong} of {len(values)} values fit the best that is "
+        f"({layout.name}: {layout.title}); 'lockscope spte VALUE' says what fits a value"
+    )
 
 
 def find_layout(kernel: str | None, sample: Values, isa: int | None) -> Found:
     """The layout of a trace, by the values in it; its kernel's version and ``kvm_exit``'s isa only break ties.
 
-    A distribution's 4.18 may have the MMU of 6.x. ``sample``: any SPTEs (old and new values); ``isa``: 1 VMX, 2 SVM.
+    A distribution's 4.18 may have the MMU of 6.x; what a later release has replaced is taken only where nothing newer
+    fits. ``sample``: any SPTEs (old and new values); ``isa``: 1 VMX, 2 SVM.
     """
     values = np.unique(np.asarray(sample, np.uint64))
     named = version(kernel)
@@ -166,11 +191,19 @@ def find_layout(kernel: str | None, sample: Values, isa: int | None) -> Found:
         newest = lay.since if not too_new else (-lay.since[0], -lay.since[1])
         return -wrong[lay.name], fits_isa, not too_new, newest
 
-    best = max(LAYOUTS, key=rank)
+    best = max((lay for lay in LAYOUTS if not _replaced(lay, named)), key=rank)
+    if doubts(values, best):
+        best = max(LAYOUTS, key=rank)
     fit = f"{len(values) - wrong[best.name]} of {len(values)} values fit" if len(values) else "no SPTE in the trace"
     alone = sum(1 for n in wrong.values() if n == wrong[best.name]) == 1
     by = "" if alone else f"; by {'kernel ' + kernel if kernel else 'default, newest first'}"
-    return Found(best, fit + by + (f"; isa {isa}" if isa else ""))
+    return Found(best, fit + by + (f"; isa {isa}" if isa else ""), doubts(values, best))
+
+
+def _replaced(layout: Layout, named: tuple[int, int] | None) -> bool:
+    """Whether a kernel of this version has a later layout than this one."""
+    later = (lay for lay in LAYOUTS if lay.ept == layout.ept and lay.since > layout.since)
+    return named is not None and any(lay.since <= named for lay in later)
 
 
 def layout_named(name: str) -> Layout | None:
@@ -222,7 +255,10 @@ def decode(value: int, layout: Layout, level: int | None = None) -> list[str]:
         words.append("A/D: write-protect only")
     if is_access_tracked(v, layout)[0]:
         saved = int(saved_access(v, layout)[0])
-        words.append(f"access-tracked, saved {'R' if saved & 1 else '-'}{'X' if saved & 4 else '-'}")
+        user = "" if not layout.user_executable else "U" if saved & layout.user_executable else "-"
+        words.append(f"access-tracked, saved {'R' if saved & 1 else '-'}{'X' if saved & 4 else '-'}{user}")
+    elif layout.user_executable and _has(v, layout.user_executable)[0] != runs:  # nested, under a guest's own MBEC
+        words.append(f"executable in {'supervisor' if runs else 'user'} mode only")
     if layout.ept:
         words.append(f"memory type {int((v[0] >> _u(3)) & _u(7))}{' IPAT' if v[0] & _u(64) else ''}")
     strange = int(v[0]) & ~layout.known & _ALL

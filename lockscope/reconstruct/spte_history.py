@@ -178,7 +178,9 @@ class HistoryFact:
         base = self._bases.most_common(1)[0][0] if self._bases else 0
         skew = self._skew.bound_ns
         slack = 0 if skew == 0 else max(_LEAST_SLACK, skew or 0)
-        return np.array([lay.saved, no_large, lockless, base, flushes, 10_000_000, slack], np.int64)
+        noise = 10_000_000
+        options = [lay.saved, no_large, lockless, base, flushes, noise, slack, lay.saved_bits, lay.saved_mask]
+        return np.array(options, np.int64)
 
     def _fill(self, values: NDArray[np.int64], index: OpIndex, rows: NDArray[np.int64], lay: Layout) -> None:
         """Old and new value, what each says, and whether a fast page fault did it."""
