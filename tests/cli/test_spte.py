@@ -26,7 +26,7 @@ def test_decodes_by_a_named_layout():
 
 def test_without_a_layout_only_those_that_fit():
     out = run("860000025e000bf7")
-    assert [line.split("[")[1].split(":")[0] for line in out.splitlines()] == ["ept-6.10", "ept-5.13"]
+    assert [line.split("[")[1].split(":")[0] for line in out.splitlines()] == ["ept-6.13", "ept-6.10", "ept-5.13"]
 
 
 @pytest.mark.parametrize("args", [("zz",), ("0x1ffffffffffffffff",), ("0x1", "--layout", "mips-1.0")])
