@@ -20,6 +20,7 @@ from lockscope.reconstruct import lock_waits
 from lockscope.reconstruct.contention import Contention, type_name
 from lockscope.reconstruct.gather import Gathered, GatherOptions, gather, prefetched
 from lockscope.reconstruct.lock_places import OPS as PLACING
+from lockscope.reconstruct.lock_places import is_marker
 from lockscope.reconstruct.lock_statistics import MOST_GROUPS, Groups, LockStatistics
 from lockscope.reconstruct.lock_waits import LockWaits
 from lockscope.reconstruct.walk import HOLD_COLUMNS, WALKED_OPS
@@ -143,7 +144,7 @@ class LockReading:
             judged=not plain,
             tape=self._tape,
             ops=_CONTENTION,
-            keep=None if vms else lambda f: source_of(f, _READ) is not None,
+            keep=None if vms else lambda f: source_of(f, _READ) is not None or is_marker(f),
         )
         return gather(Ahead(self.reader), rules, options, progress)
 

@@ -28,6 +28,11 @@ _VCPU = (Op.RUN, Op.VCPU_MEMSLOT, Op.BUS)
 OPS = frozenset({*_KVM, *_VCPU})  # the rows that say where VMs and vCPUs are
 
 
+def is_marker(of: EventFormat) -> bool:
+    """Whether events of this format may be markers: the recorder's say where locks lie."""
+    return of.name in _MARKERS and of.system in ("ftrace", "")
+
+
 class LockPlaces:
     """What is known so far; ``take`` every batch with its tape, in order, before the walk."""
 
@@ -65,7 +70,7 @@ class LockPlaces:
         tape.slots[rows[hit] + slot(op, "name")] = self._known[1, at[hit]]
 
     def _read_markers(self, batch: EventBatch, formats: list[EventFormat]) -> bool:
-        kinds = [f.index for f in formats if f.name in _MARKERS and f.system in ("ftrace", "")]
+        kinds = [f.index for f in formats if is_marker(f)]
         if not kinds or self._markers >= _MOST_MARKERS:
             return False
         marked = np.logical_or.reduce([batch.kind == kind for kind in kinds])

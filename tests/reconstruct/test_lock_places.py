@@ -14,6 +14,7 @@ from lockscope.reconstruct.lock_places import LockPlaces
 from lockscope.rules.load import choose
 from lockscope.tables.ops import Op
 from lockscope.tables.tape import Projector, TapeBatch
+from lockscope.trace_locks import LockQuery, lock_figures
 from tests.builders.found import chains, holds, oddities, walked
 from tests.builders.records import EVENTS
 from tests.builders.script import Script, Task
@@ -208,3 +209,17 @@ def test_an_order_planted_in_the_rules_is_found_in_a_recording_by_name() -> None
         "kvm_arch_vm_ioctl",
         "kvm_pic_init",
     ]
+
+
+def test_statistics_have_the_names_of_the_checks(tmp_path: Path):
+    """struct kvm stands three times in the markers, as in the BTF of 7.3's kvm.ko: each lock is one class still."""
+    s, t = recorded(PLACES, PLACES, PLACES, VCPU_PLACES, kernel="7.3.4")
+    run(t)
+    nested(nested(t, MUTEX, SLOTS), SLOTS, MMU)
+    s.save(tmp_path / "trace.dat")
+    for query in (LockQuery(), LockQuery(by=("class", "vm"))):
+        figures = lock_figures(str(tmp_path / "trace.dat"), query)
+        named = {row.names[0]: row.acquired for row in figures.rows}
+        assert named == {"&vcpu->mutex": 1, "&kvm->slots_lock": 2, "&(kvm)->mmu_lock": 1}
+    patterns = LockQuery(classes=("&kvm*",))
+    assert [row.names[0] for row in lock_figures(str(tmp_path / "trace.dat"), patterns).rows] == ["&kvm->slots_lock"]
