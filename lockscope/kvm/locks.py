@@ -51,7 +51,8 @@ _VM, _GLOBAL = True, False
 
 # Initialised in virt/kvm/kvm_main.c (kvm_create_vm, kvm_vcpu_init), eventfd.c (kvm_eventfd_init), pfncache.c
 # (kvm_gpc_init), async_pf.c, coalesced_mmio.c, vfio.c; arch/x86/kvm/x86.c (kvm_arch_init_vm), mmu/mmu.c
-# (kvm_mmu_init_vm), hyperv.c, ioapic.c, i8254.c, svm/, vmx/: as of 6.12; a comment names the release that brought one.
+# (kvm_mmu_init_vm), hyperv.c, ioapic.c, i8254.c, svm/, vmx/: as of 6.12 and 7.3.4; a comment names the release that
+# brought one.
 KVM_LOCKS = (
     KvmLock("kvm->mmu_lock", "rwlock", _VM, ("&kvm->mmu_lock",), Role.MMU_LOCK),  # kind: see _KIND_BY_SPELLING
     KvmLock("kvm->srcu", "srcu", _VM, ("&kvm->srcu",), Role.SRCU),
@@ -89,7 +90,8 @@ KVM_LOCKS = (
     KvmLock("pit->pit_state.lock", "mutex", _VM, ("&pit->pit_state.lock",)),
     KvmLock("hv_vcpu->tlb_flush_fifo.write_lock", "spinlock", _VM, ("&hv_vcpu->tlb_flush_fifo[i].write_lock",)),
     KvmLock("kv->lock", "mutex", _VM, ("&kv->lock",)),
-    KvmLock("svm->ir_list_lock", "spinlock", _VM, ("&svm->ir_list_lock",)),
+    KvmLock("vcpu->pid_lock", "rwlock", _VM, ("&vcpu->pid_lock",)),  # after 6.12
+    KvmLock("svm->ir_list_lock", "", _VM, ("&svm->ir_list_lock",)),  # a spinlock in 6.12, raw in 7.3 (svm/avic.c)
     KvmLock("sev->guest_req_mutex", "mutex", _VM, ("&sev->guest_req_mutex",)),
     KvmLock("svm->sev_es.snp_vmsa_mutex", "mutex", _VM, ("&svm->sev_es.snp_vmsa_mutex",)),
     KvmLock("kvm_vmx->ept_pointer_lock", "spinlock", _VM, ("&to_kvm_vmx(kvm)->ept_pointer_lock",)),  # 5.10
@@ -99,9 +101,14 @@ KVM_LOCKS = (
     KvmLock("srso_lock", "spinlock", _GLOBAL, ("srso_lock",)),
     KvmLock("sev_deactivate_lock", "rwsem", _GLOBAL, ("sev_deactivate_lock",)),
     KvmLock("sev_bitmap_lock", "mutex", _GLOBAL, ("sev_bitmap_lock",)),
+    KvmLock("sev_mirror_lock", "mutex", _GLOBAL, ("sev_mirror_lock",)),  # 6.12.y, 7.2
+    KvmLock("osvw_lock", "spinlock", _GLOBAL, ("osvw_lock",)),  # after 6.12
+    KvmLock("vmcb_dump_mutex", "mutex", _GLOBAL, ("vmcb_dump_mutex",)),  # after 6.12
+    KvmLock("tdx_lock", "mutex", _GLOBAL, ("tdx_lock",)),  # after 6.12
     KvmLock("vmx_vpid_lock", "spinlock", _GLOBAL, ("vmx_vpid_lock",)),
     KvmLock("vmx_l1d_flush_mutex", "mutex", _GLOBAL, ("vmx_l1d_flush_mutex",)),
-    # not KVM's, but named in rules
+    # not KVM's, but named in rules; inode_init_always_gfp() (fs/inode.c) names the first, guest_memfd's too
+    KvmLock("mapping.invalidate_lock", "rwsem", _GLOBAL, ("mapping.invalidate_lock",), kvms=False),
     KvmLock("cpu_hotplug_lock", "percpu_rwsem", _GLOBAL, ("cpu_hotplug_lock", "cpu_hotplug_lock.rw_sem"), kvms=False),
     KvmLock("mmu_notifier_invalidate_range_start", "map", _GLOBAL, ("mmu_notifier_invalidate_range_start",),
             Role.NOTIFIER, kvms=False),

@@ -18,7 +18,7 @@ from lockscope.rules import schema
 from lockscope.rules.book import LeafRule, Rule, Rulebook, Scope, When
 from lockscope.rules.drafts import Draft, Entry, draft
 
-DEFAULT = "kvm-6.12"  # for traces that name no kernel: the newest rules, as new kernels are what people record
+DEFAULT = "kvm-6.12"  # for traces that name no kernel: what holds for it holds for later kernels, not the other way
 _LARGEST = 1 << 20  # bytes of a rules file; ours have some 20 KiB
 
 

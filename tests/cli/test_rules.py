@@ -12,7 +12,17 @@ def test_the_books_are_listed(lockscope: Lockscope) -> None:
 
     assert said.status == 0
     listed = [line.split()[0] for line in said.out.splitlines() if line.startswith("  kvm-")]
-    assert listed == ["kvm-4.14", "kvm-5.15", "kvm-6.1", "kvm-6.2", "kvm-6.3", "kvm-6.6", "kvm-6.12"]
+    assert listed == [
+        "kvm-4.14",
+        "kvm-5.15",
+        "kvm-6.1",
+        "kvm-6.2",
+        "kvm-6.3",
+        "kvm-6.6",
+        "kvm-6.12",
+        "kvm-7.2",
+        "kvm-7.3",
+    ]
 
 
 @pytest.mark.parametrize("version", ["kvm-4.14", "4.14", "4.14.355-openela"])

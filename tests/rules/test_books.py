@@ -124,7 +124,7 @@ def test_the_srcu_rules_by_version() -> None:
 
 def test_what_came_and_went() -> None:
     hotplug = [name for name in EVERY if book(name).order_broken("kvm_lock", "cpu_hotplug_lock")]
-    assert hotplug == ["kvm-6.3", "kvm-6.6", "kvm-6.12"]
+    assert hotplug == ["kvm-6.3", "kvm-6.6", "kvm-6.12", "kvm-7.2", "kvm-7.3"]
     xen = [name for name in EVERY if book(name).order_broken("&kvm->arch.xen.xen_lock", "&vcpu->mutex")]
     assert xen == SINCE_6_2
     count = [
@@ -246,10 +246,46 @@ def test_flush_flows() -> None:
     assert window("6.1.50", "flow/tdp-zap-atomic") == "mmu_lock"
     assert window("6.8.1", "flow/tdp-zap-atomic") == "around"
     assert window("6.12.5", "flow/tdp-zap-atomic") == "before"
+    assert window("6.13.5", "flow/tdp-zap-atomic") is None
+    assert window("6.13.5", "flow/collapsible-in-place") == "mmu_lock"
+    assert window("7.3.4", "flow/tdp-zap-atomic") is None
+    assert window("7.3.4", "flow/nx-recovery") == "mmu_lock"
     assert window("6.12.5", "flow/reset-dirty-rings") == "ioctl"
     assert window("5.10.1", "flow/reset-dirty-rings") is None
     assert window("6.13.1", "flow/clear-flush-young") is None
     assert window("6.13.1", "flow/clear-flush-young-elided") == "none"
+
+
+def test_the_order_that_7_2_wrote_down() -> None:
+    """Documentation/virt/kvm/locking.rst of 7.2.13 and 7.3.4: vcpu->mutex outside slots_lock and slots_arch_lock."""
+    for held in ("&kvm->slots_lock", "&kvm->slots_arch_lock"):
+        rule = load.choose("7.3.4")[0].order_broken(held, "&vcpu->mutex")
+        assert rule is not None
+        assert rule.source == (
+            "Documentation/virt/kvm/locking.rst (7.3), 1. Acquisition Orders: vcpu->mutex outside kvm->slots_lock and "
+            "kvm->slots_arch_lock"
+        )
+        assert load.choose("7.3.4")[0].order_broken("&vcpu->mutex", held) is None
+    assert load.choose("6.12.9")[0].order_broken("&kvm->slots_arch_lock", "&vcpu->mutex") is None
+
+
+def test_what_a_rule_cites_is_of_the_traced_version() -> None:
+    for release, version in (("6.12.117", "6.12"), ("7.2.13", "7.2"), ("7.3.4", "7.3")):
+        found = load.choose(release)[0]
+        of_document = [r.source for r in found.rules() if "locking.rst" in r.source.partition(",")[0]]
+        assert len(of_document) > 20
+        assert {source.partition(",")[0] for source in of_document} == {
+            f"Documentation/virt/kvm/locking.rst ({version})"
+        }
+
+
+@pytest.mark.parametrize(
+    ("held", "taken", "broken"),
+    [("mapping.invalidate_lock", "&kvm->slots_lock", True), ("&kvm->slots_lock", "mapping.invalidate_lock", False),
+     ("&(kvm)->mmu_lock", "mapping.invalidate_lock", True), ("mapping.invalidate_lock", "&(kvm)->mmu_lock", False)],
+)  # fmt: skip
+def test_guest_memfds_lock_is_between_slots_lock_and_mmu_lock(held: str, taken: str, broken: bool) -> None:
+    assert (load.choose("7.3.4")[0].order_broken(held, taken) is not None) is broken
 
 
 # a fact and what it is on a kernel
@@ -277,7 +313,23 @@ def test_facts(about: str, expected: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize(
-    "release", ["4.14.1", "5.9", "5.10.1", "5.14.1", "5.19", "6.1.1", "6.3.1", "6.5", "6.11.1", "6.12.1", "6.16"]
+    "release",
+    [
+        "4.14.1",
+        "5.9",
+        "5.10.1",
+        "5.14.1",
+        "5.19",
+        "6.1.1",
+        "6.3.1",
+        "6.5",
+        "6.11.1",
+        "6.12.1",
+        "6.16",
+        "7.1.2",
+        "7.2.1",
+        "7.3.4",
+    ],
 )
 def test_no_fact_is_known_twice_for_one_kernel(release: str) -> None:
     known = [fact.about for fact in load.choose(release)[0].facts]

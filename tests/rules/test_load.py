@@ -31,7 +31,10 @@ CHOICES = {
     "6.12.117": "kvm-6.12",
     "6.12.0-55.el10.x86_64": "kvm-6.12",
     "6.19.2": "kvm-6.12",
-    "7.4.0": "kvm-6.12",
+    "7.1.9": "kvm-6.12",
+    "7.2.13": "kvm-7.2",
+    "7.3.4+deb13-amd64": "kvm-7.3",
+    "7.4.0": "kvm-7.3",
 }
 
 
@@ -66,11 +69,12 @@ def test_the_books_are_sorted_and_leave_no_gap() -> None:
     names = load.names()
     books = [load.load(name) for name in names]
 
-    assert names == ["kvm-4.14", "kvm-5.15", "kvm-6.1", "kvm-6.2", "kvm-6.3", "kvm-6.6", "kvm-6.12"]
+    assert names == ["kvm-4.14", "kvm-5.15", "kvm-6.1", "kvm-6.2", "kvm-6.3", "kvm-6.6", "kvm-6.12", "kvm-7.2",
+                     "kvm-7.3"]  # fmt: skip
     assert [book.name for book in books] == names
     bounds = [book.kernels for book in books]
     assert bounds[0] == (None, (5, 13))
-    assert bounds[-1] == ((6, 12), None)
+    assert bounds[-1] == ((7, 3), None)
     series = [(4, n) for n in range(21)] + [(5, n) for n in range(20)] + [(6, n) for n in range(20)]
     for kernel in series:
         covering = [b.name for b in books if (b.kernels[0] or (0, 0)) <= kernel <= (b.kernels[1] or (9, 9))]
