@@ -188,10 +188,14 @@ def gfn_text(gfn: int, level: int) -> str:
     return f"gfn {address(gfn)} level {level}" if gfn >= 0 else "an SPTE whose gfn is not known"
 
 
-def flow_rule(evidence: Evidence, *, loss: str, ioctl: int = 0, event: str = "", window: str = "") -> RuleRef | None:
-    """The rulebook's flow that fits best, for a finding's ``rule``."""
+def flow_rule(
+    evidence: Evidence, *, loss: str, ioctl: int = 0, event: str = "", window: str = "", named: str = ""
+) -> RuleRef | None:
+    """The rulebook's flow that fits best, for a finding's ``rule``; ``named``: the one with this id, if there is."""
     flows: list[Flow] = [f for f in getattr(evidence.rules, "flows", ()) if loss in f.loss]
-    if ioctl:
+    if named and any(f.id == named for f in flows):
+        flows = [f for f in flows if f.id == named]
+    elif ioctl:
         flows = [f for f in flows if ioctl in f.ioctls] or flows
     elif event:
         flows = [f for f in flows if event in f.evidence] or flows

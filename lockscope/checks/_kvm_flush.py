@@ -29,7 +29,8 @@ _LATE = {
 
 _LEGACY = ("kvm_mmu_set_spte", "mmu_spte_update_entry")  # and no kvm_tdp_mmu_spte_changed: tdp_mmu=0
 
-_ROOTS = "root invalidation"
+_ROOTS, _HUGE, _RECOVERY = "root invalidation", "huge page over a page table", "huge page recovery"
+_NX_THREAD = "kvm-nx-lpage-re"  # kvm-nx-lpage-recovery, as far as a comm goes
 _UNSEEN = "the legacy MMU's zaps have no event, and no probe of the pack shows them"
 
 _OVER = {
@@ -108,6 +109,8 @@ def judge(evidence: Evidence, words: Words) -> Iterator[Finding]:
         vms = _kvm.vms_of(evidence)
         if not (vms.follows(group.pid, "requests") and vms.follows(group.pid, "locks")):
             continue
+        if group.flow == _RECOVERY and not evidence.comm(group.pid).startswith(_NX_THREAD):
+            continue  # a page table of an invalidated root, which vCPUs drop before they enter the guest
         if group.code != words.code or not _kvm.stands(evidence, group.ts_ns, until):
             continue
         if not _kvm.judged_at(evidence, group.ts_ns, until):
@@ -124,7 +127,7 @@ def _finding(evidence: Evidence, words: Words, groups: list[DebtGroup], outcome:
     number = sum(group.count for group in groups)
     unpaid = outcome == "unpaid"
     who = f"{evidence.comm(first.pid)}/{first.pid}"
-    place = f"{vms.label(first.vm)}: {_where(groups)} {words.did} by {who} ({_what(flow, ioctl)})"
+    place = f"{vms.label(first.vm)}: {_where(groups)} {_did(first, words)} by {who} ({_what(flow, ioctl)})"
     message = f"{place}, and {_end(first)}" if unpaid else f"{place}; {_LATE[outcome]}"
     seen = tuple(_witnesses(evidence, first, words))
     closing = (_until(groups, words), words.consequence(first)) if unpaid else (_LATE[outcome],)
@@ -151,13 +154,20 @@ def _where(groups: list[DebtGroup]) -> str:
     return f"{count(number)} SPTE{'s' if number != 1 else ''}{times} ({kind} {runs_text(runs)})"
 
 
+def _did(group: DebtGroup, words: Words) -> str:
+    return "replaced by a large page" if group.flow == _HUGE else words.did
+
+
 def _what(flow: str, ioctl: str | None) -> str:
     return f"{flow}, {ioctl}" if ioctl else flow
 
 
 def _end(group: DebtGroup) -> str:
     """Why no flush can come in time any more."""
-    what = _OVER.get(_kvm.event_name(group.end_op), _OVER[""]) if group.end_ns else "mmu_lock was given up"
+    over = _kvm.event_name(group.end_op)
+    what = _OVER.get(over, _OVER[""]) if group.end_ns else "mmu_lock was given up"
+    if over == "srcu_read_unlock" and group.flow in (_HUGE, _RECOVERY):
+        what = "the read section of kvm->srcu ended"
     used = ""
     if group.use_ns:
         used = f"; a vCPU ran on {duration(max(0, group.use_ns - (group.end_ns or group.overdue_ns)))} later"
@@ -196,7 +206,7 @@ def _witnesses(evidence: Evidence, group: DebtGroup, words: Words) -> Iterator[W
 
 
 def _opening(groups: list[DebtGroup], vms: Vms, words: Words) -> Iterator[str]:
-    yield f"{_where(groups)} were {words.did} without a flush of the VM's TLBs when it was due:"
+    yield f"{_where(groups)} were {_did(groups[0], words)} without a flush of the VM's TLBs when it was due:"
     numbers = sorted({group.vm for group in groups})
     yield from (f"  {vms.label(number)}" for number in numbers)
     yield from _kvm.first_words(
@@ -211,4 +221,5 @@ def _rule(evidence: Evidence, group: DebtGroup) -> RuleRef | None:
         window = "mmu_lock" if group.flow in ("write tracking", "write protection") else ""
         return _kvm.flow_rule(evidence, loss=loss, ioctl=ioctl, window=window)
     event = "kvm:kvm_unmap_hva_range" if group.flow == "MMU notifier" else ""
-    return _kvm.flow_rule(evidence, loss="zap", event=event, window="mmu_lock")
+    named = {_HUGE: "flow/huge-replaces-table", _RECOVERY: "flow/nx-recovery"}.get(group.flow, "")
+    return _kvm.flow_rule(evidence, loss="zap", event=event, window="mmu_lock", named=named)

@@ -8,6 +8,9 @@ kvm->slots_lock, the update side's lock; of kvm_zap_gfn_range, which enters a se
 asked where it takes mmu_lock. Judged are tasks whose system call or guest exit was seen, so that a section
 that began before the recording is no alarm, and VMs that are neither being created nor destroyed.
 
+A section of another VM's kvm->srcu, or its slots_lock, protects nothing: found where it is the task's only one, and where
+the VMs' locks lie is known by the accesses that are right (three of four at least).
+
 Why it is a bug
 ---------------
 Somebody who changes the memslots waits in synchronize_srcu() for readers only: without a section the memslot array is
@@ -51,7 +54,7 @@ from lockscope.checks import _kvm, _kvm_srcu
 from lockscope.checks._base import Grounds, check
 from lockscope.findings import Finding, RuleRef, Severity, Witness
 from lockscope.kernels.kvm_flush import IOCTL
-from lockscope.kernels.kvm_srcu import KVM_CREATE_VM
+from lockscope.kernels.kvm_srcu import BY_SLOTS_LOCK, KVM_CREATE_VM
 from lockscope.reconstruct.evidence import Evidence
 from lockscope.reconstruct.srcu_sections import SrcuEvent
 from lockscope.units import count
@@ -95,6 +98,7 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
     vms = _kvm.vms_of(evidence)
     found = _kvm_srcu.sections_of(evidence).of("unprotected")
     events = [e for e in found if not _creating(e) and vms.follows(e.pid, "locks") and vms.follows(e.pid, "srcu")]
+    others = [e for e in _kvm_srcu.sections_of(evidence).of("other-vm") if not _creating(e)]
     rule = next((RuleRef(r.id, r.source) for r in evidence.rules.reference if r.lock == "kvm->srcu"), None)
 
     def tell(event: SrcuEvent, times: int) -> tuple[str, tuple[Witness, ...], str]:
@@ -111,9 +115,24 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
         seen = _kvm_srcu.at_event(evidence, event, f"{name}() in no read section of kvm->srcu")
         return message, (start, seen), "The memslots or buses it looks at can be replaced and freed meanwhile."
 
+    def of_another(event: SrcuEvent, times: int) -> tuple[str, tuple[Witness, ...], str]:
+        name, guard = _kvm.event_name(event.op), "slots_lock" if event.idx == BY_SLOTS_LOCK else "srcu"
+        message = (
+            f"{name}() looked at the VM whose kvm is {_kvm.hex64(event.kvm)} {count(times)} "
+            f"time{'s' if times != 1 else ''} in a task ({evidence.comm(event.pid)}/{event.pid} the first time, "
+            f"{_call(event)}) that held only the {guard} of the one at {_kvm.hex64(event.detail)}."
+        )
+        seen = _kvm_srcu.at_event(evidence, event, f"{name}() under {guard} at {_kvm.hex64(event.ssp)}")
+        return message, (seen,), "The memslots or buses it looks at can be replaced and freed meanwhile."
+
     yield from _kvm_srcu.findings(
         evidence, events, lambda e: ("&kvm->srcu", "", _kvm.event_name(e.op), _call(e)), tell,
         code="LS201", name="srcu-unprotected-access", title="memslots or buses accessed without kvm->srcu", rule=rule,
+    )  # fmt: skip
+    yield from _kvm_srcu.findings(
+        evidence, others, lambda e: ("&kvm->srcu", "", _kvm.event_name(e.op), _call(e), "another VM's"), of_another,
+        code="LS201", name="srcu-unprotected-access", title="memslots or buses accessed under another VM's kvm->srcu",
+        rule=rule,
     )  # fmt: skip
 
 

@@ -5,9 +5,13 @@ What it finds
 A leaf SPTE is zapped (or made to map another page) with mmu_lock held for write, and no flush of the VM's TLBs comes
 before mmu_lock is released, nor later in the same operation, before a vCPU of the VM runs again. Judged are the zaps of
 MMU notifiers and those under slots_lock; all others from 6.7 on, because until then the last reference to a dead root
-zapped it without a flush, which is harmless. Zaps with mmu_lock held for read owe nothing afterwards: they are of
-invalidated roots, which vCPUs drop before they enter the guest, or they were flushed before the event. That vCPUs are
-told to drop them (KVM_REQ_MMU_FREE_OBSOLETE_ROOTS) is asked of kvm_mmu_zap_all_fast itself, from 5.18 on.
+zapped it without a flush, which is harmless.
+
+With mmu_lock held for read, a page table that a large page takes the place of owes a flush (a page fault, or huge pages
+being recovered), and from 6.18 on one that the thread kvm-nx-lpage-recovery zaps. Other zaps there owe nothing
+afterwards: they are of invalidated roots, which vCPUs drop before they enter the guest, or they were flushed before the
+event. That vCPUs are told to drop them (KVM_REQ_MMU_FREE_OBSOLETE_ROOTS) is asked of kvm_mmu_zap_all_fast itself, from
+5.18 on.
 
 A flush that comes late (after mmu_lock was released or given up for a while) is reported as info if no vCPU of the VM
 was seen to run in between; so is one by another task, or a range flush that is too small where a full one follows.
@@ -60,6 +64,8 @@ from lockscope.reconstruct.flush_debts import DebtGroup
 
 
 def _consequence(group: DebtGroup) -> str:
+    if group.flow == "huge page over a page table":
+        return "A vCPU can still walk the page table that was replaced, while its page is given to somebody else."
     who = "the host may have given to somebody else" if group.flow == "MMU notifier" else "it no longer maps"
     return f"The guest can read and write memory that {who}."
 

@@ -84,16 +84,16 @@ D_GROUP, D_GFN, D_LEVEL, D_AS, D_OLD, D_NEW, D_TS, D_CPU, D_SPTEP, D_COVERED = r
 D_WIDTH = 10
 # Flows: what the changer was doing.
 (DIRTY_LOG, HUGE_WRITE_PROTECT, RING_RESET, NOTIFIER, SLOTS_ZAP, WRITE_TRACK, WRITE_PROTECT, ZAP,
- ROOTS_ZAP) = range(9)  # fmt: skip
-# Losses, as bits.
-LOST_W, LOST_M, LOST_MAPPING, REMAPPED = 1, 2, 4, 8
+ ROOTS_ZAP, HUGE_LEAF, RECOVERY) = range(11)  # fmt: skip
+# Losses, as bits; the last two are of page tables: a large leaf in its place, nothing in its place.
+LOST_W, LOST_M, LOST_MAPPING, REMAPPED, TABLE_REPLACED, TABLE_LOST = 1, 2, 4, 8, 16, 32
 MMU_LOCK, SLOTS_LOCK, MODE, SRCU_DEPTH = 1, 3, 16, 17
 READ = 1
 # ioctl requests (include/uapi/linux/kvm.h): the dirty-log ones protect under slots_lock, named or not.
 SET_MEMORY, SET_MEMORY2, GET_LOG, CLEAR_LOG, RESET_RINGS = 0x4020AE46, 0x40A0AE49, 0x4010AE42, 0xC018AEC0, 0xAEC7
 IOCTL, EXIT_CALL, EXIT_GROUP = 16, 60, 231  # system call numbers of x86-64
 # Options.
-O_UNKNOWN_ZAPS, O_UNKNOWN_WRITES, O_ROOTS = range(3)
+O_UNKNOWN_ZAPS, O_UNKNOWN_WRITES, O_ROOTS, O_RECOVERY = range(4)
 
 
 @helper("i8(i8)")
@@ -110,6 +110,11 @@ def flow_of(losses: Any, level: Any, task: Any, slots_lock: Any, mode: Any, opti
                             or arg == SET_MEMORY2)  # fmt: skip
     if task[T_CALL] == EXIT_CALL or task[T_CALL] == EXIT_GROUP:
         return -1
+    if losses & TABLE_REPLACED:
+        return HUGE_LEAF if mode != 0 else -1
+    if losses & TABLE_LOST:
+        alone = task[T_CALL] <= 0 and task[T_HVA] == 0 and slots_lock == 0
+        return RECOVERY if mode == READ and alone and options[O_RECOVERY] else -1
     if losses & (LOST_MAPPING | REMAPPED):
         if mode != 2:
             return -1  # under mmu_lock read-held: invalidated roots, or flushed before the event

@@ -26,23 +26,28 @@ from lockscope.kernels.views import matrix, vector
 
 DEPTH, S_WIDTH = 12, 6
 # A task (in one irq context): open sections, since when all of them are known, srcu of a lock call not yet returned
-# from, the system call it is in with its second argument, the KVM locks it held at its last row; then the sections.
-T_DEPTH, T_WHOLE, T_PENDING, T_CALL, T_ARG, T_LOCKS, T_ZAP, T_SECTIONS = range(8)
+# from, the system call it is in with its second argument, the KVM locks it held at its last row, the vCPU it runs in
+# this call and that vCPU's kvm, what _guard() found; then the sections.
+T_DEPTH, T_WHOLE, T_PENDING, T_CALL, T_ARG, T_LOCKS, T_ZAP, T_VCPU, T_KVM, T_GUARD, T_SECTIONS = range(11)
 T_WIDTH = T_SECTIONS + DEPTH * S_WIDTH
 S_SSP, S_IDX, S_TS, S_SEQ, S_CPU, S_TOLD = range(S_WIDTH)
 AT_USER, AT_GUEST = 1, 2  # S_TOLD
 # What a row is to this loop.
-ENTRY, LOCK, UNLOCK, SYNC, ENTER, EXIT, GUEST, END, ACCESS, TAKEN, ZAP, MMU_LOCK_TAKEN, GIVEN = range(13)
+(ENTRY, LOCK, UNLOCK, SYNC, ENTER, EXIT, GUEST, END, ACCESS, TAKEN, ZAP, MMU_LOCK_TAKEN, GIVEN, VCPU_ACCESS,
+ RUN) = range(15)  # fmt: skip
 # What was met, and its columns. ``SINCE``: from when on nothing may be missing for it to be true.
 (WRONG_INDEX, NOT_OPEN, OPEN_AT_GUEST, OPEN_AT_END, OPEN_AT_USER, SYNC_INSIDE, UNPROTECTED, LOCK_INSIDE, NEVER_LEFT,
- SYNCED) = range(10)  # fmt: skip
-(WHAT, TS, SEQ, CPU, PID, FLAGS, SSP, IDX, OPEN_TS, OPEN_CPU, SINCE, VM, CALL, ARG, DETAIL, OP) = range(16)
-WIDTH = 16
+ SYNCED, GUARDED) = range(11)  # fmt: skip
+(WHAT, TS, SEQ, CPU, PID, FLAGS, SSP, IDX, OPEN_TS, OPEN_CPU, SINCE, VM, CALL, ARG, DETAIL, OP, KVM) = range(17)
+WIDTH = 17
 MOST = 4096  # rows kept of each kind; count[FIRST_KIND + kind] goes on
-FIRST_KIND, KINDS = 1, 10
+FIRST_KIND, KINDS = 1, 11
 # What an srcu_struct is (``kinds``).
 UNKNOWN, KVM_SRCU, KVM_IRQ_SRCU, FOREIGN = range(4)
 MMU_LOCK, SRCU, SLOTS_LOCK, FIRST_LOCK, LAST_LOCK = 1, 2, 3, 3, 10
+# What alone guards an access (T_GUARD), and columns of ``guards``: that, its distance from the VM's kvm, how often.
+BY_SSP, BY_MAP, BY_SLOTS_LOCK = range(3)
+G_BY, G_DISTANCE, G_TIMES = range(3)
 ZAP_RANGE = 68  # tables.ops.Op.ZAP_RANGE
 KVM_CREATE_VM = 0xAE01  # include/uapi/linux/kvm.h
 
@@ -73,7 +78,7 @@ def _meet(
         detail,
         cols[C_OP, r],
     )
-    f[SSP], f[IDX], f[OPEN_TS], f[OPEN_CPU] = 0, -1, 0, -1
+    f[SSP], f[IDX], f[OPEN_TS], f[OPEN_CPU], f[KVM] = 0, -1, 0, -1, 0
     if section >= 0:
         f[SSP], f[IDX] = task[section + S_SSP], task[section + S_IDX]
         f[OPEN_TS], f[OPEN_CPU] = task[section + S_TS], task[section + S_CPU]
@@ -110,20 +115,63 @@ def _open_kvm(task: Any, known_srcu: Any, kinds: Any, sure: Any) -> Any:
     return -1
 
 
+@helper("i8(row, i8, i8, vector, vector)")
+def _guard(task: Any, srcu_map: Any, slots_lock: Any, known_srcu: Any, kinds: Any) -> Any:
+    """The one thing that guards an access (``T_GUARD`` says what it is); 0 where there is none, -1 if several do."""
+    one: Any = np.int64(0)
+    for k in range(task[T_DEPTH]):
+        s = T_SECTIONS + k * S_WIDTH
+        at = known(known_srcu, task[s + S_SSP])
+        kind = kinds[at] if at >= 0 else UNKNOWN
+        if kind != KVM_SRCU and kind != UNKNOWN:
+            continue
+        if one != 0 and one != task[s + S_SSP]:
+            return -1
+        one, task[T_GUARD] = task[s + S_SSP], BY_SSP
+    if one == 0 and srcu_map != 0:
+        one, task[T_GUARD] = srcu_map, BY_MAP
+    if slots_lock != 0:
+        if one != 0:
+            return -1
+        one, task[T_GUARD] = slots_lock, BY_SLOTS_LOCK
+    return one
+
+
+@helper("i8(matrix, i8, i8)")
+def _rare(guards: Any, by: Any, distance: Any) -> Any:
+    """Count how far from its VM's kvm a guard lies; whether that is new, or another one is more frequent."""
+    most, ours = np.int64(0), np.int64(-1)
+    for k in range(len(guards)):
+        if guards[k, G_TIMES] == 0:
+            if ours < 0:
+                ours = np.int64(k)
+                guards[k, G_BY], guards[k, G_DISTANCE] = by, distance
+            break
+        if guards[k, G_BY] == by:
+            if guards[k, G_DISTANCE] == distance:
+                ours = np.int64(k)
+            elif guards[k, G_TIMES] > most:
+                most = guards[k, G_TIMES]
+    if ours < 0:
+        return 0  # more distances than there can be VMs at once that share a task: their places are not known
+    guards[ours, G_TIMES] += 1
+    return np.int64(guards[ours, G_TIMES] == 1 or guards[ours, G_TIMES] <= most)
+
+
 @outer(
     "void(i8[:, ::1], i8[:, ::1], i8[:, ::1], i8[::1], i8[::1], i8[::1], i8[::1], i8[:, ::1], i8[:, ::1], "
-    "i8[::1], i8[::1])"
+    "i8[::1], i8[::1], i8[:, ::1])"
 )
 def follow(
     cols: Any, slots: Any, held: Any, dead: Any, known_srcu: Any, kinds: Any, task_table: Any, tasks: Any, found: Any,
-    count: Any, seen: Any,
+    count: Any, seen: Any, guards: Any,
 ) -> None:  # fmt: skip
     """Walk the rows. ``dead``: by VM number, when it was destroyed (0: not). ``seen`` counts sections, accesses,
-    synchronisations and judged accesses."""
+    synchronisations and judged accesses. ``guards``: see ``G_BY``."""
     rows = cols.shape[1]
     cols, slots, held, dead = matrix(cols), matrix(slots), matrix(held), vector(dead)
     known_srcu, kinds, task_table, tasks = vector(known_srcu), vector(kinds), vector(task_table), matrix(tasks)
-    found, count, seen = matrix(found), vector(count), vector(seen)
+    found, count, seen, guards = matrix(found), vector(count), vector(seen), matrix(guards)
     for r in range(rows):
         i = cols[C_ROW, r]
         kind = cols[C_HOW, r]
@@ -178,7 +226,7 @@ def follow(
                 if count[FIRST_KIND + SYNCED] <= MOST:
                     found[count[0] - 1, SSP] = slots[i, 0]
         elif kind == ENTER:
-            task[T_CALL], task[T_ARG] = slots[i, 0], slots[i, 2]
+            task[T_CALL], task[T_ARG], task[T_VCPU] = slots[i, 0], slots[i, 2], 0
             if context == 0:
                 task[T_WHOLE] = cols[C_TS, r]
         elif kind == EXIT:
@@ -190,7 +238,7 @@ def follow(
                     _meet(found, count, OPEN_AT_USER, cols, r, task, s, task[s + S_TS], 0)
                     task[s + S_TOLD] |= AT_USER
             task[T_WHOLE] = cols[C_TS, r]
-            task[T_CALL], task[T_ZAP] = -1, 0
+            task[T_CALL], task[T_ZAP], task[T_VCPU] = -1, 0, 0
         elif kind == GUEST:
             if context != 0:
                 continue
@@ -206,7 +254,9 @@ def follow(
                 s = T_SECTIONS + k * S_WIDTH
                 _meet(found, count, OPEN_AT_END, cols, r, task, s, task[s + S_TS], 0)
             task[T_DEPTH], task[T_WHOLE] = 0, 0
-        elif kind == ACCESS or kind == ZAP:
+        elif kind == RUN:
+            task[T_VCPU], task[T_KVM] = slots[i, 0], slots[i, 1]
+        elif kind == ACCESS or kind == VCPU_ACCESS or kind == ZAP:
             seen[1] += 1
             if (
                 context != 0
@@ -215,6 +265,17 @@ def follow(
             ):
                 continue
             seen[3] += 1
+            kvm: Any = np.int64(0)
+            if kind == ACCESS:
+                kvm = slots[i, 0]
+            elif kind == VCPU_ACCESS and task[T_VCPU] == slots[i, 0]:
+                kvm = task[T_KVM]
+            guard = _guard(task, held[i, SRCU], held[i, SLOTS_LOCK], known_srcu, kinds) if kvm != 0 else np.int64(0)
+            if guard != 0 and guard != -1 and _rare(guards, task[T_GUARD], guard - kvm):
+                _meet(found, count, GUARDED, cols, r, task, -1, task[T_WHOLE], guard - kvm)
+                if count[FIRST_KIND + GUARDED] <= MOST:
+                    f = found[count[0] - 1]
+                    f[SSP], f[IDX], f[KVM] = guard, task[T_GUARD], kvm
             if held[i, SRCU] != 0 or held[i, SLOTS_LOCK] != 0:
                 continue
             if _open_kvm(task, known_srcu, kinds, 0) < 0:

@@ -1,7 +1,7 @@
 """TLB flush debts: SPTE changes that take rights from the guest, and whether a flush of the VM came by when it was due.
 
 What owes, and by when, in the words of the kernel's flows (arch/x86/kvm/mmu/mmu.c, tdp_mmu.c, x86.c and
-virt/kvm/kvm_main.c, read in 4.14, 5.10, 5.15, 6.1 and 6.12):
+virt/kvm/kvm_main.c, read in 4.14, 5.10, 5.15, 6.1, 6.12 and 7.3.4):
 
 * W cleared for dirty logging (enabling it, GET and CLEAR_DIRTY_LOG): a flush after ``mmu_lock``, before ``slots_lock``
   is released; KVM_RESET_DIRTY_RINGS: before the ioctl returns. MMU-writable cleared on a large SPTE there: likewise.
@@ -11,8 +11,12 @@ virt/kvm/kvm_main.c, read in 4.14, 5.10, 5.15, 6.1 and 6.12):
   yields included. Of other zaps that is known from 6.7 on: until then ``kvm_tdp_mmu_put_root()`` zapped dead roots.
 * all roots made invalid (``kvm_mmu_zap_all_fast()``, from 5.18 on): the request to drop them, before ``mmu_lock`` is
   released.
-* zapped with ``mmu_lock`` read-held: nothing. Those are invalidated roots (request 0x327 made vCPUs drop them), or they
-  were flushed before the event (``tdp_mmu_zap_spte_atomic()``).
+* a page table that a large leaf takes the place of, by a page fault (``tdp_mmu_map_handle_target_level()``) or where
+  huge pages are recovered (``recover_huge_pages_range()``, from 6.13 on): before ``mmu_lock``, held for read, is
+  released or given up for a while.
+* a page table zapped by the thread that recovers huge pages, from 6.18 on with ``mmu_lock`` read-held: likewise.
+* zapped otherwise with ``mmu_lock`` read-held: nothing. Those are invalidated roots (request 0x327 made vCPUs drop
+  them), or they were flushed before the event (``tdp_mmu_zap_spte_atomic()``, up to 6.12).
 * aging (A cleared, or R, W and X where the CPU keeps no A bit), dirty bits, a VM that is being destroyed: nothing.
 
 A debt that no flush pays counts only if a vCPU of the VM runs after the operation is over.
@@ -55,7 +59,8 @@ _PLAIN_OPS = frozenset(_PLAIN)
 _FLUSH_BITS = 0x4FF
 _FREE_ROOTS = (0x327, 0x301)  # KVM_REQ_MMU_FREE_OBSOLETE_ROOTS; before 5.18 KVM_REQ_MMU_RELOAD
 FLOWS = ("dirty logging", "dirty logging of large pages", "dirty ring reset", "MMU notifier", "zap under slots_lock",
-         "write tracking", "write protection", "zap", "root invalidation")  # fmt: skip
+         "write tracking", "write protection", "zap", "root invalidation", "huge page over a page table",
+         "huge page recovery")  # fmt: skip
 STATES = ("open", "overdue", "ended", "unpaid", "paid", "late", "foreign", "too-small", "harmless")
 _IOCTLS = {kernel.SET_MEMORY: "KVM_SET_USER_MEMORY_REGION", kernel.SET_MEMORY2: "KVM_SET_USER_MEMORY_REGION2",
            kernel.GET_LOG: "KVM_GET_DIRTY_LOG", kernel.CLEAR_LOG: "KVM_CLEAR_DIRTY_LOG",
@@ -133,6 +138,15 @@ def losses_of(
     read = np.uint64(lay.readable)
     lost |= np.where((kept & ~same) | (same & ((old & read) != 0) & ((new & read) == 0) & ~aged), kernel.REMAPPED, 0)
     return np.asarray(lost, np.int64)
+
+
+def tables_lost(
+    old: NDArray[np.uint64], new: NDArray[np.uint64], level: NDArray[np.int64], lay: Layout
+) -> NDArray[np.int64]:
+    """What became of page tables of the TDP MMU, as bits."""
+    table = spte.is_present(old, lay) & ~spte.is_leaf(old, lay, level)
+    replaced, gone = table & spte.is_leaf(new, lay, level), table & ~spte.is_present(new, lay)
+    return np.asarray(np.where(replaced, kernel.TABLE_REPLACED, np.where(gone, kernel.TABLE_LOST, 0)), np.int64)
 
 
 class FlushFact:
@@ -234,7 +248,8 @@ class FlushFact:
         known = self._kernel or self._layout.found.layout.since  # values of 6.10 and later are unmistakable
         later = self._kernel is not None and self._kernel >= (6, 13)
         # KVM_REQ_MMU_FREE_OBSOLETE_ROOTS is from 5.18; before that vCPUs were made to reload theirs in several ways.
-        return np.array([known >= (6, 7), self._kernel is not None and not later, known >= (5, 18)], np.int64)
+        recovery = self._kernel is not None and self._kernel >= (6, 18)
+        return np.array([known >= (6, 7), self._kernel is not None and not later, known >= (5, 18), recovery], np.int64)
 
     def _changes(self, index: OpIndex) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """Rows that lose something, what, and level, gfn, old, new, sptep, as_id of each (as columns)."""
@@ -255,6 +270,8 @@ class FlushFact:
         ))  # fmt: skip
         columns[0] = np.clip(columns[0], 1, 5)
         lost = losses_of(columns[2].view(np.uint64), columns[3].view(np.uint64), columns[0], lay)
+        its = columns[:, : len(tdp)]
+        lost[: len(tdp)] |= tables_lost(its[2].view(np.uint64), its[3].view(np.uint64), its[0], lay)
         # The legacy MMU zaps without mmu_spte_update(): what it does to present SPTEs there is a change of rights.
         some = np.flatnonzero(lost)
         order = some[np.argsort(rows[some], kind="stable")]

@@ -40,14 +40,17 @@ _HOW = {
     Op.FN_RETURN: kernel.TAKEN,
     Op.FN_UNLOCK: kernel.GIVEN,
     Op.MEMSLOT: kernel.ACCESS,
-    Op.VCPU_MEMSLOT: kernel.ACCESS,
+    Op.VCPU_MEMSLOT: kernel.VCPU_ACCESS,
     Op.MARK_DIRTY: kernel.ACCESS,
-    Op.BUS: kernel.ACCESS,
+    Op.BUS: kernel.VCPU_ACCESS,
+    Op.RUN: kernel.RUN,
     Op.ZAP_RANGE: kernel.ZAP,
 }
 _FOLLOWED = frozenset(_HOW)
 _WHAT = ("wrong-index", "not-open", "open-at-guest", "open-at-end", "open-at-user", "sync-inside", "unprotected",
-         "lock-inside", "never-left", "synced")  # fmt: skip
+         "lock-inside", "never-left", "synced", "other-vm")  # fmt: skip
+_GUARDS = 64  # distances from kvm that are told apart
+_OTHER_VM = _WHAT.index("other-vm")
 
 
 class SrcuEvent(NamedTuple):
@@ -55,8 +58,10 @@ class SrcuEvent(NamedTuple):
 
     ``what``: "wrong-index" (unlocked with ``detail``, opened with ``idx``), "not-open", "open-at-guest", "open-at-end",
     "open-at-user", "sync-inside", "unprotected" (an access, ``op``), "lock-inside" (``detail``: set of roles),
-    "never-left", "synced" (``detail``: set of roles held around a synchronisation). ``call``, ``arg``: the task's
-    system call and its second argument (an ioctl's request), -1 and 0 where unknown.
+    "never-left", "synced" (``detail``: set of roles held around a synchronisation), "other-vm" (an access whose only
+    guard is that of another VM: ``ssp`` is the guard, ``detail`` the other VM's ``kvm``, ``kvm`` the one accessed,
+    ``idx`` what the guard is, as ``kernels.kvm_srcu.BY_SSP`` and its neighbours). ``call``, ``arg``: the task's system
+    call and its second argument (an ioctl's request), -1 and 0 where unknown.
     """
 
     what: str
@@ -75,6 +80,7 @@ class SrcuEvent(NamedTuple):
     arg: int
     detail: int
     op: int
+    kvm: int
 
 
 class GracePeriod(NamedTuple):
@@ -131,6 +137,7 @@ class SrcuFact:
         self._found: NDArray[np.int64] = np.zeros((kernel.MOST * kernel.KINDS, kernel.WIDTH), np.int64)
         self._count: NDArray[np.int64] = np.zeros(kernel.FIRST_KIND + kernel.KINDS, np.int64)
         self._seen = np.zeros(4, np.int64)
+        self._guards = np.zeros((_GUARDS, 3), np.int64)
         self._map_votes: Counter[int] = Counter()
         self._place_votes: Counter[int] = Counter()
         self._map_names: dict[int, str] = {}
@@ -177,6 +184,7 @@ class SrcuFact:
             self._found,
             self._count,
             self._seen,
+            self._guards,
         )
 
     def _with_mmu_locks(
@@ -256,10 +264,31 @@ class SrcuFact:
         role = role_of(name)
         return {Role.SRCU: kernel.KVM_SRCU, Role.IRQ_SRCU: kernel.KVM_IRQ_SRCU}.get(role, kernel.FOREIGN)
 
+    def _told(self) -> NDArray[np.int64]:
+        """What was met; of the accesses with one guard, those guarded by what is another VM's.
+
+        The guard lies where it lies in every ``struct kvm``: at the distance that most accesses agree on.
+        """
+        rows = self._found[: int(self._count[0])].copy()
+        keep = rows[:, kernel.WHAT] != _OTHER_VM
+        for by in (kernel.BY_SSP, kernel.BY_MAP, kernel.BY_SLOTS_LOCK):
+            votes = self._guards[(self._guards[:, kernel.G_BY] == by) & (self._guards[:, kernel.G_TIMES] > 0)]
+            if not len(votes):
+                continue
+            first = votes[votes[:, kernel.G_TIMES].argmax()]
+            if 4 * first[kernel.G_TIMES] < 3 * votes[:, kernel.G_TIMES].sum():
+                continue
+            ours = (rows[:, kernel.WHAT] == _OTHER_VM) & (rows[:, kernel.IDX] == by)
+            ours &= rows[:, kernel.DETAIL] != first[kernel.G_DISTANCE]
+            rows[ours, kernel.DETAIL] = rows[ours, kernel.SSP] - first[kernel.G_DISTANCE]
+            keep |= ours & np.isin(rows[:, kernel.DETAIL], np.array(sorted(self._kvms), np.int64))
+        told: NDArray[np.int64] = rows[keep]
+        return told
+
     def finish(self) -> SrcuSections:
         """What was met."""
         kernel.still_open(self._tasks.table, self._tasks.rows, self._found, self._count)
-        events = [SrcuEvent(_WHAT[row[0]], *row[1:]) for row in self._found[: int(self._count[0])].tolist()]
+        events = [SrcuEvent(_WHAT[row[0]], *row[1:]) for row in self._told().tolist()]
         untold = {_WHAT[kind]: int(n) - kernel.MOST for kind, n in enumerate(self._count[1:]) if n > kernel.MOST}
         names = {ssp & _64: name for ssp in self._locked if (name := self._name(ssp))}
         probed = any(role_of(name) is Role.SRCU for name in names.values())

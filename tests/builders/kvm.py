@@ -39,6 +39,7 @@ KVM_EVENTS = {
     "lockscope:gfn_to_memslot": f"{_PROBE} kvm:u64 gfn:u64",
     "lockscope:kvm_vcpu_gfn_to_memslot": f"{_PROBE} vcpu:u64 gfn:u64",
     "lockscope:kvm_vcpu_read_guest_page": f"{_PROBE} vcpu:u64 gfn:u64",
+    "lockscope:kvm_arch_vcpu_ioctl_run": f"{_PROBE} vcpu:u64 kvm:u64",
     "lockscope:mark_page_dirty_in_slot": f"{_PROBE} kvm:u64 slot:u64 gfn:u64",
     "lockscope:kvm_zap_gfn_range": f"{_PROBE} kvm:u64 gfn_start:u64 gfn_end:u64",
     "lockscope:kvm_destroy_vm": f"{_PROBE} kvm:u64",

@@ -54,6 +54,45 @@ def test_two_ways_to_the_same_function_are_two_findings():
     assert len({f.fingerprint for f in found}) == 2
 
 
+@pytest.mark.parametrize("guard", ["srcu", "slots_lock", "both", "own"])
+@pytest.mark.parametrize("by_vcpu", [False, True])
+def test_another_vms_guard_protects_nothing(guard, by_vcpu):
+    """S15: the memslots of one VM, looked at inside a section of another one's kvm->srcu, or with its slots_lock."""
+    script = KvmScript()
+    for _ in range(4):
+        with script.qemu.ioctl(RUN), script.qemu.srcu():
+            script.qemu.access()
+        with script.stranger.ioctl(GET_LOG), script.stranger.slots_lock():
+            script.stranger.access(vm=script.other)
+    vcpu = 0xFFFF888107390000
+    task = script.stranger  # works on script.other
+    with task.ioctl(RUN):
+        kvm = script.other if guard == "own" else script.vm
+        if by_vcpu:
+            task.event("lockscope:kvm_arch_vcpu_ioctl_run", vcpu=vcpu, kvm=kvm.kvm)
+        with task.slots_lock() if guard == "slots_lock" else task.srcu():
+            if guard == "both":
+                task.read_lock(ssp=script.vm.srcu)
+            if by_vcpu:
+                task.event("lockscope:kvm_vcpu_gfn_to_memslot", vcpu=vcpu, gfn=0x180)
+            else:
+                task.access(vm=kvm)
+            if guard == "both":
+                task.read_unlock(ssp=script.vm.srcu)
+    found = script.found("LS201")
+    assert [f.severity for f in found] == ([Severity.ERROR] if guard in ("srcu", "slots_lock") else [])
+    if found:
+        assert f"held only the {guard} of the one at 0x{script.other.kvm:x}" in found[0].message
+
+
+def test_where_the_guard_lies_in_struct_kvm_must_be_known():
+    """One access, and nothing that says where kvm->srcu lies: it is the right one as far as anybody knows."""
+    script = KvmScript(without=("lock_acquire", "lockdep_acquire"))
+    with script.qemu.ioctl(RUN), script.qemu.srcu():
+        script.qemu.access(vm=script.other)
+    assert [f for f in script.found("LS201") if "held only" in f.message] == []
+
+
 def test_a_vm_being_created_is_nobody_elses():
     script = KvmScript()
     with script.qemu.ioctl(0xAE01):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
 from lockscope.findings import Confidence, Severity, Status, Verdict
-from tests.builders.kvm import CLEAR_LOG, GET_LOG, KvmScript
+from tests.builders.kvm import CLEAR_LOG, GET_LOG, NONE, SET_MEMORY, KvmScript, rw
 
 LOCKS = ("lock_acquire", "lock_acquired", "lock_release", "lockdep_acquire")
 
@@ -175,3 +177,58 @@ def test_two_vms_side_by_side():
     (finding,) = script.found("LS301")
     assert f"VM 1 (kvm at {script.vm.kvm:#x})" in finding.message
     assert finding.count == 2
+
+
+TABLE, HUGE, HUGE_RO = 0x105660827, 0x240000 << 12 | 0xEE7, 0x240000 << 12 | 0xEE5
+FROZEN = 1 << 63 | 0x5A0
+
+
+@pytest.mark.parametrize("leaf", [HUGE, HUGE_RO])
+@pytest.mark.parametrize("how", ["unflushed", "flushed", "late", "small"])
+def test_a_fault_that_puts_a_large_page_over_a_page_table(leaf, how):
+    """tdp_mmu_map_handle_target_level(): kvm_flush_remote_tlbs_gfn() before mmu_lock, held for read, is released."""
+    script = KvmScript()
+    script.vcpu.leave().fault(0x205)
+    with script.vcpu.srcu():
+        with script.vcpu.mmu_lock(read=True):
+            script.vcpu.spte(0x200, TABLE, leaf, 2)
+            for gfn in range(0x200, 0x210):
+                script.vcpu.spte(gfn, rw(gfn), FROZEN)
+            if how in ("flushed", "small"):
+                script.vcpu.flush_range(0x200, 512 if how == "flushed" else 8)
+                if how == "flushed":
+                    script.vcpu.request()
+        if how == "late":
+            script.vcpu.request()
+    script.vcpu.enter()
+    found = script.found("LS302")
+    assert [f.severity for f in found] == {
+        "flushed": [], "late": [Severity.INFO], "unflushed": [Severity.ERROR], "small": [Severity.ERROR]
+    }[how]  # fmt: skip
+    if how == "unflushed":
+        assert "1 SPTE (gfn 0x200-0x3ff (2 MiB)) replaced by a large page by vcpu/101" in found[0].message
+        assert found[0].rule is not None
+        assert found[0].rule.id == "flow/huge-replaces-table"
+
+
+@pytest.mark.parametrize(
+    ("kernel", "comm", "slots", "flushed", "codes"),
+    [("6.18.3", "kvm-nx-lpage-re", False, False, ["LS302"]), ("6.18.3", "kvm-nx-lpage-re", False, True, []),
+     ("6.18.3", "qemu", True, False, []), ("6.18.3", "qemu", False, False, []),
+     ("6.17.1", "kvm-nx-lpage-re", False, False, [])],
+)  # fmt: skip
+def test_page_tables_zapped_under_the_read_lock(kernel, comm, slots, flushed, codes):
+    """From 6.18 on NX recovery zaps so, and flushes itself; roots made invalid are zapped so and owe nothing."""
+    script = KvmScript(kernel)
+    thread = script.worker(comm, 300, 0)
+    with contextlib.ExitStack() as held:
+        held.enter_context(thread.srcu())
+        if slots:
+            held.enter_context(thread.ioctl(SET_MEMORY))
+            held.enter_context(thread.slots_lock())
+        held.enter_context(thread.mmu_lock(read=True))
+        thread.spte(0x200, TABLE, NONE, 2)
+        if flushed:
+            thread.request()
+    script.vcpu.enter()
+    assert script.loud("LS302") == codes
