@@ -11,7 +11,7 @@ from lockscope.findings import Confidence, Finding, RuleRef, Severity
 from lockscope.reconstruct.chains import Chain, Entry
 from lockscope.reconstruct.evidence import Evidence
 from lockscope.reconstruct.graph import chain_at
-from lockscope.reconstruct.graph_rows import CLS, TRYLOCK, Ints
+from lockscope.reconstruct.graph_rows import CHECK, CLS, SYNC, TRYLOCK, Ints
 from lockscope.rules.book import Rule, Rulebook, Scope
 
 Broken = Callable[[str, str], Rule | None]
@@ -20,7 +20,8 @@ Broken = Callable[[str, str], Rule | None]
 def _rows(teller: Teller, held: frozenset[str], broken: Broken) -> Iterator[tuple[int, Rule]]:
     """Held rows that break a rule, each with the rule. A trylock cannot wait, so it breaks none."""
     rows, names = teller.graph.rows, [c.name for c in teller.evidence.classes]
-    waits = rows.live & (rows.entry[rows.last, TRYLOCK] == 0)
+    # What concerns SRCU is LS204's.
+    waits = rows.live & (rows.entry[rows.last, TRYLOCK] == 0) & (rows.entry[rows.last, CHECK] != SYNC)
     ruled = np.array([Rulebook.canonical(name) in held for name in names] or [False], np.bool_)
     inside = np.flatnonzero(rows.held & rows.same & waits[rows.chain] & ruled[rows.entry[:, CLS]])
     pair: Ints = rows.entry[inside, CLS] * max(len(names), 1) + rows.entry[rows.next[inside], CLS]

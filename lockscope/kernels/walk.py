@@ -14,6 +14,7 @@ import numpy as np
 from lockscope.kernels.inner import inner
 from lockscope.kernels.outer import outer
 from lockscope.kernels.tape_rows import H_CPU, H_FLAGS, H_OP, H_PID, H_PREEMPT, H_SEQ, H_SLOTS, H_TS, HEAD_WIDTH
+from lockscope.kernels.walk_attempts import *
 from lockscope.kernels.walk_doubts import *
 from lockscope.kernels.walk_locks import *
 from lockscope.kernels.walk_memory import *
@@ -117,20 +118,21 @@ def learn_class(m: Any, slots: Any, at: int) -> None:
 @inner("void(CPointer(i8), i8, i8, CPointer(i8), i8, CPointer(i8))")
 def function_row(m: Any, t: int, op: int, slots: Any, at: int, kinds: Any) -> None:
     """Probed lock functions of a stock kernel. ``kinds`` by function text: [1 exclusive, 2 read, +4 trylock, +8 may
-    fail;
-    text of its return event]."""
+    fail, +16 sleeps; text of its return event]."""
     task = task_at(m, t)
     f = m[task + T_FN]
     base = m[FUNCTIONS] + t * FN_DEPTH * FN_WIDTH
     if op == FN_ENTRY:
+        m[K_FUNCTIONS] += 1
         if f == FN_DEPTH:  # return probes that had no instance left (nmissed): the oldest will not come back
             f -= 1
             for k in range(base, base + f * FN_WIDTH):
                 m[k] = m[k + FN_WIDTH]
         fresh = base + f * FN_WIDTH
         m[fresh], m[fresh + 1], m[fresh + 2], m[fresh + 3] = slots[at + 1], slots[at], m[R_TS], m[R_SEQ]
-        m[fresh + 4], m[fresh + 5] = slots[at + 3], 0
+        m[fresh + 4], m[fresh + 5], m[fresh + F_CHAIN], m[fresh + F_CALLER] = slots[at + 3], 0, 0, slots[at + 2]
         m[task + T_FN] = f + 1
+        attempt(m, t, fresh, kinds[2 * slots[at + 1]])
         return
     if op == FN_UNLOCK:
         if slots[at + 2] < 0 and index_of(m, t, slots[at]) < 0:
@@ -151,11 +153,8 @@ def function_row(m: Any, t: int, op: int, slots: Any, at: int, kinds: Any) -> No
     if (how & 4 and ret == 0) or (how & 8 and ret != 0):
         return
     lock, name = m[entered + 1], m[entered + 4]
-    if name < 0:
-        cls = class_of(m, -2, lock, 0, BY_ADDRESS)
-        m[class_at(m, cls) + C_TYPE] = m[entered]
-    else:
-        cls = class_of(m, name, 0, 0, BY_PLACE)
+    caller_known(m, entered, slots[at + 2])
+    cls = function_class(m, lock, name, m[entered])
     role = name_says(m, name, N_ROLE)
     i = push(m, t, cls, lock, (1 if how & 2 else 0) | (4 if how & 4 else 0), 1, 0, slots[at + 2], 0, role)
     if i < 0:
@@ -168,7 +167,12 @@ def function_row(m: Any, t: int, op: int, slots: Any, at: int, kinds: Any) -> No
         m[e + MARKS] |= CONTENDED
         m[class_at(m, cls) + C_CONTENDED] += 1
     got(m, t, i)
-    enter(m, t, i)
+    if m[entered + F_CHAIN] == 0:
+        enter(m, t, i)
+        return
+    c = class_at(m, cls)  # its attempt was noted
+    m[c + C_COUNT] += 1
+    m[c + C_READS] += m[e + READ] != 0
 
 
 @inner("void(CPointer(i8), i8, i8)")
@@ -261,8 +265,10 @@ def walk(
             if op == RELEASE:
                 release(m, t, lock, name)
             elif op == ACQUIRE:
+                m[K_LOCKDEP] += 1
                 plain_acquire(m, t, lock, name, slots[at + 2], slots[at + 3])
             elif op == DETAIL:
+                m[K_LOCKDEP] += 1
                 detail(m, t, slots, at)
             else:
                 which = index_of(m, t, lock)
@@ -279,6 +285,8 @@ def walk(
                     m[e + MARKS] &= ~ALONE
                     must_wait(m, e)
                     m[class_at(m, m[e + CLS]) + C_CONTENDED] += 1
+            if context == 0 and op != DETAIL and op != CONTENDED_OP and name_says(m, name, N_SLEEPS):
+                m[task_at(m, t) + T_ACTIVE] = m[R_TS]
             watched = op == CONTENDED_OP or (lock == m[R_WATCHED] and op != DETAIL)
             if wanted[op] == ALWAYS_KEPT or (wanted[op] == KEPT_BY_NAME and (watched or name_says(m, name, N_KEPT))):
                 keep(m, t, i, kept, held)
@@ -297,7 +305,15 @@ def walk(
             wounded(m, t, slots[at + 1])
         elif op == CONTENTION_BEGIN:
             contention(m, t, slots[at])
+        elif op == SRCU_SYNC:
+            synchronize(m, t, slots[at])
+        elif (op == SRCU_ENTER or op == SRCU_ASKED) and bare(m):
+            enter_section(m, t, slots[at])
+        elif op == SRCU_LEAVE and bare(m):
+            leave_section(m, t, slots[at])
         elif (op == FN_ENTRY and 0 <= slots[at + 1] < len(functions)) or op == FN_RETURN or op == FN_UNLOCK:
+            if context == 0 and 0 <= slots[at + 1] < len(functions) and kinds[2 * slots[at + 1]] & HOW_SLEEPS:
+                m[task_at(m, t) + T_ACTIVE] = m[R_TS]
             function_row(m, t, op, slots, at, kinds)
         elif context == 0 and op == SWITCH:
             switch(m, t, slots[at + 1])
@@ -305,6 +321,8 @@ def walk(
             to_user(m, t, HELD_AT_USER if op == SYS_EXIT else HELD_AT_EXIT, slots[at])
         if wanted[op]:
             keep(m, t, i, kept, held)
+        if context == 0 and (op == SYS_EXIT or op == TASK_EXIT or op >= OF_SUBSYSTEMS):
+            m[task_at(m, t) + T_ACTIVE] = m[R_TS]
         if op >= SWITCH:
             drop_run_queues(m, t, np.int64(0))
             seen_enabled(m, t, m[task_at(m, t) + T_DEPTH] - 1, flags & ~1 if op == IRQS_ON else flags)

@@ -29,9 +29,10 @@ ASKED_DEPTH, ASKED_PREEMPT = 8, 16  # bits of MARKS from there on: locks held wh
 # A task: locks held, CPU last seen on, held set whole, probed functions entered, pid, quiet about releases after leaks,
 # the ww_mutex at which its context was wounded, and that context, run queues locked, gaps seen so far, acquisitions
 # left out because the stack was full, and what the last of them was; preemption levels that its locks take, since when
-# another task has what it holds, whether an attempt is held back, chains that are not yet whole, when first seen.
+# another task has what it holds, whether an attempt is held back, chains that are not yet whole, when first seen,
+# when it last did what no task does that waits for a lock.
 (T_DEPTH, T_CPU, T_WHOLE, T_FN, T_PID, T_MUTE, T_WOUND, T_WOUND_NEST, T_QUEUES, T_EPOCH, T_DEEPER, T_LEFT_OUT, T_SPINS,
- T_RIVAL, T_AGAIN, T_UNSURE, T_FIRST, T_WIDTH) = range(18)  # fmt: skip
+ T_RIVAL, T_AGAIN, T_UNSURE, T_FIRST, T_ACTIVE, T_WIDTH) = range(19)  # fmt: skip
 # A class: text number of its name, key, subclass, how it is known, wait types, lock type, then counters.
 (
     C_NAME,
@@ -54,7 +55,8 @@ ASKED_DEPTH, ASKED_PREEMPT = 8, 16  # bits of MARKS from there on: locks held wh
 ) = range(17)
 C_WIDTH = 17
 # C_KEYED. BY_ADDRESS, BY_PLACE: kernels without lockdep. BY_INIT: with the key and wait types of the initialisation.
-BY_NAME, BY_KEY, BY_ADDRESS, BY_PLACE, BY_INIT = range(5)
+# BY_SRCU: an srcu_struct by its address, as probes on SRCU's functions say it.
+BY_NAME, BY_KEY, BY_ADDRESS, BY_PLACE, BY_INIT, BY_SRCU = range(6)
 # What is known of a name: role, read rule, check, spins, is a run queue's lock, sleeps, is no name at all, its rows are
 # wanted.
 N_ROLE, N_READ, N_CHECK, N_SPINS, N_RQ, N_SLEEPS, N_NONE, N_KEPT, N_WIDTH = range(9)
@@ -63,7 +65,7 @@ LOGS_ACQUIRED = 2  # N_SLEEPS: and has lock_acquired events
 TAKES_LEVEL = 2  # N_SPINS: no lock, but preemption is off as long
 CUT, KNOWN, NEVER_HELD = range(3)  # how a hold ends
 READ_PLAIN, READ_RECURSIVE, READ_RWLOCK = 0, 1, 2  # what "read" in lock:lock_acquire means for a kind of lock
-CHAIN_WIDTH, ODD_WIDTH, HOLD_WIDTH, FN_WIDTH = 8, 16, 14, 6
+CHAIN_WIDTH, ODD_WIDTH, HOLD_WIDTH, FN_WIDTH = 8, 16, 14, 8
 HAD_TO_WAIT, WAITED_FOR = 32, 64  # bits of a hold's mode: its task waited for it, others did while it lasted
 ODD_DENIED, ODD_PROVED = 14, 15  # how often another task got what seems leaked; the preempt count says so too
 (RELEASE_NOT_HELD, HELD_AT_USER, HELD_AT_EXIT, SWITCHED_ATOMIC, INIT_HELD, FREED_HELD, IRQS_ON_HELD, WW_ORDER,
@@ -108,12 +110,16 @@ IMAGE = -0x80000000  # x86-64's kernel image and modules: 0xffffffff80000000 and
     O_SLEEP,
     O_SWITCH,
     K_FULL,
-) = range(16, 31)
+    K_FUNCTIONS,
+) = range(16, 32)
+# K_FUNCTIONS: probed lock functions entered.
 # K_FULL: rows that found no room in their region. They are never written beyond it, and whoever runs the walk raises.
 # R_START: K_EPOCH as the window began; R_COUNTS: spinning locks were seen to take preemption levels; R_KEPT: rows of
 # this batch that others want to see. K_BARE: switches by tasks that were not seen to take a run queue's lock for it.
 # R_WATCHED: a lock that somebody waits for, whose rows are wanted too until it is handed over.
+# K_LOCKDEP: acquisitions by lockdep's events.
 R_TS, R_SEQ, R_FLAGS, R_CPU, R_PREEMPT, R_CONTEXT, R_START, R_COUNTS, R_KEPT, K_BARE, R_WATCHED = range(32, 43)
+K_LOCKDEP = 43
 BASES, SIZES, HEAD = 48, 80, 112
 REGIONS = (
     "task_keys",
@@ -201,7 +207,9 @@ WIDTHS = (
 CONTENTION_BEGIN = 8
 CONTENTION_END, FN_ENTRY, FN_RETURN, FN_UNLOCK, SWITCH, SYS_ENTER, SYS_EXIT, TASK_EXIT = 9, 10, 11, 12, 16, 17, 18, 19
 IRQS_ON, FREE, GAP, OF_SUBSYSTEMS = 24, 29, 30, 32
+SRCU_ENTER, SRCU_ASKED, SRCU_LEAVE, SRCU_SYNC = 32, 33, 34, 35
 EDEADLK = -35
+SYNC = 2  # CHECK of a wait for all holders that takes nothing: lockdep's lock_sync()
 
 
 @intrinsic

@@ -22,6 +22,7 @@ from lockscope.reconstruct.lock_names import named
 from lockscope.reconstruct.lock_places import OPS as _PLACING
 from lockscope.reconstruct.lock_places import LockPlaces
 from lockscope.reconstruct.markers import Markers
+from lockscope.reconstruct.srcu_links import linked
 from lockscope.reconstruct.switches import SwitchChain
 from lockscope.reconstruct.walk import LOCK_OPS, WALKED_OPS, Ended, LockWalk, WalkOptions
 from lockscope.rules.book import Rulebook
@@ -89,7 +90,9 @@ class _Reading:
     def run(self, progress: Progress | None) -> Gathered:
         projector = Projector(None, self.info.symbols)
         self.places = LockPlaces(self.info, projector.texts)
-        self.facts = FactSet(self.options.facts, self.info, self.rules, projector.texts, self.places)
+        # Chains name the SRCUs that a task waits for by what this fact learns of them.
+        graph = ("srcu_sections",) if self.options.judged else ()
+        self.facts = FactSet({*self.options.facts, *graph}, self.info, self.rules, projector.texts, self.places)
         self.kept = _TASKS | self.facts.ops | self.options.ops
         projector.ops = WALKED_OPS | self.kept
         if self._functions_probed():
@@ -207,11 +210,13 @@ class _Reading:
         facts = self.facts.finish()
         recorded = self._recorded()
         vms = facts.get("vms")
+        chains = walk.chains()
+        classes, chains.entries = linked(walk.classes(), chains, facts.get("srcu_sections"))
         evidence = Evidence(
             info=self.info,
             rules=self.rules,
-            classes=named(walk.classes(), walk.chains(), self.info, self.places.name),
-            chains=walk.chains(),
+            classes=named(classes, chains, self.info, self.places.name),
+            chains=chains,
             oddities=walk.oddities(),
             recorded=recorded,
             lost=self._lost(),

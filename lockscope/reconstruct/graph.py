@@ -19,6 +19,7 @@ from lockscope.reconstruct.graph_rows import (
     LOCK,
     NEST,
     READ,
+    SYNC,
     TRYLOCK,
     TS,
     Bools,
@@ -125,6 +126,7 @@ def _recursions(evidence: Evidence, rows: Rows, asks: Bools) -> tuple[Ints, Ints
     told = np.array([c.keyed for c in evidence.classes], np.bool_) & evidence.detailed
     twin = rows.held & asks[rows.chain] & (entry[:, CLS] == entry[nxt, CLS])
     twin &= ~((entry[nxt, READ] == 2) & (entry[:, READ] != 0))
+    twin &= entry[nxt, CHECK] != SYNC  # of a reader that waits for itself LS205 tells
     # Without subclass and nest lock only the very same lock is recursion for sure.
     sure = twin & (told[entry[:, CLS]] | (entry[:, LOCK] == entry[nxt, LOCK]))
     nest = rows.held & (entry[:, LOCK] == entry[nxt, NEST]) & (entry[nxt, NEST] != 0)
@@ -135,11 +137,19 @@ def _recursions(evidence: Evidence, rows: Rows, asks: Bools) -> tuple[Ints, Ints
     return first[bad], np.flatnonzero(twin & ~sure), found
 
 
-def _edge_rows(rows: Rows, asks: Bools) -> Ints:
-    """check_prevs_add: from the top of the stack down to the first lock that was not a trylock, in one context."""
+def _edge_rows(evidence: Evidence, rows: Rows, asks: Bools) -> Ints:
+    """check_prevs_add: from the top of the stack down to the first lock that was not a trylock, in one context.
+
+    What lies below that one depends on the new lock by way of it; but not by way of a recursive reader, which waits for
+    nobody behind it, so that such a path is weak. lockdep stops there all the same, and since 6.4 at SRCU sections too
+    (until then their check=0 let it look past them): A, srcu_read_lock(), B and B, A is a deadlock that it misses.
+    """
     entry = rows.entry
-    candidate = rows.held & rows.same & (entry[:, CHECK] != 0) & asks[rows.chain]
-    blocking = np.flatnonzero(candidate & (entry[:, TRYLOCK] == 0))
+    # Up to 6.3 lockdep does not check SRCU (f0f44752f5f6); who waits for readers does so all the same.
+    waited = np.zeros(max(len(evidence.classes), 1), np.bool_)
+    waited[entry[rows.last[entry[rows.last, CHECK] == SYNC], CLS]] = True
+    candidate = rows.held & rows.same & ((entry[:, CHECK] != 0) | waited[entry[:, CLS]]) & asks[rows.chain]
+    blocking = np.flatnonzero(candidate & (entry[:, TRYLOCK] == 0) & (entry[:, READ] != 2))
     lowest = np.full(len(rows.last), -1, np.int64)
     np.maximum.at(lowest, rows.chain[blocking], blocking)
     return np.flatnonzero(candidate & (np.arange(len(candidate)) >= lowest[rows.chain]))
@@ -158,7 +168,7 @@ def _build(evidence: Evidence) -> Graph:
     entry, last = rows.entry, rows.last
     asks = rows.live & (entry[last, CHECK] != 0) & (entry[last, TRYLOCK] == 0)
     bad, doubtful, barren = _recursions(evidence, rows, asks)
-    made = _edge_rows(rows, asks & ~barren)
+    made = _edge_rows(evidence, rows, asks & ~barren)
     nxt = last[rows.chain[made]]
     tail, head = rows.node[made], rows.node[nxt]
     # One name, several instances: their order is their subclasses', which were not recorded. It can turn round as

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lockscope.kernels.walk_memory import IMAGE
+from lockscope.kernels.walk_memory import IMAGE, SYNC
 from lockscope.kvm import locks
 from lockscope.reconstruct.chains import HARDIRQ, NMI, SOFTIRQ, TASK, Entry
 from lockscope.reconstruct.evidence import Evidence
@@ -22,6 +22,8 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 CLS, LOCK, READ, TRYLOCK, CHECK, CONTEXT, NEST, IP, TS, SEQ, FLAGS, BEFORE = range(len(Entry._fields))
+
+__all__ = ["SYNC"]  # CHECK of a wait for an SRCU's readers
 
 _SMALL = 1 << 24
 IRQS_OFF, IRQS_UNKNOWN, IN_HARDIRQ, IN_SOFTIRQ, IN_NMI, BH_OFF = 0x01, 0x02, 0x08, 0x10, 0x40, 0x80

@@ -20,6 +20,7 @@ from lockscope.tables.events import TraceInfo
 from lockscope.tables.symbols import Symbols
 
 UNNAMED, NAMELESS = "lock 0x", "(null)"  # how the walk calls a lock that it knows by address; a class without a name
+UNNAMED_SRCU = "srcu_struct at 0x"
 _CLONE = re.compile(r"\.\d+$")  # static to a file, and the compiler made the name unique: kvm_debugfs_lock.4
 _KINDS = (
     ("mutex", "mutex"),

@@ -109,6 +109,7 @@ class SrcuSections:
     srcu_seen: bool = False  # some way of telling that a task is in a kvm->srcu section
     untold: dict[str, int] = field(default_factory=dict)  # by kind, events beyond those kept
     waits: list[GracePeriod] = field(default_factory=list)  # one for each SRCU and set of locks around it
+    map_distance: int = 0  # bytes from an srcu_struct to its lockdep map
 
     def name(self, ssp: int) -> str:
         """The class name, or the address."""
@@ -251,10 +252,15 @@ class SrcuFact:
             return placed
         if self._map_names:
             # Without probes that name the pair, the distance is that of 6.12: struct srcu_struct has dep_map at 16.
-            distance = self._map_votes.most_common(1)[0][0] if self._map_votes else 16
-            return self._map_names.get((ssp + distance) & _64)
+            return self._map_names.get((ssp + self._map_distance()) & _64)
         place = self._busiest_place()
         return "&kvm->srcu" if place is not None and any(ssp - kvm == place for kvm in self._kvms) else None
+
+    def _map_distance(self) -> int:
+        """How far the lockdep map lies behind its ``srcu_struct``; 0 on a kernel without lockdep."""
+        if not self._map_names:
+            return 0
+        return self._map_votes.most_common(1)[0][0] if self._map_votes else 16
 
     def _kind(self, ssp: int) -> int:
         name = self._name(ssp)
@@ -300,7 +306,7 @@ class SrcuFact:
             if (locks := tuple((words[n], lock) for n, lock in w.locks if 0 <= n < len(words)))
         ]
         return SrcuSections(events, names, sections, accesses, judged, synchronisations, self._slots_lock,
-                            self._srcu_held or probed, untold, grace)  # fmt: skip
+                            self._srcu_held or probed, untold, grace, self._map_distance())  # fmt: skip
 
 
 FACT = SrcuFact

@@ -23,6 +23,7 @@ from lockscope.reconstruct.graph_rows import (
     IRQS_OFF,
     IRQS_UNKNOWN,
     READ,
+    SYNC,
     TRYLOCK,
     Bools,
     Ints,
@@ -153,7 +154,8 @@ def _marks(evidence: Evidence, rows: Rows) -> tuple[Ints, Ints, Ints]:
     own = rows.last[rows.live & checked[rows.last]]
     under = np.flatnonzero(rows.held & rows.same & checked & rows.live[rows.chain])
     marks = [(bit, row, row) for bit, row in (*_used_in(rows, own), *_in_nmi(rows))]
-    marks += _enabled(rows, own, own, kernel)
+    taken = own[entry[own, CHECK] != SYNC]  # mark_usage(): lock_sync() holds nothing that an interrupt could want
+    marks += _enabled(rows, taken, taken, kernel)
     marks += _enabled(rows, under, rows.next[under], kernel)
     bit, row, by = (np.concatenate([m[i] for m in marks]).astype(np.int64) for i in range(3))
     return bit, row, by

@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockscope.kernels import walk as compiled
+from lockscope.kernels import walk_attempts as attempts
 from lockscope.kernels import walk_locks as locks
 from lockscope.kernels import walk_memory as kernel
 from lockscope.kernels import walk_notes as notes
 from lockscope.kernels.tape_rows import H_TS
 from lockscope.kvm.locks import is_kvm, kind_of, role_of
 from lockscope.reconstruct.chains import Chains, Entry, LockClass, Oddity
-from lockscope.reconstruct.lock_names import NAMELESS, UNNAMED, kind_of_function
+from lockscope.reconstruct.lock_names import NAMELESS, UNNAMED, UNNAMED_SRCU, kind_of_function
 from lockscope.reconstruct.walk_regions import Memory
 from lockscope.tables.ops import Op
 from lockscope.tables.tape import PackedTape, TapeBatch
@@ -349,9 +350,10 @@ def _function_row(name: str, numbers: dict[str, int]) -> tuple[int, int]:
     event.
     """
     plain = name.removesuffix("_entry")
+    sleeps = _sleeps(plain)
     if plain == name or "unlock" in plain:
-        return 0, -1
-    how = 2 if "read" in plain else 1
+        return sleeps, -1
+    how = (2 if "read" in plain else 1) | sleeps
     if "trylock" in plain:
         how |= 4
     elif "killable" in plain or "interruptible" in plain:
@@ -359,11 +361,18 @@ def _function_row(name: str, numbers: dict[str, int]) -> tuple[int, int]:
     return how, numbers.get(plain, -1)
 
 
+def _sleeps(function: str) -> int:
+    """The bit that says that a probed lock function sleeps: a task that enters it does not wait for another lock."""
+    return attempts.HOW_SLEEPS if function.startswith(("mutex_", "down_", "up_", "rt_mutex_")) else 0
+
+
 def _lock_class(index: int, row: list[int], words: list[str]) -> LockClass:
     name, key, subclass, keyed, inner, outer, lock_type = row[:7]
     if keyed == kernel.BY_ADDRESS:  # its lock type is the number of the function that took it
         text = f"{UNNAMED}{key & (1 << 64) - 1:x}"
         return LockClass(index, text, key, 0, False, 0, 0, kind_of_function(words[lock_type]), 0)
+    if keyed == kernel.BY_SRCU:
+        return LockClass(index, UNNAMED_SRCU + f"{key & (1 << 64) - 1:x}", key, 0, False, 0, 0, "srcu", 0)
     text = words[name] or NAMELESS
     waited = row[kernel.C_GOT] > 0
     return LockClass(index, text, key, subclass, keyed == kernel.BY_KEY, inner, outer, kind_of(text), lock_type, waited)
@@ -377,6 +386,10 @@ WALKED_OPS = LOCK_OPS | {
     Op.FN_UNLOCK,
     Op.CONTENTION_BEGIN,
     Op.CONTENTION_END,
+    Op.SRCU_LOCK,
+    Op.SRCU_LOCK_ENTRY,
+    Op.SRCU_UNLOCK,
+    Op.SRCU_SYNC,
     Op.SWITCH,
     Op.SYS_EXIT,
     Op.TASK_EXIT,

@@ -5,6 +5,7 @@ One line a task's stretch, ``TASK: WORD WORD ...``; lines run one after the othe
     KIND:NAME     take a lock: mutex spin raw write read rread down dread srcu rcu map local override. ``read`` waits
                   for writers, ``rread`` is recursive. NAME may end in ``/1`` (subclass), ``@2`` (instance), ``^NEST``
                   (nest lock), ``?`` (a trylock that got it), ``!`` (lockdep does not check it)
+    sync:NAME     wait for the readers of an SRCU
     -NAME         release it (``-NAME@2``)
     hardirq( softirq( nmi( ... )    an interrupt on top of the task
     irqs-off irqs-on bh-off bh-on   what the task does to them
@@ -25,6 +26,7 @@ from lockscope.checks._base import all_checks
 from lockscope.findings import CheckRun, Finding
 from lockscope.reconstruct.chains import HARDIRQ, NMI, SOFTIRQ, TASK, Chains, Entry, LockClass, Oddity
 from lockscope.reconstruct.evidence import Evidence, Window
+from lockscope.reconstruct.graph_rows import SYNC
 from lockscope.reconstruct.lifetimes import Lifetimes
 from lockscope.rules.book import Rulebook
 from lockscope.tables.events import TraceInfo
@@ -49,6 +51,7 @@ KINDS = {
     "down": Kind("rwsem", 4),
     "dread": Kind("rwsem", 4, read=1),
     "srcu": Kind("srcu", 0, read=2),
+    "sync": Kind("srcu", 0, check=SYNC),
     "rcu": Kind("rcu", 3, 1, read=2, check=0),
     "map": Kind("map", 0),
     "local": Kind("local_lock", 3, lock_type=1),
@@ -130,6 +133,9 @@ class _Walk:
                 self.odd(task, "switched-atomic", spins[0].cls, 0, tuple(task.held))
         elif word.startswith("-"):
             self.release(task, word[1:])
+        elif word.startswith("sync:"):
+            self.acquire(task, "sync", word[5:])
+            task.held.pop()
         elif word.startswith("init"):
             self.init(task, word[5:], same=word[4] == "=")
         else:

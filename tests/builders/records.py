@@ -58,6 +58,7 @@ EVENTS = {
     "lockscope:kvm_make_all_cpus_request": "__probe_ip:u64 kvm:u64 req:u32",
     "lockscope:srcu_read_lock": "__probe_func:u64 __probe_ret_ip:u64 ssp:u64 idx:s32",
     "lockscope:srcu_read_unlock": "__probe_ip:u64 ssp:u64 idx:s32",
+    "lockscope:synchronize_srcu": "__probe_ip:u64 ssp:u64",
     "kvmmmu:kvm_tdp_mmu_spte_changed": "gfn:u64 old_spte:u64 new_spte:u64 level:s32 as_id:s32",
     "kvmmmu:fast_page_fault": "vcpu_id:s32 cr2_or_gpa:u64 error_code:u64 sptep:ptr old_spte:u64 new_spte:u64 ret:s32",
     "sched:sched_switch": "prev_comm:comm prev_pid:s32 prev_prio:s32 prev_state:long next_comm:comm next_pid:s32 "

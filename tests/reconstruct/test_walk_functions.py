@@ -122,3 +122,38 @@ def test_static_lock_has_the_name_of_its_symbol() -> None:
     reader.info.symbols = lambda: Symbols.parse(f"{A:x} D kvm_lock\t[kvm]\n".encode())
     found = gather(reader, choose(None)[0], GatherOptions())
     assert [c.name for c in found.evidence.classes] == ["kvm_lock"]
+
+
+def test_an_attempt_that_never_returns_is_a_chain() -> None:
+    s, t = stock()
+    lock(t, "mutex_lock", A)
+    t.event("lockscope:mutex_lock_entry", lock=B, caller=0x77)
+    s.task("other", 101).sys_exit(at=9_000_000)
+    found = walked(s).evidence
+    attempt = found.chains[len(found.chains) - 1]
+    assert [e.lock for e in attempt.held] == [SIGNED]
+    assert (attempt.next.lock, attempt.next.ip, attempt.count) == (B - (1 << 64), 0x77, 1)
+
+
+def test_an_attempt_that_returns_is_counted_once() -> None:
+    s, t = stock()
+    for _ in range(3):
+        lock(t, "mutex_lock", A)
+        unlock(lock(t, "mutex_lock", B, ip=0x1234), "mutex_unlock", B)
+        unlock(t, "mutex_unlock", A)
+    found = walked(s)
+    assert [(len(c.held), c.count, c.next.ip) for c in found.evidence.chains] == [(0, 3, 0x99), (1, 3, 0x1234)]
+    assert found.walk.statistics()["acquired"].tolist() == [3, 3]
+
+
+def test_a_wait_for_readers_is_a_chain_and_its_sections_are_held() -> None:
+    s, t = stock()
+    lock(t, "mutex_lock", A)
+    t.event("lockscope:synchronize_srcu", ssp=B)
+    unlock(t, "mutex_unlock", A)
+    t.event("lockscope:srcu_read_lock", ssp=B, idx=0)
+    unlock(lock(t, "mutex_lock", A), "mutex_unlock", A)
+    t.event("lockscope:srcu_read_unlock", ssp=B, idx=0)
+    srcu = B - (1 << 64)
+    found = [(tuple(e.lock for e in c.held), c.next.lock, c.next.read) for c in walked(s).evidence.chains]
+    assert found == [((), SIGNED, 0), ((SIGNED,), srcu, 0), ((), srcu, 2), ((srcu,), SIGNED, 0)]
