@@ -23,6 +23,9 @@ def _rows(teller: Teller, held: frozenset[str], broken: Broken) -> Iterator[tupl
     # What concerns SRCU is LS204's.
     waits = rows.live & (rows.entry[rows.last, TRYLOCK] == 0) & (rows.entry[rows.last, CHECK] != SYNC)
     ruled = np.array([Rulebook.canonical(name) in held for name in names] or [False], np.bool_)
+    if not (teller.evidence.plain or teller.evidence.detailed):
+        # A probe's miss (kprobes' nmissed) is no event: of what was not seen released nobody knows that it was held.
+        waits &= teller.evidence.chains.whole
     inside = np.flatnonzero(rows.held & rows.same & waits[rows.chain] & ruled[rows.entry[:, CLS]])
     pair: Ints = rows.entry[inside, CLS] * max(len(names), 1) + rows.entry[rows.next[inside], CLS]
     distinct, which = np.unique(pair, return_inverse=True)

@@ -13,7 +13,7 @@ from lockscope.findings import Confidence, Context, Finding, Witness
 from lockscope.reconstruct.chains import Chain, Entry, Oddity
 from lockscope.reconstruct.evidence import Evidence
 from lockscope.reconstruct.graph import Graph, chain_at, lock_graph
-from lockscope.reconstruct.graph_rows import CLS
+from lockscope.reconstruct.graph_rows import CLS, SYNC
 from lockscope.reconstruct.usage import lock_usage
 from lockscope.units import count, seconds
 
@@ -28,7 +28,9 @@ def address(value: int) -> str:
 
 
 def lock_word(entry: Entry) -> str:
-    """``lock``, ``rlock`` or ``trylock``."""
+    """``lock``, ``rlock`` or ``trylock``; ``sync`` for a wait for readers, as lockdep has it since 6.4."""
+    if entry.check == SYNC:
+        return "sync"
     return "trylock" if entry.trylock else "rlock" if entry.read else "lock"
 
 
@@ -106,8 +108,11 @@ class Teller:
         held = chain.held[place]
         took = f"takes {self.name(held.cls)} at {address(held.lock)}"
         first = self.evidence.witness(held, chain.cpu, chain.pid, note=took)
-        note = f"takes {self.name(chain.next.cls)} at {address(chain.next.lock)} under {self.name(held.cls)}"
-        return first, self.evidence.witness(chain.next, chain.cpu, chain.pid, note=note)
+        waits = chain.next.check == SYNC
+        what = f"waits for the readers of {self.name(chain.next.cls)}" if waits else f"takes {self.name(chain.next.cls)}"
+        note = f"{what} at {address(chain.next.lock)} under {self.name(held.cls)}"
+        event = "synchronize_srcu" if waits else "lock_acquire"
+        return first, self.evidence.witness(chain.next, chain.cpu, chain.pid, event, note)
 
     def name(self, cls: int) -> str:
         """The class name without its subclass, as findings list it."""

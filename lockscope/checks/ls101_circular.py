@@ -66,9 +66,11 @@ from lockscope.checks._base import check
 from lockscope.checks._grounds import LockGrounds
 from lockscope.checks._story import Teller, lock_word, merged, ring_scenario
 from lockscope.findings import Finding, Severity
+from lockscope.kvm.locks import is_kvm
 from lockscope.reconstruct.evidence import Evidence
 from lockscope.reconstruct.graph import chain_at
 from lockscope.reconstruct.graph_cycles import Ring, rings
+from lockscope.reconstruct.graph_rows import CHECK, SYNC
 from lockscope.reconstruct.graph_trust import Trust, trust
 from lockscope.units import count
 
@@ -86,7 +88,15 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
         held, taken = teller.name(int(of[graph.tail[edge]])), teller.name(int(of[graph.head[edge]]))
         return evidence.rules.order_broken(held, taken) is not None
 
-    yield from merged(_finding(teller, ring) for ring in rings(graph, forbidden))
+    found = (ring for ring in rings(graph, forbidden) if not _ls204s(teller, ring))
+    yield from merged(_finding(teller, ring) for ring in found)
+
+
+def _ls204s(teller: Teller, ring: Ring) -> bool:
+    """Whether a ring is one of KVM's locks inside KVM's SRCU and around a wait for its readers: LS204 tells of that."""
+    entry, rows = teller.graph.rows.entry, teller.graph.rows
+    waits = any(int(entry[rows.next[teller.graph.first(e)], CHECK]) == SYNC for e in ring.edges)
+    return len(ring.edges) == 2 and waits and all(is_kvm(name) for name in map(teller.name, _names(teller, ring.edges)))
 
 
 def _names(teller: Teller, edges: tuple[int, ...]) -> list[int]:

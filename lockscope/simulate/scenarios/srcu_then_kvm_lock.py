@@ -19,6 +19,7 @@ def plant(world: World) -> None:
             yield from srcu.read_unlock(t, vm.srcu, index)
             yield from world.host.locked(t, vm.lock)
             return
+        world.truth.also["LS101"] = "kvm->lock is outside slots_lock, which is held around synchronize_srcu()"
         pair = (vm.locks["srcu"].cls.name, vm.lock.cls.name)
         with planted(world, t, "kvm->lock inside kvm->srcu", ("LS204", pair)):
             yield from locks.mutex_lock(t, vm.lock)
