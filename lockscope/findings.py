@@ -96,7 +96,8 @@ class Finding:
 
     ``title`` is the report's headline, ``message`` one or two sentences, ``story`` the full report in lockdep's
     dialect (lines, without the header). ``classes`` outermost first. ``flow`` is what, beside code, rule and classes,
-    tells this defect from another in its ``fingerprint``: no addresses, times, pids, gfns or call sites.
+    tells this defect from another in its ``fingerprint``: no addresses, times, pids, gfns or call sites. ``behind``:
+    what is not listed beside it because one cause explains both; who knows this finding need not know those.
     """
 
     code: str
@@ -114,6 +115,7 @@ class Finding:
     window: str | None = None
     trace: int = 0
     details: dict[str, Any] = field(default_factory=dict, compare=False)
+    behind: tuple[Finding, ...] = field(default=(), compare=False)
 
     @property
     def fingerprint(self) -> str:
@@ -131,7 +133,14 @@ class Finding:
 
     def of_trace(self, index: int) -> Finding:
         """The same finding, of the trace with this index."""
-        return replace(self, trace=index)
+        return replace(self, trace=index, behind=tuple(f.of_trace(index) for f in self.behind))
+
+    def beyond(self, known: Callable[[Finding], bool]) -> Finding | None:
+        """Itself where it is not known, else the first finding behind it that is not, with the others behind that."""
+        if not known(self):
+            return self
+        fresh = [finding for finding in self.behind if not known(finding)]
+        return replace(fresh[0], behind=tuple(fresh[1:])) if fresh else None
 
 
 @dataclass(frozen=True, slots=True)

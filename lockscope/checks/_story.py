@@ -109,7 +109,9 @@ class Teller:
         took = f"takes {self.name(held.cls)} at {address(held.lock)}"
         first = self.evidence.witness(held, chain.cpu, chain.pid, note=took)
         waits = chain.next.check == SYNC
-        what = f"waits for the readers of {self.name(chain.next.cls)}" if waits else f"takes {self.name(chain.next.cls)}"
+        what = (
+            f"waits for the readers of {self.name(chain.next.cls)}" if waits else f"takes {self.name(chain.next.cls)}"
+        )
         note = f"{what} at {address(chain.next.lock)} under {self.name(held.cls)}"
         event = "synchronize_srcu" if waits else "lock_acquire"
         return first, self.evidence.witness(chain.next, chain.cpu, chain.pid, event, note)
@@ -172,5 +174,6 @@ def merged(findings: Iterable[Finding]) -> Iterator[Finding]:
             kept[key] = finding
             continue
         teller = min(known, finding, key=lambda f: (f.severity == "info", _TRUST.index(f.confidence)))
-        kept[key] = replace(teller, count=known.count + finding.count)
+        behind = {f.fingerprint: f for f in (*known.behind, *finding.behind)}
+        kept[key] = replace(teller, count=known.count + finding.count, behind=tuple(behind.values()))
     yield from kept.values()

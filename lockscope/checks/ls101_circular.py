@@ -59,6 +59,7 @@ through the same instances, or through KVM's own locks. What orders the sides ot
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -69,34 +70,28 @@ from lockscope.findings import Finding, Severity
 from lockscope.kvm.locks import is_kvm
 from lockscope.reconstruct.evidence import Evidence
 from lockscope.reconstruct.graph import chain_at
-from lockscope.reconstruct.graph_cycles import Ring, rings
-from lockscope.reconstruct.graph_rows import CHECK, SYNC
-from lockscope.reconstruct.graph_trust import Trust, trust
+from lockscope.reconstruct.graph_cycles import LIMIT, Ring
+from lockscope.reconstruct.graph_rings import trace_rings
+from lockscope.reconstruct.graph_rows import CHECK, CLS, SYNC
+from lockscope.reconstruct.graph_trust import TRIES, Trust, trust
 from lockscope.units import count
 
 _CODE, _NAME = "LS101", "circular-lock-dependency"
+_FEW = 1_000  # combinations of witnesses tried for what stands behind another finding
 
 
 @check(_CODE, _NAME, Severity.ERROR, LockGrounds(classes=True))
 def judge(evidence: Evidence) -> Iterator[Finding]:
-    """One finding for every edge that closes rings."""
+    """One finding for every edge that closes rings, and what else it closes behind that."""
     teller = Teller(evidence)
-    graph = teller.graph
-
-    def forbidden(edge: int) -> bool:
-        of = graph.rows.node_class
-        held, taken = teller.name(int(of[graph.tail[edge]])), teller.name(int(of[graph.head[edge]]))
-        return evidence.rules.order_broken(held, taken) is not None
-
-    found = (ring for ring in rings(graph, forbidden) if not _ls204s(teller, ring))
-    yield from merged(_finding(teller, ring) for ring in found)
+    yield from merged(_finding(teller, ring) for ring in trace_rings(evidence).found if not _ls204s(teller, ring.edges))
 
 
-def _ls204s(teller: Teller, ring: Ring) -> bool:
+def _ls204s(teller: Teller, edges: tuple[int, ...]) -> bool:
     """Whether a ring is one of KVM's locks inside KVM's SRCU and around a wait for its readers: LS204 tells of that."""
     entry, rows = teller.graph.rows.entry, teller.graph.rows
-    waits = any(int(entry[rows.next[teller.graph.first(e)], CHECK]) == SYNC for e in ring.edges)
-    return len(ring.edges) == 2 and waits and all(is_kvm(name) for name in map(teller.name, _names(teller, ring.edges)))
+    waits = any(int(entry[rows.last[rows.chain[teller.graph.first(e)]], CHECK]) == SYNC for e in edges)
+    return len(edges) == 2 and waits and all(is_kvm(name) for name in map(teller.name, _names(teller, edges)))
 
 
 def _names(teller: Teller, edges: tuple[int, ...]) -> list[int]:
@@ -104,14 +99,38 @@ def _names(teller: Teller, edges: tuple[int, ...]) -> list[int]:
 
 
 def _finding(teller: Teller, ring: Ring) -> Finding:
+    told = _of_edges(teller, ring, ring.edges)
+    behind: dict[str, Finding] = {}
+    for edges in ring.behind:
+        if not _ls204s(teller, edges):
+            other = _of_edges(teller, Ring(edges), edges, tries=_FEW)
+            behind.setdefault(other.fingerprint, other)
+    behind.pop(told.fingerprint, None)
+    others = list(behind.values())
+    if ring.untold:
+        rest = replace(others[-1] if others else told, flow=f"{told.flow} and {_digest(teller, ring.untold)}")
+        others.append(rest)
+    return replace(told, behind=tuple(others))
+
+
+def _digest(teller: Teller, edges: tuple[int, ...]) -> str:
+    """A word for a set of dependencies, the same in every trace."""
+    graph, of = teller.graph, teller.graph.rows.node_class
+    pairs = {f"{teller.name(int(of[graph.tail[e]]))}>{teller.name(int(of[graph.head[e]]))}" for e in edges}
+    return hashlib.sha256("\x1f".join(sorted(pairs)).encode()).hexdigest()[:16]
+
+
+def _of_edges(teller: Teller, ring: Ring, edges: tuple[int, ...], tries: int = TRIES) -> Finding:
     evidence, graph = teller.evidence, teller.graph
-    belief = trust(evidence, graph, ring.edges)
-    classes = _names(teller, ring.edges)
+    belief = trust(evidence, graph, trace_rings(evidence).guards, edges, tries)
+    classes = _names(teller, edges)
     labels = [evidence.label(c) for c in classes]
     chain, _ = chain_at(evidence, graph.rows, belief.sides[0])
     guarded = belief.guard >= 0
     message = f"{labels[1]} is taken under {labels[0]}, and {labels[0]} under {labels[-1]}: {belief.why}."
-    kinds = [f"{evidence.classes[c].subclass}{graph.kind_name(e)}" for c, e in zip(classes, ring.edges, strict=True)]
+    if ring.cut:
+        message += f" It is number {LIMIT} of this {'window' if evidence.windowed else 'trace'}: no more are listed."
+    kinds = [f"{evidence.classes[c].subclass}{graph.kind_name(e)}" for c, e in zip(classes, edges, strict=True)]
     return Finding(
         code=_CODE,
         name=_NAME,
@@ -120,7 +139,7 @@ def _finding(teller: Teller, ring: Ring) -> Finding:
         title="possible circular locking dependency detected" + (", but a guard lock forbids it" if guarded else ""),
         message=message,
         classes=tuple(teller.name(c) for c in classes),
-        count=sum(int(graph.count[e]) for e in ring.edges),
+        count=sum(int(graph.count[e]) for e in edges),
         witnesses=tuple(replace(w, side=side) for side, row in enumerate(belief.sides) for w in teller.witnesses(row)),
         story=tuple(_story(teller, ring, belief)),
         flow=" ".join(kinds),
@@ -146,7 +165,7 @@ def _story(teller: Teller, ring: Ring, belief: Trust) -> Iterator[str]:
     yield ""
     if len(belief.sides) > 2:
         yield "Chain exists of:"
-        names = [evidence.label(c) for c in _names(teller, ring.edges)]
+        names = [evidence.label(int(graph.rows.entry[row, CLS])) for row in belief.sides]
         yield "  " + " --> ".join((*names, names[0]))
         yield ""
     calls = [(c.held[at], c.next) for c, at in chains]

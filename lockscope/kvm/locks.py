@@ -143,6 +143,11 @@ def _lock(name: str) -> KvmLock | None:
     return found
 
 
+def known_lock(name: str) -> KvmLock | None:
+    """What is known of a class name, or of one with a subclass or a counter behind it."""
+    return _lock(name)
+
+
 def role_of(name: str) -> Role:
     """The role of the class with this name, by any kernel's spelling; ``Role.NONE`` for all others."""
     found = _lock(name)

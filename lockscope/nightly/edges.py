@@ -11,8 +11,8 @@ from lockscope.kvm.locks import Role, role_of
 from lockscope.nightly.identity import Identities, is_shared
 from lockscope.reconstruct.evidence import Evidence
 from lockscope.reconstruct.graph import Graph, chain_at, lock_graph
-from lockscope.reconstruct.graph_cycles import rings
 from lockscope.reconstruct.graph_guards import is_lock, one_instance
+from lockscope.reconstruct.graph_rings import trace_rings
 from lockscope.reconstruct.graph_rows import LOCK, READ, Bools, Ints
 
 
@@ -113,14 +113,8 @@ def _on_the_way(graph: Graph, shared: Bools) -> Bools:
 
 def _told(evidence: Evidence, graph: Graph) -> frozenset[int]:
     """Edges without which the rings that LS101 tells of this trace would not be."""
-    of = graph.rows.node_class
-
-    def forbidden(edge: int) -> bool:
-        held, taken = (evidence.classes[int(of[end[edge]])].name for end in (graph.tail, graph.head))
-        return evidence.rules.order_broken(held, taken) is not None
-
     pair = graph.tail * graph.nodes + graph.head
-    suspects = [pair[ring.suspect] for ring in rings(graph, forbidden)]
+    suspects = [pair[ring.suspect] for ring in trace_rings(evidence).found if ring.suspect >= 0]
     return frozenset(np.flatnonzero(np.isin(pair, suspects)).tolist())
 
 

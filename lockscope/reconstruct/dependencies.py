@@ -10,7 +10,7 @@ from lockscope.kernels.graph import components
 from lockscope.kvm import locks
 from lockscope.reconstruct.evidence import Evidence
 from lockscope.reconstruct.graph import KIND_NAMES, Graph, lock_graph
-from lockscope.reconstruct.graph_cycles import rings
+from lockscope.reconstruct.graph_rings import trace_rings
 from lockscope.reconstruct.graph_rows import CLS, TS, Ints
 from lockscope.reconstruct.graph_states import states_of
 from lockscope.reconstruct.usage import Usage, lock_usage
@@ -23,7 +23,7 @@ def dependencies(evidence: Evidence) -> LockGraph:
     graph = lock_graph(evidence)
     shown = np.unique(graph.rows.node_class)
     place = {int(cls): i for i, cls in enumerate(shown)}
-    found = rings(graph, lambda edge: _forbidden(evidence, graph, edge))
+    found = trace_rings(evidence).found
     of = graph.rows.node_class
     on_rings = tuple(tuple(place[int(of[graph.tail[e]])] for e in ring.edges) for ring in found)
     return LockGraph(
@@ -34,13 +34,6 @@ def dependencies(evidence: Evidence) -> LockGraph:
         edges=tuple(_edges(graph, place, on_rings)),
         rings=on_rings,
     )
-
-
-def _forbidden(evidence: Evidence, graph: Graph, edge: int) -> bool:
-    """Whether the rulebook forbids an edge: the same choice of a ring's suspect as in LS101."""
-    of = graph.rows.node_class
-    held, taken = (evidence.classes[int(of[end[edge]])].name for end in (graph.tail, graph.head))
-    return evidence.rules.order_broken(held, taken) is not None
 
 
 def _classes(evidence: Evidence, graph: Graph, shown: Ints) -> list[GraphClass]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
+from enum import IntEnum
+from functools import lru_cache
 
 from lockscope.kernels.walk_memory import IMAGE
-from lockscope.kvm.locks import Role, role_of
+from lockscope.kvm.locks import Role, known_lock, role_of
 from lockscope.reconstruct.chains import HARDIRQ, SOFTIRQ, LockClass
 from lockscope.reconstruct.evidence import Evidence
 from lockscope.reconstruct.graph import Graph
@@ -14,12 +15,29 @@ from lockscope.reconstruct.graph_rows import CLS, LOCK, READ
 _LOCKS = ("mutex", "spinlock", "raw_spinlock", "rwlock", "rwsem")
 
 
+class Scope(IntEnum):
+    """How many share one lock of a class: the whole kernel, a VM, a part of a VM; 0 not known."""
+
+    UNKNOWN = 0
+    PART = 1  # of a vCPU, an interrupt, a cached page
+    VM = 2
+    KERNEL = 3
+
+
 def one_instance(cls: LockClass, lock: int) -> bool:
     """Whether chains that name this lock always mean this very instance.
 
     Chains keep apart the instances of KVM's own locks (``Role``); a static lock has but one: its key is its address.
     """
-    return role_of(cls.name) is not Role.NONE or cls.key == lock or IMAGE <= lock < 0
+    return role_of(cls.name) is not Role.NONE or is_static(cls, lock)
+
+
+def is_static(cls: LockClass, lock: int) -> bool:
+    """Whether a lock is a variable of the kernel or a module, so that its class has no other.
+
+    Such a lock is its own key; where classes are told by address (no lockdep) that says nothing.
+    """
+    return IMAGE <= lock < 0 or (cls.keyed and cls.key == lock)
 
 
 def is_lock(cls: LockClass) -> bool:
@@ -32,43 +50,92 @@ def in_irq(graph: Graph, row: int) -> bool:
     return int(graph.rows.context[graph.rows.last[graph.rows.chain[row]]]) in (SOFTIRQ, HARDIRQ)
 
 
-def _guards_of(evidence: Evidence, graph: Graph, edge: int) -> dict[int, bool]:
-    """Locks (by address) held in the same context at every occurrence of an edge -> whether always exclusively."""
-    entry, rows = graph.rows.entry, graph.rows
-    common: dict[int, bool] | None = None
-    for made in graph.makers(edge):
-        chain = int(rows.chain[made])
-        begin, last = int(evidence.chains.start[chain]), int(rows.last[chain])
-        here: dict[int, bool] = {}
-        for row in range(begin, last):
-            cls, lock = int(entry[row, CLS]), int(entry[row, LOCK])
-            known = is_lock(evidence.classes[cls]) and one_instance(evidence.classes[cls], lock)
-            if known and rows.same[row] and rows.node[row] not in (graph.tail[edge], graph.head[edge]):
-                here[lock] = here.get(lock, False) or entry[row, READ] == 0
-        if common is None:
-            common = here
-        else:
-            common = {lock: strict and here[lock] for lock, strict in common.items() if lock in here}
-        if not common:
-            return {}
-    return common or {}
+@lru_cache(1 << 12)
+def _scope(name: str) -> Scope:
+    lock = known_lock(name)
+    if lock is None:
+        return Scope.UNKNOWN
+    if not lock.per_vm:
+        return Scope.KERNEL
+    return Scope.VM if lock.canonical.startswith("kvm") else Scope.PART
 
 
-def guard_of(evidence: Evidence, graph: Graph, edges: tuple[int, ...]) -> int:
-    """The class of a lock that every side holds, so that no two sides are ever under way together; -1 without one.
+def _scope_of(cls: LockClass, lock: int) -> Scope:
+    return Scope.KERNEL if is_static(cls, lock) else _scope(cls.name)
 
-    At most one side may hold it shared only: two readers do not keep each other out.
-    """
-    if any(in_irq(graph, graph.first(e)) for e in edges):
-        return -1  # an interrupt runs under whatever the task it hit was holding
-    sides = [_guards_of(evidence, graph, e) for e in edges]
-    nodes = {int(graph.tail[e]) for e in edges}
-    shared = [lock for lock in sides[0] if all(lock in s for s in sides)]
-    for lock in shared:
-        if sum(not s[lock] for s in sides) > 1:
-            continue
-        rows = np.flatnonzero(graph.rows.entry[:, LOCK] == lock)
-        inside = any(int(n) in nodes for n in graph.rows.node[rows])
-        if not inside:
-            return int(graph.rows.entry[rows[0], CLS])
-    return -1
+
+class GuardView:
+    """The guards of one trace's dependencies. Answers are kept: searches ask for the same edges again and again."""
+
+    def __init__(self, evidence: Evidence, graph: Graph) -> None:
+        self.evidence, self.graph = evidence, graph
+        self._of: dict[int, frozenset[int]] = {}
+        self._over: dict[tuple[int, ...], int] = {}
+        self._held: dict[int, dict[int, dict[int, bool]]] = {}
+
+    def of(self, edge: int) -> frozenset[int]:
+        """The classes of which a lock is held in the same context at every occurrence of an edge."""
+        if edge not in self._of:
+            common: frozenset[int] | None = None
+            for row in self.graph.makers(edge):
+                here = frozenset(self._holds(row))
+                common = here if common is None else common & here
+                if not common:
+                    break
+            self._of[edge] = (common or frozenset()) - self._ends((edge,))
+        return self._of[edge]
+
+    def over(self, edges: tuple[int, ...]) -> int:
+        """The class of the lock that forbids a ring, -1 without one."""
+        key = tuple(sorted(edges))
+        if key not in self._over:
+            common = frozenset.intersection(*(self.of(e) for e in edges)) - self._ends(edges)
+            self._over[key] = next((g for g in sorted(common) if self._forbids(g, edges)), -1)
+        return self._over[key]
+
+    def _ends(self, edges: tuple[int, ...]) -> frozenset[int]:
+        of, graph = self.graph.rows.node_class, self.graph
+        return frozenset(int(of[end[e]]) for e in edges for end in (graph.tail, graph.head))
+
+    def _holds(self, row: int) -> dict[int, dict[int, bool]]:
+        """Class to its locks held at a row's chain in the same context, each with whether exclusively."""
+        rows = self.graph.rows
+        chain = int(rows.chain[row])
+        if chain not in self._held:
+            begin, last = int(self.evidence.chains.start[chain]), int(rows.last[chain])
+            here: dict[int, dict[int, bool]] = {}
+            for r in range(begin, last):
+                cls, lock = int(rows.entry[r, CLS]), int(rows.entry[r, LOCK])
+                if rows.same[r] and is_lock(self.evidence.classes[cls]):
+                    locks = here.setdefault(cls, {})
+                    locks[lock] = locks.get(lock, False) or bool(rows.entry[r, READ] == 0)
+            self._held[chain] = here
+        return self._held[chain]
+
+    def _forbids(self, guard: int, edges: tuple[int, ...]) -> bool:
+        """Whether a lock of this class keeps any two sides apart that could meet on the same locks of the ring.
+
+        Sides of different objects have different guards, and different locks: they do not meet. But the guard must
+        not be of something smaller than what the ring's locks are of: another vCPU holds another mutex and wants the
+        same locks of the VM. And whoever is seen at one of the ring's locks must be there under one guard. At most one
+        side may hold it shared only, as readers do not keep each other out.
+        """
+        rows, classes = self.graph.rows, self.evidence.classes
+        over: dict[int, set[int]] = {}
+        shared = 0
+        for edge in edges:
+            weak = False
+            for row in self.graph.makers(edge):
+                held, last = self._holds(row)[guard], int(rows.last[rows.chain[row]])
+                weak |= not any(held.values())
+                scope = min(_scope_of(classes[guard], lock) for lock in held)
+                for r in (row, last):
+                    cls, lock = int(rows.entry[r, CLS]), int(rows.entry[r, LOCK])
+                    if scope < _scope_of(classes[cls], lock) >= Scope.VM:
+                        return False
+                    seen = over.setdefault(lock, set(held))
+                    seen &= set(held)
+                    if not seen:
+                        return False
+            shared += weak
+        return shared <= 1

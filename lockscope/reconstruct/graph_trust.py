@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from lockscope.findings import Confidence
 from lockscope.reconstruct.evidence import Evidence
 from lockscope.reconstruct.graph import Graph
-from lockscope.reconstruct.graph_guards import guard_of, in_irq
+from lockscope.reconstruct.graph_guards import GuardView, in_irq
 from lockscope.reconstruct.graph_schedule import Side, apart, crosses, ordered, side_of, unscheduled
 
 _MAKERS = 48  # witnesses of an edge that are tried
-_STEPS = 20_000  # combinations of them
+TRIES = 20_000  # combinations of them
 
 Reasons = tuple[tuple[str, str], ...]
 
@@ -39,8 +39,8 @@ class Trust:
 class _Judge:
     """One ring's evidence."""
 
-    def __init__(self, evidence: Evidence, graph: Graph, edges: tuple[int, ...]) -> None:
-        self.evidence, self.graph, self.edges = evidence, graph, edges
+    def __init__(self, evidence: Evidence, graph: Graph, edges: tuple[int, ...], tries: int) -> None:
+        self.evidence, self.graph, self.edges, self.tries = evidence, graph, edges, tries
         self.makers = [graph.makers(e, _MAKERS) for e in edges]
         self.sides = {row: side_of(evidence, graph, row) for rows in self.makers for row in rows}
 
@@ -58,7 +58,7 @@ class _Judge:
                 return chosen if closed and fits([sides[r] for r in chosen]) else None
             for row in makers[len(chosen)]:
                 steps += 1
-                if steps > _STEPS:
+                if steps > self.tries:
                     return None
                 if crossing and chosen and not crosses(sides[chosen[-1]], sides[row]):
                     continue
@@ -96,14 +96,13 @@ class _Judge:
         sides = [self.sides[r] for r in rows]
         return ", ".join(f"{self.evidence.comm(s.pid)}/{s.pid} on CPU {s.cpu}" for s in sides)
 
-    def verdict(self) -> Trust:
+    def verdict(self, guard: int) -> Trust:
         evidence, graph = self.evidence, self.graph
         first = tuple(graph.first(e) for e in self.edges)
-        guard = guard_of(evidence, graph, self.edges)
         if guard >= 0:
             why = f"{evidence.label(guard)} is held over every side"
             return Trust(Confidence.POSSIBLE, first, guard, why, (("guard", why),))
-        reasons = [("guard", "no lock is held over every side")]
+        reasons = [("guard", "no lock keeps all sides apart")]
         rows, crossing = self.best()
         if not rows:
             one = len({self.sides[r].who for r in first}) == 1
@@ -131,6 +130,6 @@ class _Judge:
         return Trust(Confidence.CERTAIN, rows, -1, why, tuple(reasons))
 
 
-def trust(evidence: Evidence, graph: Graph, edges: tuple[int, ...]) -> Trust:
-    """How far a ring of edges can be believed, and the witnesses that say so."""
-    return _Judge(evidence, graph, edges).verdict()
+def trust(evidence: Evidence, graph: Graph, guards: GuardView, edges: tuple[int, ...], tries: int = TRIES) -> Trust:
+    """How far a ring of edges can be believed, and the witnesses that say so, of ``tries`` combinations of them."""
+    return _Judge(evidence, graph, edges, tries).verdict(guards.over(edges))

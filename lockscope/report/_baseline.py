@@ -27,23 +27,26 @@ def load_baseline(path: str) -> frozenset[str]:
     found = document.get("schema") if isinstance(document, dict) else None
     if found != SCHEMA:
         raise _not_one(path, "key schema", f"says {found!r}, not {SCHEMA!r}")
-    return frozenset(_fingerprint(path, i, f) for i, f in enumerate(_findings(path, document)))
+    found = _findings(path, document)
+    listed = {_fingerprint(path, i, f) for i, f in enumerate(found)}
+    return frozenset(listed.union(*(_behind(path, i, f) for i, f in enumerate(found))))
 
 
 def without_known(report: Report, known: frozenset[str]) -> Report:
     """The report with the known findings counted in ``known``, no longer listed, also not by the windows."""
-    rest = unlisted(report, lambda _, finding: finding.fingerprint in known)
-    return replace(rest, known=report.known + len(report.findings) - len(rest.findings))
+    met = sum(finding.fingerprint in known for finding in report.findings)
+    return replace(unlisted(report, lambda finding: finding.fingerprint in known), known=report.known + met)
 
 
-def unlisted(report: Report, leaves: Callable[[int, Finding], bool]) -> Report:
-    """The report without the findings that ``leaves(place, finding)`` says, also not counted by the windows."""
+def unlisted(report: Report, known: Callable[[Finding], bool]) -> Report:
+    """The report without known findings, also not counted by the windows. What stands behind one takes its place."""
     kept, gone = [], Counter[tuple[int, str | None]]()
-    for place, finding in enumerate(report.findings):
-        if leaves(place, finding):
+    for finding in report.findings:
+        left = finding.beyond(known)
+        if left is None:
             gone[finding.trace, finding.window] += 1
         else:
-            kept.append(finding)
+            kept.append(left)
     windows = [replace(w, findings=max(w.findings - gone[w.trace, w.name], 0)) for w in report.windows]
     return replace(report, findings=kept, windows=windows)
 
@@ -59,6 +62,13 @@ def _fingerprint(path: str, index: int, finding: Any) -> str:
     value = finding.get("fingerprint") if isinstance(finding, dict) else None
     if not isinstance(value, str):
         raise _not_one(path, f"findings[{index}]", "has no fingerprint")
+    return value
+
+
+def _behind(path: str, index: int, finding: dict[str, Any]) -> list[str]:
+    value = finding.get("behind", [])
+    if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
+        raise _not_one(path, f"findings[{index}]", "has a behind that is no list of fingerprints")
     return value
 
 

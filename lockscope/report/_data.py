@@ -75,6 +75,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "count": finding.count,
         "witnesses": [_witness(w) for w in finding.witnesses],
         "fingerprint": finding.fingerprint,
+        "behind": [other.fingerprint for other in finding.behind],
         "window": finding.window,
         "story": finding.story,
         "details": finding.details,

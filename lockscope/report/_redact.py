@@ -56,6 +56,7 @@ def _finding(finding: Finding, red: Redactor) -> Finding:
         story=tuple(red.text(line) for line in finding.story),
         window=red.text(finding.window) if finding.window is not None else None,
         details=red.value(finding.details),
+        behind=tuple(_finding(other, red) for other in finding.behind),
     )
 
 

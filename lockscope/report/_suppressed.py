@@ -31,7 +31,7 @@ def without_suppressed(
     notes = [f"{e.origin}: expired on {e.until}, suppresses nothing any more ({e.reason})" for e in expired]
     notes += [f"{e.origin}: suppresses nothing here ({e.reason})" for e in active if e not in used]
     gone = [report.findings[place] for place in taken]
-    rest = unlisted(report, lambda place, _: place in taken)
+    rest = unlisted(report, lambda finding: any(_fits(e, finding) for e in active))
     told = Counter((f.trace, f.code, f.fingerprint, by.reason) for f, by in zip(gone, taken.values(), strict=True))
     new = tuple(Suppressed(*key, count=number) for key, number in told.items())
     return replace(rest, suppressed=(*report.suppressed, *new)), notes

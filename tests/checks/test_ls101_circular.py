@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lockscope.findings import Confidence, Severity, Status, Verdict
+from lockscope.reconstruct.graph_cycles import LIMIT
 from lockscope.rules.book import OrderRule, Rulebook
 from tests.builders.chains import evidence_of, findings, run_check
 
@@ -86,11 +87,75 @@ def test_a_guard_that_is_once_missing_guards_nothing() -> None:
     assert [f.severity for f in findings("LS101", script)] == [Severity.ERROR]
 
 
-def test_a_guard_whose_instance_is_not_known_guards_nothing() -> None:
-    script = "a: mutex:G spin:A spin:B -B -A -G\nb: mutex:G spin:B spin:A"
-    assert [f.severity for f in findings("LS101", script, heap=True)] == [Severity.ERROR]
-    script = script.replace("G", "&kvm->slots_lock")
+SIDES = "a: mutex:{0} spin:{1} spin:{2} -{2} -{1} -{0}\nb: mutex:{0} spin:{2} spin:{1} -{1} -{2} -{0}"
+
+
+@pytest.mark.parametrize(
+    ("guard", "locks", "severity"),
+    [
+        ("G", ("A", "B"), Severity.INFO),  # one object
+        ("&kvm->slots_lock", ("A", "B"), Severity.INFO),
+        ("&kvm->lock", ("&kvm->irqfds.lock", "&kvm->ring_lock"), Severity.INFO),  # all of one VM
+        ("&vcpu->mutex", ("&kvm->irqfds.lock", "&kvm->ring_lock"), Severity.ERROR),  # another vCPU holds another
+        ("&kvm->lock", ("kvm_lock", "A"), Severity.ERROR),  # another VM holds another
+        ("G", ("&kvm->irqfds.lock", "&kvm->ring_lock"), Severity.ERROR),  # what it is of is not known
+    ],
+)
+def test_a_guard_is_of_as_much_as_what_it_guards(guard: str, locks: tuple[str, str], severity: Severity) -> None:
+    script = SIDES.format(guard, *locks)
+    assert [f.severity for f in findings("LS101", script, heap=True)] == [severity]
+
+
+def test_each_object_under_its_own_guard() -> None:
+    script = "\n".join(
+        SIDES.format(*(f"&kvm->{n}@{vm}" for n in ("lock", "slots_lock", "irq_lock"))) for vm in (1, 2, 3)
+    )
     assert [f.severity for f in findings("LS101", script, heap=True)] == [Severity.INFO]
+
+
+def test_a_guard_taken_in_the_interrupt_itself() -> None:
+    script = "a: softirq( spin:G spin:A spin:B -B -A -G )\nb: softirq( spin:G spin:B spin:A -A -B -G )"
+    assert [f.severity for f in findings("LS101", script)] == [Severity.INFO]
+
+
+GUARDED = "a: mutex:G mutex:A mutex:B -B -A -G\nb: mutex:G mutex:B mutex:A -A -B -G\n"
+
+
+@pytest.mark.parametrize(
+    ("more", "classes"),
+    [
+        ("c: mutex:B mutex:C -C -B\nd: mutex:C mutex:A -A -C", ("A", "B", "C")),
+        ("c: mutex:A mutex:C -C -A\nd: mutex:C mutex:B -B -C", ("A", "C", "B")),
+        ("c: mutex:G mutex:B mutex:C -C -B -G\nd: mutex:C mutex:A -A -C", ("A", "B", "C")),
+    ],
+)
+def test_a_guarded_ring_hides_no_other(more: str, classes: tuple[str, ...]) -> None:
+    told = [(f.severity, f.classes) for f in findings("LS101", GUARDED + more)]
+    assert told == [(Severity.ERROR, classes), (Severity.INFO, ("A", "B"))]
+
+
+@pytest.mark.parametrize("more", ["c: mutex:B mutex:C -C -B\nd: mutex:C mutex:A", "c: mutex:C mutex:D -D -C"])
+def test_what_one_cause_explains_stands_behind_the_finding(more: str) -> None:
+    (known,) = findings("LS101", ABBA)
+    (found,) = findings("LS101", f"{ABBA}\n{more}")
+    assert known.behind == ()
+    fresh = found.beyond(lambda f: f.fingerprint == known.fingerprint)
+    assert fresh == (found.behind[0] if "A" in more else None)
+    assert fresh is None or fresh.classes == ("A", "B", "C")
+
+
+def test_each_window_is_told_whatever_the_others_hold() -> None:
+    script = "\n".join(f"== {i}\n{ABBA}" for i in range(150))
+    assert [f.window for f in findings("LS101", script)] == [str(i) for i in range(150)]
+
+
+def test_a_limit_that_is_reached_is_said() -> None:
+    script = "\n".join(
+        f"a: mutex:A{i} mutex:B{i} -B{i} -A{i}\nb: mutex:B{i} mutex:A{i} -A{i} -B{i}" for i in range(120)
+    )
+    found = findings("LS101", script)
+    assert len(found) == LIMIT
+    assert len([f for f in found if "no more are listed" in f.message]) == 1
 
 
 def test_a_guard_does_not_keep_an_interrupt_away() -> None:

@@ -49,7 +49,7 @@ def test_a_schedule_of_what_was_recorded_is_certain() -> None:
     finding = found(opposite)
     assert finding.confidence is Confidence.CERTAIN
     assert finding.details["trust"] == {
-        "guard": "no lock is held over every side",
+        "guard": "no lock keeps all sides apart",
         "tasks": "qemu/100 on CPU 0, vcpu/101 on CPU 1: none holds what another must not",
         "instances": "each waits for the very lock that the next one holds",
         "order": "nothing recorded makes one wait for another's end or start",
