@@ -21,6 +21,7 @@ CODES = {
     "LS109": ("invalid-wait-context", Severity.ERROR),
     "LS110": ("sleep-in-atomic", Severity.ERROR),
     "LS111": ("held-lock-reinitialised", Severity.ERROR),
+    "LS112": ("hung-task", Severity.INFO),
     "LS201": ("srcu-unprotected-access", Severity.ERROR),
     "LS202": ("srcu-index-mismatch", Severity.ERROR),
     "LS203": ("srcu-unbalanced", Severity.ERROR),

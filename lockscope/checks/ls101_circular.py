@@ -64,9 +64,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from lockscope.checks._base import check
+from lockscope.checks._deadlock import deadlocks, pairs, told
 from lockscope.checks._grounds import LockGrounds
 from lockscope.checks._story import Teller, lock_word, merged, ring_scenario
-from lockscope.findings import Finding, Severity
+from lockscope.findings import Confidence, Finding, Severity
 from lockscope.kvm.locks import is_kvm
 from lockscope.reconstruct.evidence import Evidence
 from lockscope.reconstruct.graph import chain_at
@@ -84,7 +85,26 @@ _FEW = 1_000  # combinations of witnesses tried for what stands behind another f
 def judge(evidence: Evidence) -> Iterator[Finding]:
     """One finding for every edge that closes rings, and what else it closes behind that."""
     teller = Teller(evidence)
-    yield from merged(_finding(teller, ring) for ring in trace_rings(evidence).found if not _ls204s(teller, ring.edges))
+    found = [ring for ring in trace_rings(evidence).found if not _ls204s(teller, ring.edges)]
+    yield from merged((*_happened(teller, found), *(_finding(teller, ring) for ring in found)))
+
+
+def _happened(teller: Teller, found: list[Ring]) -> Iterator[Finding]:
+    """Tasks that wait for each other as the recording ends, first of all."""
+    evidence, graph = teller.evidence, teller.graph
+    of = graph.rows.node_class
+    for circle in deadlocks(evidence, alone=False):
+        wanted = pairs(circle)
+        same = (
+            edges
+            for ring in found
+            for edges in (ring.edges, *ring.behind)
+            if {(int(of[graph.tail[e]]), int(of[graph.head[e]])) for e in edges} == wanted
+        )
+        edges = next(same, None)
+        classes = tuple(teller.name(entry.cls) for _, entry in circle)
+        plain = Finding(_CODE, _NAME, Severity.ERROR, Confidence.CERTAIN, "", "", classes, flow="seen")
+        yield told(teller, plain if edges is None else _of_edges(teller, Ring(edges), edges), circle)
 
 
 def _ls204s(teller: Teller, edges: tuple[int, ...]) -> bool:
@@ -99,18 +119,18 @@ def _names(teller: Teller, edges: tuple[int, ...]) -> list[int]:
 
 
 def _finding(teller: Teller, ring: Ring) -> Finding:
-    told = _of_edges(teller, ring, ring.edges)
+    first = _of_edges(teller, ring, ring.edges)
     behind: dict[str, Finding] = {}
     for edges in ring.behind:
         if not _ls204s(teller, edges):
             other = _of_edges(teller, Ring(edges), edges, tries=_FEW)
             behind.setdefault(other.fingerprint, other)
-    behind.pop(told.fingerprint, None)
+    behind.pop(first.fingerprint, None)
     others = list(behind.values())
     if ring.untold:
-        rest = replace(others[-1] if others else told, flow=f"{told.flow} and {_digest(teller, ring.untold)}")
+        rest = replace(others[-1] if others else first, flow=f"{first.flow} and {_digest(teller, ring.untold)}")
         others.append(rest)
-    return replace(told, behind=tuple(others))
+    return replace(first, behind=tuple(others))
 
 
 def _digest(teller: Teller, edges: tuple[int, ...]) -> str:

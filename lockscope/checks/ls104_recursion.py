@@ -44,6 +44,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lockscope.checks._base import check
+from lockscope.checks._deadlock import deadlocks, told
 from lockscope.checks._grounds import LockGrounds
 from lockscope.checks._story import Teller, address, lock_word, merged, self_scenario
 from lockscope.findings import Confidence, Finding, Severity
@@ -60,11 +61,23 @@ _CODE, _NAME = "LS104", "recursive-locking"
 def judge(evidence: Evidence) -> Iterator[Finding]:
     """Recursions, nestings nobody vouches for, and broken promises of nesting."""
     teller = Teller(evidence)
-    found = list(_recursions(teller))
+    found = [*_happened(teller), *_recursions(teller)]
     found += _doubtful(teller)
     found += _unnested(teller)
     found += (_wounded(teller, odd) for odd in evidence.oddities if odd.what == "ww-order")
     yield from merged(found)
+
+
+def _happened(teller: Teller) -> Iterator[Finding]:
+    """Tasks that wait for themselves as the recording ends."""
+    evidence = teller.evidence
+    for circle in deadlocks(evidence, alone=True):
+        task, entry = circle[0]
+        subclass = evidence.classes[entry.cls].subclass
+        names = (teller.name(entry.cls),)
+        flow = f"{entry.read}{task.read} {subclass}"
+        plain = Finding(_CODE, _NAME, Severity.ERROR, Confidence.CERTAIN, "", "", names, flow=flow)
+        yield told(teller, plain, circle)
 
 
 def _recursions(teller: Teller) -> Iterator[Finding]:

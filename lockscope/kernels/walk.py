@@ -179,8 +179,11 @@ def function_row(m: Any, t: int, op: int, slots: Any, at: int, kinds: Any) -> No
 def contention(m: Any, t: int, lock: int) -> None:
     """contention_begin inside a probed lock function: that one has to wait. A mutex may begin twice, to spin and then
     to sleep (kernel/locking/mutex.c, __mutex_lock_common, v6.0 and later)."""
+    task = task_at(m, t)
+    if m[R_CONTEXT] == 0 and m[task + T_WAITS] != lock:
+        m[task + T_WAITS], m[task + T_WAITS_TS] = lock, m[R_TS]
     base = m[FUNCTIONS] + t * FN_DEPTH * FN_WIDTH
-    for f in range(m[task_at(m, t) + T_FN] - 1, -1, -1):
+    for f in range(m[task + T_FN] - 1, -1, -1):
         at = base + f * FN_WIDTH
         if m[at + 1] == lock:
             if m[at + 5] == 0:
@@ -303,6 +306,8 @@ def walk(
                 learn_class(m, slots, at)
         elif op == CONTENTION_END:
             wounded(m, t, slots[at + 1])
+            if context == 0:
+                m[task_at(m, t) + T_WAITS] = 0
         elif op == CONTENTION_BEGIN:
             contention(m, t, slots[at])
         elif op == SRCU_SYNC:

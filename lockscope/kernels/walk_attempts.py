@@ -22,6 +22,7 @@ from lockscope.kernels.walk_notes import *
 # A probed function that was entered: its text, lock, when, event, name of the lock, contended since, chain + 1 of its
 # attempt, caller.
 F_TEXT, F_LOCK, F_TS, F_SEQ, F_NAME, F_CONTENDED, F_CHAIN, F_CALLER = range(8)
+HOW_WAITS = 3  # bits: takes a lock, exclusively or to read
 HOW_READ, HOW_TRIES, HOW_SLEEPS = 2, 4, 16  # bits of a function's row in ``functions``; see ``walk.function_row``
 
 

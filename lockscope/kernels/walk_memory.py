@@ -30,9 +30,10 @@ ASKED_DEPTH, ASKED_PREEMPT = 8, 16  # bits of MARKS from there on: locks held wh
 # the ww_mutex at which its context was wounded, and that context, run queues locked, gaps seen so far, acquisitions
 # left out because the stack was full, and what the last of them was; preemption levels that its locks take, since when
 # another task has what it holds, whether an attempt is held back, chains that are not yet whole, when first seen,
-# when it last did what no task does that waits for a lock.
+# when it last did what no task does that waits for a lock; the lock that it waits for by contention_begin, since when.
 (T_DEPTH, T_CPU, T_WHOLE, T_FN, T_PID, T_MUTE, T_WOUND, T_WOUND_NEST, T_QUEUES, T_EPOCH, T_DEEPER, T_LEFT_OUT, T_SPINS,
- T_RIVAL, T_AGAIN, T_UNSURE, T_FIRST, T_ACTIVE, T_WIDTH) = range(19)  # fmt: skip
+ T_RIVAL, T_AGAIN, T_UNSURE, T_FIRST, T_ACTIVE,
+ T_WAITS, T_WAITS_TS, T_WIDTH) = range(21)  # fmt: skip
 # A class: text number of its name, key, subclass, how it is known, wait types, lock type, then counters.
 (
     C_NAME,

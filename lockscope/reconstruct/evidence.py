@@ -9,6 +9,7 @@ from typing import Any
 from lockscope.findings import Context, Witness
 from lockscope.reconstruct.chains import Chains, Entry, LockClass, Oddity
 from lockscope.reconstruct.lifetimes import Lifetimes
+from lockscope.reconstruct.waiting import WaitingTask
 from lockscope.rules.book import Rulebook
 from lockscope.tables.events import TraceInfo
 
@@ -34,7 +35,7 @@ class Evidence:
     shows. ``detailed``: the trace has ``lockscope:lockdep_acquire``; ``plain``: it has ``lock:lock_acquire``.
     ``facts``: by name, what ``reconstruct`` modules made (``srcu_sections``, ``spte_history`` ...). ``vm_of``: the VM
     number of a KVM lock instance, or None. ``last_taken``: when a task (pid) last asked for a lock, at the latest; 0
-    never.
+    never. ``waiting``: who holds or waits for locks as the trace ends.
     """
 
     info: TraceInfo
@@ -58,6 +59,7 @@ class Evidence:
     comms: dict[int, str] = field(default_factory=dict)
     lives: Lifetimes = field(default_factory=Lifetimes)
     last_taken: Callable[[int, int], int] = lambda _pid, _lock: 0
+    waiting: list[WaitingTask] = field(default_factory=list)
 
     def has(self, *names: str) -> bool:
         """Whether one of these events, by name without its system, was recorded: seen, or switched on and quiet."""
@@ -72,8 +74,13 @@ class Evidence:
         return self.comms.get(pid, "<idle>" if pid == 0 else "<...>")
 
     def symbol(self, address: int) -> str | None:
-        """The function an address lies in, where the trace carries symbols."""
-        return self.info.symbols().name(address & (1 << 64) - 1) if address else None
+        """The function an address lies in, where the trace carries symbols; None for a return probe's trampoline.
+
+        That one stands in place of the caller where a return probe was set on the function first (kernel/kprobes.c,
+        kernel/trace/rethook.c, 4.14 to 7.3).
+        """
+        found = self.info.symbols().name(address & (1 << 64) - 1) if address else None
+        return None if found is not None and "_trampoline" in found else found
 
     def label(self, cls: int) -> str:
         """A class as lockdep prints it."""

@@ -232,6 +232,7 @@ class _Reading:
             comms=comms.by_pid,
             lives=self.lives,
             last_taken=walk.last_taken,
+            waiting=walk.waiting,
         )
         if vms is not None and hasattr(vms, "vm_of"):
             evidence.vm_of = vms.vm_of

@@ -20,6 +20,7 @@ from lockscope.kernels.tape_rows import H_TS
 from lockscope.kvm.locks import is_kvm, kind_of, role_of
 from lockscope.reconstruct.chains import Chains, Entry, LockClass, Oddity
 from lockscope.reconstruct.lock_names import NAMELESS, UNNAMED, UNNAMED_SRCU, kind_of_function
+from lockscope.reconstruct.waiting import WaitingTask, waiting_tasks
 from lockscope.reconstruct.walk_regions import Memory
 from lockscope.tables.ops import Op
 from lockscope.tables.tape import PackedTape, TapeBatch
@@ -113,6 +114,7 @@ class LockWalk:
         self._kept: NDArray[np.int64] = np.zeros(0, np.int64)
         self._held: list[NDArray[np.int64]] = [np.zeros((0, kernel.ROLES), np.int64)] * _HELD_BATCHES
         self._told = [0, 0]
+        self.waiting: list[WaitingTask] = []  # to the end of the trace; known when it is over
 
     @property
     def holds(self) -> list[NDArray[np.int64]]:
@@ -198,10 +200,15 @@ class LockWalk:
         """The trace is over: who waits does so for good, and what is still held has no known end."""
         memory = self.memory
         memory.m[kernel.R_TS] = ts
-        depths = memory.region("tasks")[: int(memory.m[kernel.K_TASKS]), kernel.T_DEPTH]
-        for t in np.flatnonzero(depths > 0).tolist():
+        tasks = memory.region("tasks")[: int(memory.m[kernel.K_TASKS])]
+        self.waiting = waiting_tasks(memory, self.kinds)
+        for t in np.flatnonzero(tasks[:, kernel.T_DEPTH] > 0).tolist():
             memory.make_room()
             locks.stand(memory.m, t)
+        for task in self.waiting:
+            if task.function >= 0:
+                memory.make_room()
+                attempts.stand_attempt(memory.m, task.number, task.function, task.how)
         if self.options.holds:
             unpaired = memory.m[kernel.K_UNPAIRED]
             memory.forget_all()  # rows for what is still held; nothing was lost, the trace is over
