@@ -10,7 +10,8 @@ import re
 from collections.abc import Callable, Mapping
 
 CONTENTION = {b"SPIN": 1, b"READ": 2, b"WRITE": 4, b"RT": 8, b"PERCPU": 16, b"MUTEX": 32}  # LCB_F_*
-PAGE_FAULT = {b"P": 1, b"W": 2, b"U": 4, b"RSVD": 8, b"F": 16}  # PFERR_*
+# PFERR_*; the last three since 7.2
+PAGE_FAULT = {b"P": 1, b"W": 2, b"U": 4, b"RSVD": 8, b"F": 16, b"PK": 32, b"SS": 64, b"SGX": 1 << 15}
 # TASK_* as sched_switch prints them, v4.14 and later; "+" is TASK_REPORT_MAX, a preempted task.
 TASK_STATE = {b"R": 0, b"S": 1, b"D": 2, b"T": 4, b"t": 8, b"X": 0x10, b"Z": 0x20, b"P": 0x40, b"I": 0x80}
 PREEMPTED = 0x100
@@ -104,18 +105,18 @@ def task_state(text: bytes) -> int:
 
 
 _ROLE = re.compile(
-    rb"l?(\d{1,2})(?: (\d)-byte| (pae))? q(\d)( direct)? ([w-])([u-])([x-])( invalid)?(?: (!?)pae)? (!?)nxe(?: (!?)wp)?"
-    rb"( smep)?( smap)?( smm)?(?: (!?)ad)?"
+    rb"l?(\d{1,2})(?: (\d)-byte| (pae))? q(\d)( direct)? [r-]?([w-])([u-])([x-])( invalid)?(?: (!?)pae)? (!?)nxe"
+    rb"(?: (!?)wp)?( smep)?( smap)?( smm)?(?: (!?)ad)?"
 )
-ROLE = r"l?\d{1,2}(?: \d-byte| pae)? q\d(?: direct)? [w-][u-][x-](?: invalid)?(?: !?pae)? !?nxe(?: !?wp)?(?: smep)?" + (
-    r"(?: smap)?(?: smm)?(?: !?ad)?"
+ROLE = r"l?\d{1,2}(?: \d-byte| pae)? q\d(?: direct)? [r-]?[w-][u-][x-](?: invalid)?(?: !?pae)? !?nxe" + (
+    r"(?: !?wp)?(?: smep)?(?: smap)?(?: smm)?(?: !?ad)?"
 )
 
 
 def page_role(text: bytes) -> int:
     """``kvm_mmu_page_role``, in v6.12's layout, of the bits that were printed; the others are 0.
 
-    The kernel prints "l4 8-byte q0 direct wux nxe ad", trace-cmd "4 q0 direct wux !pae nxe wp".
+    The kernel prints "l4 8-byte q0 direct wux nxe ad", since 7.2 "rwux", trace-cmd "4 q0 direct wux !pae nxe wp".
     """
     found = _ROLE.fullmatch(text)
     if found is None:

@@ -21,6 +21,7 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     ("lock:lock_acquire", r"{lockdep_addr:ptr}(?: {flags:lock_flags}{name:rest})?"),
     ("lock:lock_release lock:lock_acquired lock:lock_contended", r"{lockdep_addr:ptr}(?: {name:rest})?"),
     ("lock:contention_begin", r"{lock_addr:ptr} \(flags={flags:contention}\)"),
+    ("lock:contended_release", r"{lock_addr:ptr}"),  # since 7.2
     ("lock:contention_end", r"{lock_addr:ptr} \(ret={ret:s32}\)"),
     # tasks and interrupts
     ("sched:sched_switch", r"prev_comm={prev_comm:str} prev_pid={prev_pid:s32} prev_prio={prev_prio:s32} "
@@ -62,9 +63,9 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     ("kmem:kmem_cache_free", r"call_site={call_site:str} ptr={ptr:ptr}(?: name={name:rest})?"),
     ("raw_syscalls:sys_exit", r"NR {id:s64} = {ret:s64}"),
     # KVM
-    ("kvm:kvm_entry", r"vcpu {vcpu_id:u32}, rip {rip:x64}(?: \[{immediate_exit:given}\])?"),
+    ("kvm:kvm_entry", r"vcpu {vcpu_id:u32}, rip {rip:x64}(?:\s?\[{immediate_exit:given}\])?"),
     ("kvm:kvm_entry", r"vcpu {vcpu_id:u32}, rip {rip:x64} intr_info {intr_info:x32} error_code {error_code:x32}"
-     r"(?: \[{immediate_exit:given}\])?"),
+     r"(?:\s?\[{immediate_exit:given}\])?"),
     ("kvm:kvm_entry", r"vcpu {vcpu_id:u32} rip {rip:x64}(?: \S+)?"),
     ("kvm:kvm_entry", r"vcpu {vcpu_id:u32}"),
     ("kvm:kvm_exit kvm:kvm_nested_vmexit", r"vcpu {vcpu_id:u32} " + _EXIT + r" info1 {info1:x64} info2 {info2:x64} "
@@ -79,6 +80,7 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     ("kvm:kvm_userspace_exit", r"(?=reason {errno:user_errno}$)reason {reason:user_reason}"),
     ("kvm:kvm_userspace_exit", r"reason \S+ \({reason:u32}\)"),
     ("kvm:kvm_unmap_hva_range", r"mmu notifier unmap range: {start:x64} -- {end:x64}"),
+    ("kvm:kvm_vm_set_mem_attributes", r"{start:x64} -- {end:x64} \[{attr:x64}\]"),  # since 7.2
     ("kvm:kvm_age_hva", r"mmu notifier age hva: {start:x64} -- {end:x64}"),
     ("kvm:kvm_test_age_hva", r"mmu notifier test age hva: {hva:x64}"),
     ("kvm:kvm_set_spte_hva", r"mmu notifier set pte hva: {hva:x64}"),
@@ -127,6 +129,7 @@ PATTERNS: tuple[tuple[str, str], ...] = (
      r"kvm-mmu-valid-gen {mmu_valid_gen:x64} used_pages {mmu_used_pages:x32}"),
     ("kvmmmu:kvm_mmu_split_huge_page", r"gfn {gfn:x64} spte {spte:x64} level {level:s32} errno {errno:s32}"),
     ("kvmmmu:kvm_mmu_spte_requested", r"gfn {gfn:x64} pfn {pfn:x64} level {level:u8}"),
+    ("kvmmmu:kvm_mmu_spte_requested", r"gfn {gfn:x64} pfn {pfn:x64} level {level:u8} access {access:x8}"),
     ("kvmmmu:kvm_mmu_paging_element", r"pte {pte:x64} level {level:u32}"),
     ("kvmmmu:kvm_mmu_pagetable_walk", r"addr {addr:x64} pferr {pferr:x32}(?: .*)?"),
     ("kvmmmu:kvm_mmu_walker_error", r"pferr {pferr:x32}(?: .*)?"),
