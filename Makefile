@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest
 SELECT ?= all or not all
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo notebooks test test-all lint types format bench fuzz clean
+.PHONY: help venv demo notebooks test test-all lint types format bench fuzz kernels clean
 
 help: ## say what there is to run
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -44,6 +44,11 @@ bench: $(VENV)/.dev ## loading and judging side by side with trace-cmd, on TRACE
 
 notebooks: $(VENV)/.dev ## run the notebooks again and keep what they show
 	$(BIN)/python -m tests.builders.notebooks
+
+kernels: $(VENV)/.dev ## what lockscope does not know yet of the newest kernel that Debian has (slow; QEMU, root)
+	@mkdir -p build/kernels && $(BIN)/lockscope probes > build/kernels/probes.sh
+	tests/lab/newest.sh build/kernels
+	$(BIN)/python -m tests.lab.compare build/kernels
 
 fuzz: $(VENV)/.dev ## the fuzz and property tests alone
 	$(PYTEST) -m "all or not all" -k "fuzz or properties"

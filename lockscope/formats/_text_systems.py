@@ -42,7 +42,7 @@ _BEGINNINGS = sorted(
 # The lock functions that the probe pack puts events on where the kernel has no lockdep, by the
 # pattern of their names: FUNCTION without leading underscores, FUNCTION_entry for the attempt.
 _LOCK_FUNCTION = re.compile(
-    r"(raw_|rt_)?(spin|read|write)_(try)?(un)?lock(_irq|_bh|_irqsave|_irqrestore|_nested|_nest_lock)*(_entry)?"
+    r"(raw_|rt_)?(spin|read|write)_(try)?(un)?lock(_irq|_bh|_irqsave|_irqrestore|_disable|_enable|_nested|_nest_lock)*(_entry)?"
     r"|(ww_|rt_)?mutex_(try|un)?lock(_killable|_interruptible|_io|_nested)*(_entry)?"
     r"|(percpu_)?(down|up)(_read|_write)?(_try_?lock|_killable|_interruptible|_nested|_non_owner)*(_entry)?"
     r"|downgrade_write(_entry)?|srcu_read_(un)?lock(_entry)?"

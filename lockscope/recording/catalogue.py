@@ -126,6 +126,8 @@ def _lock_probes(entry: dict[str, Any], sets: dict[str, frozenset[str]]) -> Iter
             only="lock",
             kernels="stock",
             rt=entry.get("rt"),
+            since=_series(entry, "since"),
+            until=_series(entry, "until"),
             cost=entry.get("cost", "low"),
             instead=f"lock:contention_begin and contention_end: a {kind} only where it was waited for",
             on_request=kind if entry.get("on_request") else "",
