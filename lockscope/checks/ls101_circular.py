@@ -7,15 +7,31 @@ places need not have met in this run: once is enough, anywhere, in any task. Rea
 a recursive reader gets past a lock that others hold shared, so a ring with such a step is none; a trylock cannot wait,
 so nothing waits at it, but what is taken under it does.
 
-Every edge of the graph that lies on a ring is looked at, once. Rings that share the edge that looks wrong are one
-finding, told by the shortest. If one lock is held over every side, taken inside what is judged, the ring cannot happen:
-that is reported as information, where lockdep itself cries wolf.
+Tasks that wait for each other to the end of the recording are told first, as a deadlock that happened: who holds what
+since when. An attempt is enough for a dependency, as it is for lockdep: in a deadlock it never succeeds.
 
-Confidence: certain, when the sides were different tasks, each waited for the very instance that the next one held, and
-the recorded events have a schedule that ends there: every side can run up to its attempt while all locks change hands
-in the recorded order (a sync-preserving deadlock; SPDOffline, PLDI 2023). Likely, when that is not shown, or the
-instances differ. Possible, when one task did all of it, or one was created by another's task afterwards, or may have
-waited for its end. What was looked at, and the answers, end the report of each ring.
+Waits that are no locks are dependencies too, where the trace shows them:
+
+* synchronize_srcu() waits for every reader: by its probe (lockdep's own annotation of 6.4 and later leaves no event);
+* flush_work(), cancel_work_sync() and the workqueue's maps, completions with LOCKDEP_COMPLETIONS, percpu_ref and
+  cpus_read_lock() (a percpu_rw_semaphore), by lockdep's events;
+* kthread_stop(), synchronize_rcu() and completions without annotation are not seen.
+
+A recursive read section between two locks does not break the chain: A, srcu_read_lock(), B on one side and B, A on the
+other is a deadlock, though lockdep stops at the section.
+
+Every edge of the graph that lies on a ring is looked at, once. Rings that share the edge that looks wrong are one
+finding, told by the shortest; the others stand behind it, and come forward where that one is known, ignored or
+suppressed. If every two sides that could meet are under one guard lock, taken inside what is judged, the ring cannot
+happen: that is reported as information, where lockdep itself reports a deadlock. A guard must be of as much as what it
+guards: one vCPU's mutex guards no lock of the VM. A guarded ring hides no other one.
+
+Confidence: certain, when the tasks were seen to wait for each other; or when the sides were different tasks, each
+waited for the very instance that the next one held, and the recorded events have a schedule that ends there: every
+side can run up to its attempt while all locks change hands in the recorded order (a sync-preserving deadlock;
+SPDOffline, PLDI 2023). Likely, when that is not shown, or the instances differ. Possible, when one task did all of it,
+or one was created by another's task afterwards, or may have waited for its end. What was looked at, and the answers,
+end the report of each ring.
 
 Why it is a bug
 ---------------
