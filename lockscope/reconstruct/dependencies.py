@@ -75,9 +75,9 @@ def _reached(graph: Graph, classes: int) -> NDArray[np.uint8]:
 
     __lockdep_count_forward_deps and ..._backward_deps (kernel/locking/lockdep.c, 6.12) count a row and a column: a walk
     starts as if entered by -(*N)->, so that strong paths read the same from both ends. Where the kernel marks a class
-    on a path that then proves weak, it counts less.
+    on a path that then proves weak, it counts less. Dependencies that lockdep does not see are left out.
     """
-    states, of = states_of(graph), graph.rows.node_class
+    states, of = states_of(graph, np.flatnonzero(graph.lockdeps)), graph.rows.node_class
     component = components(states.start, states.target)
     members = np.argsort(component, kind="stable").tolist()
     start, target, number = states.start.tolist(), states.target.tolist(), component.tolist()

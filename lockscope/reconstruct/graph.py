@@ -57,6 +57,7 @@ class Graph:
     unnested: Ints  # chains whose nest lock is not held
     rank: Ints  # int64[nodes]: place among all class labels, sorted
     near: Bools  # whether nothing, not even an unchecked lock, ever lay between: /proc/lockdep lists only these
+    lockdeps: Bools  # whether lockdep draws it too: it stops at recursive readers
 
     def __len__(self) -> int:
         return len(self.tail)
@@ -137,8 +138,10 @@ def _recursions(evidence: Evidence, rows: Rows, asks: Bools) -> tuple[Ints, Ints
     return first[bad], np.flatnonzero(twin & ~sure), found
 
 
-def _edge_rows(evidence: Evidence, rows: Rows, asks: Bools) -> Ints:
-    """check_prevs_add: from the top of the stack down to the first lock that was not a trylock, in one context.
+def _edge_rows(evidence: Evidence, rows: Rows, asks: Bools) -> tuple[Ints, Bools]:
+    """Held rows that make an edge, and which of them lockdep's own check_prevs_add finds.
+
+    check_prevs_add: from the top of the stack down to the first lock that was not a trylock, in one context.
 
     What lies below that one depends on the new lock by way of it; but not by way of a recursive reader, which waits for
     nobody behind it, so that such a path is weak. lockdep stops there all the same, and since 6.4 at SRCU sections too
@@ -148,11 +151,20 @@ def _edge_rows(evidence: Evidence, rows: Rows, asks: Bools) -> Ints:
     # Up to 6.3 lockdep does not check SRCU (f0f44752f5f6); who waits for readers does so all the same.
     waited = np.zeros(max(len(evidence.classes), 1), np.bool_)
     waited[entry[rows.last[entry[rows.last, CHECK] == SYNC], CLS]] = True
-    candidate = rows.held & rows.same & ((entry[:, CHECK] != 0) | waited[entry[:, CLS]]) & asks[rows.chain]
-    blocking = np.flatnonzero(candidate & (entry[:, TRYLOCK] == 0) & (entry[:, READ] != 2))
+    checked = entry[:, CHECK] != 0
+    candidate = rows.held & rows.same & (checked | waited[entry[:, CLS]]) & asks[rows.chain]
+    blocking = candidate & (entry[:, TRYLOCK] == 0)
+    made = np.flatnonzero(_down_to(candidate, blocking & (entry[:, READ] != 2), rows))
+    return made, _down_to(candidate & checked, blocking & checked, rows)[made]
+
+
+def _down_to(candidate: Bools, last: Bools, rows: Rows) -> Bools:
+    """The candidates of each chain from the top of its stack down to the first that is ``last``."""
+    at = np.flatnonzero(last)
     lowest = np.full(len(rows.last), -1, np.int64)
-    np.maximum.at(lowest, rows.chain[blocking], blocking)
-    return np.flatnonzero(candidate & (np.arange(len(candidate)) >= lowest[rows.chain]))
+    np.maximum.at(lowest, rows.chain[at], at)
+    kept: Bools = candidate & (np.arange(len(candidate)) >= lowest[rows.chain])
+    return kept
 
 
 def _unnested(rows: Rows, asks: Bools) -> Ints:
@@ -168,14 +180,14 @@ def _build(evidence: Evidence) -> Graph:
     entry, last = rows.entry, rows.last
     asks = rows.live & (entry[last, CHECK] != 0) & (entry[last, TRYLOCK] == 0)
     bad, doubtful, barren = _recursions(evidence, rows, asks)
-    made = _edge_rows(evidence, rows, asks & ~barren)
+    made, lockdeps = _edge_rows(evidence, rows, asks & ~barren)
     nxt = last[rows.chain[made]]
     tail, head = rows.node[made], rows.node[nxt]
     # One name, several instances: their order is their subclasses', which were not recorded. It can turn round as
     # objects are allocated anew, or moved below others; that of two variables can not.
     told = rows.node_class[tail] != rows.node_class[head]
     told |= (tail == head) | (is_static(entry[made, LOCK]) & is_static(entry[nxt, LOCK]))
-    made, nxt, tail, head = made[told], nxt[told], tail[told], head[told]
+    made, nxt, tail, head, lockdeps = made[told], nxt[told], tail[told], head[told], lockdeps[told]
     kind = EXCLUSIVE * (entry[made, READ] == 0) + WAITS * (entry[nxt, READ] != 2)
     nodes = max(len(rows.node_class), 1)
     key = (tail * nodes + head) * 4 + kind
@@ -184,6 +196,7 @@ def _build(evidence: Evidence) -> Graph:
     ends, kinds = np.divmod(unique, 4)
     counted = evidence.chains.count.astype(np.int64)[rows.chain[made[order]]]
     total = np.add.reduceat(counted, begin) if len(begin) else np.zeros(0, np.int64)
+    seen = np.logical_or.reduceat(lockdeps[order], begin) if len(begin) else np.zeros(0, np.bool_)
     nearest = np.minimum.reduceat((nxt - made)[order], begin) if len(begin) else np.zeros(0, np.int64)
     return Graph(
         rows,
@@ -198,6 +211,7 @@ def _build(evidence: Evidence) -> Graph:
         unnested=_unnested(rows, rows.live),
         rank=_ranks(evidence, rows),
         near=nearest == 1,
+        lockdeps=seen,
     )
 
 

@@ -48,6 +48,7 @@ def merged_graph(dependencies: Sequence[Dependency], labels: Mapping[str, str]) 
             unnested=np.zeros(0, np.int64),
             rank=_ranks([labels[name] for name in names]),
             near=np.ones(number, np.bool_),
+            lockdeps=np.ones(number, np.bool_),
         ),
         names,
     )

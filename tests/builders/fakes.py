@@ -10,6 +10,7 @@ from typing import Any
 from lockscope.checks._base import Check, Grounds
 from lockscope.findings import Finding, Severity
 from lockscope.reconstruct.evidence import Evidence
+from lockscope.tables import schema
 
 PAGE = """{code} {name}: A cycle of dependencies.
 
@@ -72,7 +73,7 @@ def schema_module() -> ModuleType:
         "losses": Schema("losses", "What was lost.", ()),
     }
     module = ModuleType("lockscope.tables.schema")
-    vars(module)["all_schemas"] = lambda: tables
+    vars(module).update(all_schemas=lambda: tables, Column=schema.Column, TableSchema=schema.TableSchema)
     return module
 
 

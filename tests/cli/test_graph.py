@@ -30,7 +30,7 @@ def bug(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
 def test_json_has_the_whole_graph(bug: dict[str, Any]) -> None:
     assert bug["schema"] == "lockscope-graph/1"
     assert (bug["kernel"], bug["keyed"]) == ("6.12.117", True)
-    assert (len(bug["classes"]), len(bug["edges"])) == (105, 140)
+    assert (len(bug["classes"]), len(bug["edges"])) == (105, 155)
     assert [c["id"] for c in bug["classes"]] == list(range(105))
     slots = next(c for c in bug["classes"] if c["name"] == "&kvm->slots_lock")
     assert {k: slots[k] for k in ("key", "kvm", "usage", "subclass", "count")} == {
