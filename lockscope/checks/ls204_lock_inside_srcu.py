@@ -97,9 +97,12 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
     """One finding for every lock."""
     sections = _kvm_srcu.sections_of(evidence)
     around = _kvm.standing(evidence, _held_around(evidence, sections))
-    yield from merged(_from_chains(evidence, sections, around))
-    if not (evidence.plain or evidence.detailed):
-        yield from merged(_from_probes(evidence, sections, around))
+    found = list(_from_chains(evidence, sections, around))
+    if not found and not (
+        evidence.plain or evidence.detailed
+    ):  # where lock functions are not probed before the sections
+        found = list(_from_probes(evidence, sections, around))
+    yield from merged(found)
     yield from merged(_not_around(evidence, sections, around))
 
 
