@@ -14,6 +14,8 @@ set -euo pipefail
 job=$(realpath "$1") seconds=${2:-1800}
 home=${LOCKSCOPE_NEWEST:-${XDG_CACHE_HOME:-$HOME/.cache}/lockscope-newest}
 suites=${SUITES:-stable stable-backports testing unstable experimental} flavour=${FLAVOUR:-amd64}
+parameters=''
+case $flavour in rt-*) parameters='setcpuid=constant_tsc no_timer_check' ;; esac # PREEMPT_RT stalls in emulation without
 wanted='dirty_log_perf_test memslot_modification_stress_test smm_test sync_regs_test'
 files='Documentation/virt/kvm/locking.rst arch/x86/kvm/mmu/spte.h arch/x86/kvm/mmu/mmu_internal.h
   arch/x86/include/asm/kvm_host.h include/linux/lockdep_types.h include/trace/events/lock.h'
@@ -22,7 +24,7 @@ apt() { # COMMAND...: with those suites, and nothing of this machine's own
   command=$1
   shift
   "$command" -o Dir::Etc::SourceList="$home/apt/sources.list" -o Dir::Etc::SourceParts=/dev/null \
-    -o Dir::State="$home/apt/state" -o Dir::State::status="$home/apt/status" -o Dir::Cache="$home/apt/cache" "$@"
+    -o APT::Get::List-Cleanup=0 -o Dir::State="$home/apt/state" -o Dir::State::status="$home/apt/status" -o Dir::Cache="$home/apt/cache" "$@"
 }
 
 add_suite() {
@@ -32,10 +34,10 @@ add_suite() {
 
 list_suites() {
   mkdir -p apt/state/lists/partial apt/cache/archives/partial && : >apt/status >apt/all
-  mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/*.sources 2>/dev/null | awk '/^URIs:/ {print $2; exit} /^deb / {for (i = 2; i <= NF; i++) if ($i ~ /:\/\//) {print $i; exit}}')
+  mirror=$({ cat /etc/apt/sources.list /etc/apt/sources.list.d/*.sources 2>/dev/null || true; } | awk '/^URIs:/ {print $2; exit} /^deb / {for (i = 2; i <= NF; i++) if ($i ~ /:\/\//) {print $i; exit}}')
   for suite in $suites; do add_suite "$suite"; done
   # by its codename too: a mirror's alias may lag behind
-  codename=$(sed -n 's/^Codename: //p' apt/state/lists/*_stable_InRelease 2>/dev/null | head -1)
+  codename=$(sed -n 's/^Codename: //p' apt/state/lists/*_stable_InRelease 2>/dev/null | head -1 || true)
   [ -z "$codename" ] || add_suite "$codename-backports"
   mv apt/all apt/sources.list
   apt apt-get -qq update

@@ -44,7 +44,8 @@ make_root() {
   for test in $tests; do with_libraries "$selftests/$test" selftests; done
   number=10
   for module in virtio_pci 9pnet_virtio 9p kvm-amd; do
-    modprobe -d "$modules" -S "$release" --show-depends $module 2>/dev/null | sed -n 's/^insmod \(\S*\).*/\1/p'
+    { modprobe -d "$modules" -S "$release" --show-depends $module 2>/dev/null || true; } | # built in, perhaps
+      sed -n 's/^insmod \(\S*\).*/\1/p'
   done | awk '!seen[$0]++' | while read -r file; do unpacked "$file" "root/modules/$((number++))-$(basename "$file")"; done
   cat > root/init <<'INIT'
 #!/bin/sh
@@ -72,7 +73,7 @@ INIT
 boot() { # JOB SECONDS
   rm -f "$1/job.out"
   timeout "$2" qemu-system-x86_64 -accel tcg,thread=multi -cpu EPYC,+svm,+npt,+nrip-save -smp 2 -m 4G \
-    -kernel vmlinuz -initrd root.gz -append "console=ttyS0 panic=-1 oops=panic softlockup_panic=1 watchdog_thresh=30 nokaslr quiet" -no-reboot \
+    -kernel vmlinuz -initrd root.gz -append "console=ttyS0 panic=-1 oops=panic softlockup_panic=1 watchdog_thresh=30 nokaslr quiet ${parameters:-}" -no-reboot \
     -nographic -monitor none \
     -virtfs "local,path=$1,mount_tag=job,security_model=none" \
     -virtfs "local,path=/,mount_tag=outside,security_model=none,readonly=on,multidevs=remap" \

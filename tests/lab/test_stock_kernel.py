@@ -38,7 +38,7 @@ state() {
   for file in tracing_on current_tracer trace_clock buffer_size_kb set_event_pid dynamic_events kprobe_events \\
       set_event trace_options tracing_cpumask; do echo "== $file"; cat $file; done
   ls instances; cat events/*/*/enable | sort | uniq -c
-  ls -a /tmp | grep lockscope; ps | grep -E '[t]race-cmd|[p]robes.sh'
+  ls -a /tmp /run /dev | grep lockscope; ps | grep -E '[t]race-cmd|[p]robes.sh'
   cd /tmp
 }
 """
@@ -60,7 +60,7 @@ for n in $(seq {KILLS}); do
   sleep $(awk -v n=$n 'BEGIN {{ srand(n); printf "%.2f", 6 * rand() }}')
   kill -9 $! 2>/dev/null
   tries=0
-  while ls -a /tmp | grep -q lockscope-recording && [ $tries -lt 60 ]; do sleep 1; tries=$((tries + 1)); done
+  while [ -e /run/lockscope-recording ] && [ $tries -lt 60 ]; do sleep 1; tries=$((tries + 1)); done
   state > /job/now
   cmp -s /job/before /job/now && echo "as before" >> /job/kills || {{ diff /job/before /job/now; sh /job/few.sh -C; }}
 done
