@@ -75,7 +75,7 @@ def whole(target: str | Path) -> Iterator[Path]:
         beside = Path(name)
         try:
             yield beside
-            beside.chmod(place.stat().st_mode if place.exists() else 0o666 & ~_umask())
+            beside.chmod(place.stat().st_mode if place.exists() else 0o666 & ~umask())
             beside.replace(place)
         except BaseException:
             beside.unlink(missing_ok=True)
@@ -112,7 +112,7 @@ def whole_directory(target: str | Path) -> Iterator[Path]:
         beside = Path(tempfile.mkdtemp(dir=place.parent, prefix=TEMPORARY))
         try:
             yield beside
-            beside.chmod(0o777 & ~_umask())
+            beside.chmod(0o777 & ~umask())
             with contextlib.suppress(FileNotFoundError):
                 place.rmdir()
             beside.rename(place)
@@ -121,7 +121,7 @@ def whole_directory(target: str | Path) -> Iterator[Path]:
             raise
 
 
-def _umask() -> int:
+def umask() -> int:
     """What new files do not allow. Reading it means setting it; Linux also tells it in ``status`` (since 4.7)."""
     try:
         status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")

@@ -69,6 +69,9 @@ def nightly(
     fail_on_slower: Annotated[
         bool, typer.Option("--fail-on-slower", help="Exit 1 as well when a lock became slower.")
     ] = False,
+    redact: Annotated[
+        bool, typer.Option("--redact", help="A report without hosts, paths, task names, pids, addresses.")
+    ] = False,
 ) -> None:
     """Analyse what is new since last time, add it to the history, and report the night.
 
@@ -88,6 +91,7 @@ def nightly(
     import lockscope
     from lockscope.nightly.history import History
     from lockscope.nightly.night import night_of
+    from lockscope.nightly.redacted import redacted
     from lockscope.nightly.run import NightOptions, run
     from lockscope.nightly.sources import find
     from lockscope.nightly.summary import as_text
@@ -105,9 +109,10 @@ def nightly(
             progress,
         )
     told = night_of(past, label, entries, datetime.date.today())
+    shown = redacted(told) if redact else told
     if report is not None:
-        report.write(told)
-    sys.stdout.write(as_text(told))
+        report.write(shown)
+    sys.stdout.write(as_text(shown))
     raise typer.Exit(_status(told, done, fail_on, fail_on_slower))
 
 

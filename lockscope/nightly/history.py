@@ -11,11 +11,13 @@ whoever made them.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
 import os
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,10 +30,13 @@ from lockscope.errors import FormatError
 from lockscope.nightly import tables
 from lockscope.nightly.combine import combined
 from lockscope.nightly.cross import merged_findings
-from lockscope.nightly.tables import Record
+from lockscope.nightly.tables import Record, Row
+from lockscope.outfiles import told, umask
 
 SCHEMA = "lockscope-history/1"
 _HEAD, _LOCK, _PENDING, _TEMPORARY = "history.json", ".lock", "pending", ".new-"
+_SAME = ("night", "digest", "path", "stamp", "version", "error")  # what makes two rows of ``traces`` one file's look
+_MOMENT_S = 5
 
 
 class History:
@@ -125,22 +130,21 @@ class History:
         """Make what is pending part of the history; returns the names of the runs (one a night) that were written."""
         with self._locked():
             self._sweep()
-            done = set(self.table("traces", columns=["digest"]).column("digest").to_pylist())
+            written = self.table("traces", columns=list(_SAME)).to_pylist()
+            same = {_same(row) for row in written}
+            judged = {row["digest"] for row in written if row["digest"] and not row["error"]}
             nights: dict[str, list[Record]] = {}
             paths = []
             for path, record in self._pending():
                 paths.append(path)
                 trace = record["traces"].to_pylist()[0]
-                if not trace["digest"] or trace["digest"] not in done or self._was_broken(trace["digest"]):
+                # The very row may be there: of a commit that ended before it could take the record away.
+                if trace["digest"] not in judged and _same(trace) not in same:
                     nights.setdefault(trace["night"], []).append(record)
             runs = [self._add(night, records) for night, records in sorted(nights.items())]
             for path in paths:
                 path.unlink(missing_ok=True)
         return runs
-
-    def _was_broken(self, digest: str) -> bool:
-        rows = self.table("traces", columns=["digest", "error"]).to_pylist()
-        return all(r["error"] for r in rows if r["digest"] == digest)
 
     def _add(self, night: str, records: list[Record]) -> str:
         whole = combined(records)
@@ -158,9 +162,12 @@ class History:
         """Take away what a run left that ended in the middle of a commit."""
         runs = set(self.runs())
         for name in tables.TABLES:
-            folder = self.folder / name
-            for path in (*folder.glob(f"{_TEMPORARY}*"), *(p for p in folder.glob("*.parquet") if p.stem not in runs)):
-                path.unlink(missing_ok=True)
+            for path in (self.folder / name).glob("*.parquet"):
+                if path.stem not in runs:
+                    path.unlink(missing_ok=True)
+        for folder in (self.folder, *(self.folder / name for name in (*tables.TABLES, _PENDING))):
+            for path in folder.glob(f"{_TEMPORARY}*"):
+                _remove_abandoned(path)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -176,21 +183,33 @@ def night_of(run: str) -> str:
 
 
 def write_whole(path: Path, data: bytes | pa.Buffer) -> None:
-    """The whole file or none: written beside, made durable, then given its name."""
-    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=_TEMPORARY)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(beside, 0o666 & ~_umask())
-        os.replace(beside, path)
-    except BaseException:
-        Path(beside).unlink(missing_ok=True)
-        raise
+    """The whole file or none: written beside, made durable, then given its name. Raises ``LockscopeError``.
+
+    While it is written it is locked: so another run can tell it from one whose writer was killed.
+    """
+    with told(path):
+        handle, beside = tempfile.mkstemp(dir=path.parent, prefix=_TEMPORARY)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+                os.chmod(beside, 0o666 & ~umask())
+                os.replace(beside, path)
+        except BaseException:
+            Path(beside).unlink(missing_ok=True)
+            raise
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _remove_abandoned(path: Path) -> None:
+    """Take away a file that somebody began to write and does not write any more."""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Between its making and its lock it is a moment old, and not to be taken for abandoned.
+        if time.time() - os.fstat(file.fileno()).st_mtime > _MOMENT_S:
+            path.unlink(missing_ok=True)
+
+
+def _same(row: Row) -> tuple[object, ...]:
+    return tuple(row[name] for name in _SAME)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lockscope.harmless import printable
 from lockscope.nightly.lifecycle import State
 from lockscope.nightly.night import Night
 from lockscope.nightly.words import finding_line, headline, plural, some, subject, times_slower, trend_line
@@ -13,7 +14,11 @@ MOST = 10  # lines of one kind; the report has them all
 
 
 def lines(night: Night) -> Iterator[tuple[str, str]]:
-    """(kind, text): "head", "item" of what is to be looked at, "title" of a section, "line" in it."""
+    """(kind, text): "head", "item" of what is to be looked at, "title" of a section, "line" in it. Each is one line."""
+    yield from ((kind, printable(text)) for kind, text in _lines(night))
+
+
+def _lines(night: Night) -> Iterator[tuple[str, str]]:
     yield "head", f"lockscope nightly {night.night}: {headline(night)}"
     yield from _loud(night)
     yield "title", "Findings"

@@ -1,18 +1,23 @@
-"""Where jobs are done: in this process, in a pool of processes, or by the workers of a Dask cluster.
+"""Where jobs are done: in a pool of processes, or by the workers of a Dask cluster that somebody runs.
 
-All three yield each job's bytes as they come and keep no more than a few jobs under way for each worker. A worker that
+Both yield each job's bytes as they come and keep no more than a few jobs under way for each worker. A worker that
 dies (out of memory, killed) takes its jobs with it: they are given to others, and a job that has cost ``DEATHS``
-workers their lives is itself the cause, and ends as a row.
+workers their lives is itself the cause, and ends as a row. A single trace is read in a process of its own too: what
+kills its reader must not kill the night.
+
+The pool needs no port: its processes have pipes. Dask's local cluster listens on loopback, and runs what any local user
+sends it.
 """
 
 from __future__ import annotations
 
-import importlib.util
+import ctypes
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from multiprocessing import get_context
 from typing import Any
 
@@ -21,9 +26,9 @@ from lockscope.nightly.examine import Job, broken
 from lockscope.nightly.examine import run as examine
 
 DEATHS = 3
-# A worker keeps what it has freed: Dask lets the C library give all of it back after each job, and to be given fresh
-# memory for the next one takes a fifth of a reading.
+# A worker keeps what it has freed: to be given fresh memory for the next trace takes a fifth of a reading.
 _HEAP = {"MALLOC_TRIM_THRESHOLD_": (1 << 31) - 1, "MALLOC_MMAP_THRESHOLD_": 32 << 20, "MALLOC_ARENA_MAX": 1}
+_PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
 _AHEAD = 2  # jobs a worker: one at work, one waiting
 
 Results = Iterator[tuple[Job, bytes]]
@@ -38,18 +43,19 @@ def results(jobs: Sequence[Job], workers: int | None, scheduler: str | None, say
     expected something else.
     """
     if scheduler is not None:
+        if scheduler.partition("://")[0] != "tls":
+            say(
+                f"--scheduler {scheduler}: nothing in it is encrypted or authenticated: whoever reaches the scheduler"
+                " or a worker can run code as their user, and read the traces; tls://... asks for certificates"
+            )
         return on_cluster(jobs, scheduler)
     number = min(workers or len(os.sched_getaffinity(0)), len(jobs))
     alone = [j for j in jobs if j.source.path.startswith("memory:")]
-    if number > 1 and alone:
-        say("memory:// files exist in this process alone: one process reads them")
-        number = 1
-    if number <= 1:
+    if alone:
+        if number > 1:
+            say("memory:// files exist in this process alone: one process reads them")
         return here(jobs)
-    if importlib.util.find_spec("distributed") is None:
-        say(f"dask.distributed is not installed (pip install 'lockscope[cluster]'): a pool of {number} processes")
-        return in_pool(jobs, number)
-    return on_cluster(jobs, None, number)
+    return in_pool(jobs, number)
 
 
 def here(jobs: Sequence[Job]) -> Results:
@@ -92,8 +98,14 @@ def _one_pool(
     waiting = list(reversed(left))
     most = _AHEAD * width if width > 1 else 1
     running: dict[Future[bytes], int] = {}
-    # Not fork: this process has threads. A worker that outlives its parent would go on reading for nobody.
-    with ProcessPoolExecutor(width, get_context("spawn")) as pool:
+    context = get_context("spawn")  # not fork: this process has threads
+    cpus = _cpus(width)
+    with (
+        _heap(),
+        ProcessPoolExecutor(
+            width, context, initializer=_begin, initargs=(os.getpid(), context.Value("i", 0), cpus)
+        ) as pool,
+    ):
         while waiting or running:
             while waiting and len(running) < most:
                 number = waiting.pop()
@@ -110,38 +122,52 @@ def _one_pool(
                 return
 
 
-def on_cluster(jobs: Sequence[Job], scheduler: str | None, workers: int = 0) -> Results:
-    """By the workers of the cluster at ``scheduler``; None: a local one of ``workers`` processes, for this run."""
+def _begin(parent: int, number: Any, cpus: list[int]) -> None:
+    """In a worker, before its first job.
+
+    It ends with the process that began it, however that ends: a worker that outlives its parent would read for nobody.
+    A reading has three threads. With a worker for each CPU they take turns anyway, and a tenth of the time goes into
+    that: bound to one CPU a reading does without them.
+    """
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends a reading at once, and without a traceback
+    if cpus:
+        with number.get_lock():
+            mine = number.value
+            number.value += 1
+        os.sched_setaffinity(0, {cpus[mine % len(cpus)]})
+
+
+@contextmanager
+def _heap() -> Iterator[None]:
+    """The environment in which workers are begun: the C library reads it once, as it starts."""
+    before = {name: os.environ.get(name) for name in _HEAP}
+    os.environ.update({name: str(value) for name, value in _HEAP.items()})
     try:
-        import dask
-        from distributed import Client, LocalCluster
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def on_cluster(jobs: Sequence[Job], scheduler: str) -> Results:
+    """By the workers of the cluster at ``scheduler``."""
+    try:
+        from distributed import Client
     except ImportError as missing:
         msg = "--scheduler needs dask.distributed: pip install 'lockscope[cluster]'"
         raise UsageError(msg) from missing
     with ExitStack() as stack:
-        if scheduler is None:
-            heap = {f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in _HEAP.items()}
-            stack.enter_context(dask.config.set(heap))
-            cluster = stack.enter_context(
-                LocalCluster(
-                    n_workers=workers,
-                    threads_per_worker=1,
-                    processes=True,
-                    dashboard_address=None,
-                    silence_logs=50,
-                )
-            )
-            client = stack.enter_context(Client(cluster))
-            # A reading has three threads. With a worker for each CPU they take turns anyway, and a tenth of the time
-            # goes into that: bound to one CPU a reading does without them.
-            for cpu, worker in zip(_cpus(workers), client.nthreads(), strict=False):
-                client.run(os.sched_setaffinity, 0, {cpu}, workers=[worker])
-        else:
-            try:
-                client = stack.enter_context(Client(scheduler, timeout="10s"))
-            except (OSError, ValueError) as unreachable:
-                msg = f"--scheduler {scheduler}: no Dask scheduler answers there ({unreachable})"
-                raise UsageError(msg) from unreachable
+        try:
+            client = stack.enter_context(Client(scheduler, timeout="10s"))
+        except (OSError, ValueError) as unreachable:
+            msg = f"--scheduler {scheduler}: no Dask scheduler answers there ({unreachable})"
+            raise UsageError(msg) from unreachable
         yield from _by_client(client, jobs)
 
 
