@@ -18,6 +18,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from lockscope.kernels.cache_place import place
+
 _HERE = Path(__file__).parent
 _CHILD = "LOCKSCOPE_COMPILES"  # set in a child, so that it starts none
 _SHARE = ("kvm_vms", "kvm_srcu", "kvm_flush", "kvm_spte", "interner", "columns")  # half of the work
@@ -32,6 +34,17 @@ def _drop_stale() -> None:
         if any(p.stat().st_mtime_ns < newest for p in compiled):
             for p in compiled:
                 p.unlink(missing_ok=True)
+
+
+def _settle() -> None:
+    """Where the installation cannot be written, compiled code goes to a directory of this user's."""
+    cache = _HERE / "__pycache__"
+    if os.environ.get("NUMBA_CACHE_DIR") or os.access(cache if cache.is_dir() else _HERE, os.W_OK):
+        return
+    with contextlib.suppress(OSError, RuntimeError):  # no temporary directory at all; no such user
+        found = place(_HERE, os.environ)
+        if found is not None:
+            os.environ["NUMBA_CACHE_DIR"] = str(found)  # read when numba is imported, which only this package does
 
 
 def _share_out() -> None:
@@ -79,4 +92,5 @@ def _leave() -> None:
 
 atexit.register(_leave)
 _drop_stale()
+_settle()
 _share_out()
