@@ -108,7 +108,7 @@ class Looks(ABC):
     def columns(self, table: str) -> dict[str, Any]:
         """A table's columns as NumPy arrays, texts as ``Texts``: what figures are made from."""
         arrow = self.table(table).arrow
-        return {name: _column(arrow.column(name)) for name in arrow.column_names}
+        return {name: as_column(arrow.column(name)) for name in arrow.column_names}
 
 
 class Part(Looks):
@@ -224,7 +224,8 @@ def describe(view: View) -> str:
     return ", ".join(parts) or "all of it"
 
 
-def _column(column: pa.ChunkedArray) -> Any:
+def as_column(column: pa.ChunkedArray) -> Any:
+    """A column as figures take it: an array, texts as ``Texts``."""
     if pa.types.is_dictionary(column.type):
         whole = column.unify_dictionaries().combine_chunks()
         whole = whole.chunk(0) if isinstance(whole, pa.ChunkedArray) else whole

@@ -12,6 +12,7 @@ from lockscope.cli._arguments import Merge, Traces, listed, one_of, one_recordin
 from lockscope.cli._quantities import duration, moment, number
 from lockscope.cli._shell import NO_VERDICT, Progress, say
 from lockscope.outfiles import write_text
+from lockscope.report import _redact_locks
 from lockscope.report._locks import LockWriter, lock_writers
 
 if TYPE_CHECKING:
@@ -61,6 +62,9 @@ def locks(
     min_wait: Annotated[
         str | None, typer.Option("--min-wait", metavar="TIME", help="Only what waited so long: 20us, 1ms.")
     ] = None,
+    redact: Annotated[
+        bool, typer.Option("--redact", help="Leave out task names, pids, directories, addresses.")
+    ] = False,
 ) -> None:
     """Statistics of locks: acquisitions, contention, wait and hold times.
 
@@ -71,7 +75,7 @@ def locks(
     if output is not None and output != "-":
         output_file(output, traces)
     if perf_compat:
-        _perf(one_recording(traces, merge), listed(by), sort, limit, contention, lock_writers()[format], output)
+        _perf(one_recording(traces, merge), listed(by), sort, limit, contention, lock_writers()[format], output, redact)
         return
     query = _query(
         by=listed(by) or ("class",),
@@ -99,10 +103,10 @@ def locks(
             figures = lock_figures(paths, query, progress)
     if chains is not None:
         empty, notes = not found.links, found.notes
-        writer.write_chains(found, text)
+        writer.write_chains(_redact_locks.chains(found) if redact else found, text)
     else:
         empty, notes = not figures.rows, figures.notes
-        writer.write_locks(figures, text)
+        writer.write_locks(_redact_locks.locks(figures) if redact else figures, text)
     _deliver(text.getvalue(), output)
     if empty:
         say(f"{paths[0]}: nothing to count" + (f": {notes[0]}" if notes else ""))
@@ -118,7 +122,7 @@ def _deliver(text: str, output: str | None) -> None:
 
 def _perf(
     traces: list[str], by: tuple[str, ...], sort: str, limit: int | None, contention: bool, writer: LockWriter,
-    output: str | None,
+    output: str | None, redact: bool,
 ) -> None:  # fmt: skip
     from lockscope.trace_perf import perf_figures
 
@@ -127,7 +131,7 @@ def _perf(
             traces, contention=contention, by=",".join(by), sort=sort, limit=limit, progress=progress
         )
     text = io.StringIO()
-    writer.write_perf(figures, text)
+    writer.write_perf(_redact_locks.perf(figures) if redact else figures, text)
     _deliver(text.getvalue(), output)
     if not figures.rows:
         say(f"{traces[0]}: nothing to count: no lock event was recorded")

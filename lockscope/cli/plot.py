@@ -46,6 +46,7 @@ def plot(
     gfn: Annotated[str | None, typer.Option("--gfn", metavar="A..B", help="Only these guest frames.")] = None,
     top: Annotated[int, typer.Option("--top", metavar="N", min=1, help="At most so many classes, tasks, rows.")] = 12,
     dpi: Annotated[int, typer.Option("--dpi", metavar="N", min=30, max=1200, help="Of a PNG.")] = 200,
+    redact: Annotated[bool, typer.Option("--redact", help="Without task names, pids, directories, addresses.")] = False,
 ) -> None:
     """Draw one figure of a trace, for paper or a slide."""
     if figure.replace("_", "-") not in FIGURES:
@@ -64,7 +65,14 @@ def plot(
     loaded = load(trace)
     view = _tasks(loaded, View(_time(loaded, "--from", start), _time(loaded, "--to", end), vm=vm, locks=listed(lock),
                                gfns=_frames(gfn), top=top), listed(task))  # fmt: skip
-    save(drawn(figure, loaded, view), path, dpi=dpi)
+    if redact:
+        from lockscope.trace_redacted import Redacted
+
+        shown = Redacted(loaded)
+        axes = drawn(figure, shown, shown.view(view))
+    else:
+        axes = drawn(figure, loaded, view)
+    save(axes, path, dpi=dpi)
     typer.echo(path)
 
 

@@ -44,8 +44,8 @@ class Redaction:
     lock classes, symbols and the kernel's own numbers stay. Everything else is left out: its column is null.
     """
 
-    def __init__(self) -> None:
-        self._red = Redactor()
+    def __init__(self, red: Redactor | None = None) -> None:
+        self._red = red or Redactor()
         self._addresses: dict[int, int] = {0: 0}
         self._instances: dict[str, str] = {"": ""}
 
@@ -53,6 +53,8 @@ class Redaction:
         """The table without what must not be shared."""
         for i, field in enumerate(table.schema):
             column = self._column(table.column(i), meanings.get(field.name, Meaning.UNKNOWN))
+            if pa.types.is_dictionary(field.type):
+                column = column.dictionary_encode()
             table = table.set_column(i, field.name, column)
         return table
 

@@ -1,7 +1,7 @@
 """Pseudonyms for what must not be shared: task names, pids, host names, directories and addresses.
 
-The same name is the same pseudonym wherever it occurs: ``task1``, pid ``1``, ``host1``, ``addr1``; of a path the file's
-name stays. Lock classes, symbols with their offsets, events, times and CPUs stay.
+The same name is the same pseudonym wherever it occurs: ``task1``, pid ``1``, ``host1``, ``addr1``, ``window1``; of a
+path the file's name stays. Lock classes, symbols with their offsets, events, times and CPUs stay.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ class Redactor:
         self._addresses: dict[int, str] = {}
         self._hosts: dict[str, str] = {}
         self._paths: dict[str, str] = {}
+        self._windows: dict[str, str] = {}
         self._words: set[str] = set()
         self._names: re.Pattern[str] | None = None
 
@@ -78,6 +79,10 @@ class Redactor:
             self._hosts[name] = f"host{len(self._hosts) + 1}"
             self._names = None
         return self._hosts[name]
+
+    def window(self, name: str) -> str:
+        """A window's pseudonym: its name is what somebody wrote to trace_marker, and may say anything."""
+        return self._windows.setdefault(name, f"window{len(self._windows) + 1}")
 
     def address(self, value: int) -> str:
         """An address's pseudonym; small numbers are no addresses."""

@@ -25,7 +25,7 @@ def redact(report: Report, redactor: Redactor | None = None) -> Report:
         traces=[_trace(t, red) for t in report.traces],
         checks=[replace(c, reason=red.text(c.reason) if c.reason else c.reason) for c in report.checks],
         findings=[_finding(f, red) for f in report.findings],
-        windows=[replace(w, name=red.text(w.name)) for w in report.windows],
+        windows=[replace(w, name=red.window(w.name)) for w in report.windows],
         exhibits=tuple(redacted(e, red) for e in report.exhibits),
         suppressed=tuple(replace(s, reason=red.text(s.reason)) for s in report.suppressed),
     )
@@ -54,7 +54,7 @@ def _finding(finding: Finding, red: Redactor) -> Finding:
         rule=replace(finding.rule, source=red.text(finding.rule.source)) if finding.rule else None,
         witnesses=tuple(_witness(w, red) for w in finding.witnesses),
         story=tuple(red.text(line) for line in finding.story),
-        window=red.text(finding.window) if finding.window is not None else None,
+        window=red.window(finding.window) if finding.window is not None else None,
         details=red.value(finding.details),
         behind=tuple(_finding(other, red) for other in finding.behind),
     )

@@ -38,7 +38,7 @@ def redacted(shown: Exhibits, red: Redactor) -> Exhibits:
             for one in shown.longest
         ),
         scenes={
-            (fingerprint, red.text(window) if window is not None else None): _scene(scene, red)
+            (fingerprint, red.window(window) if window is not None else None): _scene(scene, red)
             for (fingerprint, window), scene in shown.scenes.items()
         },
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from tests.builders.records import EVENTS
+from tests.builders.records import EVENTS, save
 from tests.builders.script import Script
 
 COMM, WOKEN, CHILD = "canarycomm", "canarywoken", "canarychild"
@@ -43,6 +43,10 @@ def script() -> Script:
         one.sys_exit()
         one.take(names[first], first).take(names[second], second)
         one.release(names[second], second).release(names[first], first)
+    task.take("&kvm->lock", LOCK)
+    other.acquire("&kvm->lock", LOCK).contended("&kvm->lock", LOCK)
+    task.release("&kvm->lock", LOCK)
+    other.acquired("&kvm->lock", LOCK).release("&kvm->lock", LOCK)
     s.marker(f"canarymarker begins, {COMM}/{PIDS[0]} at 0x{DATA:x}")
     task.event("sched:sched_wakeup", comm=WOKEN, pid=PIDS[1], prio=120, target_cpu=1)
     task.event("sched:sched_process_exec", filename="/home/canaryfile", pid=PIDS[2], old_pid=PIDS[3])
@@ -62,4 +66,5 @@ def trace(folder: Path) -> Path:
     s = script()
     reader = s.reader()
     reader.info.host = "canaryhost"
-    return s.save(folder / "trace.dat")
+    save(reader, folder / "trace.dat")
+    return folder / "trace.dat"

@@ -10,7 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import lockscope
+from lockscope.cli._run import run
 from lockscope.exports._redaction import of_schema
+from lockscope.report._base import reporters
 from lockscope.tables.meaning import Meaning
 from lockscope.tables.schema import all_schemas
 from tests.builders import canaries
@@ -89,3 +91,78 @@ def test_what_stays_is_still_of_use(tmp_path: Path) -> None:
 def test_every_text_of_a_declared_table_says_what_it_is_about() -> None:
     for schema in all_schemas().values():
         assert Meaning.UNKNOWN not in of_schema(schema).values(), schema.name
+
+
+def everything_in(folder: Path) -> str:
+    """All that lies in a folder, as one text; pictures but SVG say nothing."""
+    texts = (p for p in sorted(folder.rglob("*")) if p.is_file() and p.suffix not in (".png", ".dat"))
+    return "".join(p.read_text(errors="replace") for p in texts)
+
+
+def shown(output: str) -> list[str]:
+    """The canaries that an output shows."""
+    found = [t for t in canaries.TEXTS if t in output]
+    found += [str(pid) for pid in canaries.PIDS if str(pid) in output]
+    wide = [n for n in canaries.NUMBERS if n > 1 << 32]
+    return found + [f"{n:x}" for n in wide if any(f in output for f in (f"{n:x}", str(n), str(n - (1 << 64))))]
+
+
+WINDOWS = ("--window-start", "canarymarker.*", "--window-end", "never")
+FORMATS = ("text", "csv", "json")
+COMMANDS = [
+    *(("analyze", "--format", name) for name in reporters()),
+    *(("analyze", "--format", name, *WINDOWS) for name in reporters() if name != "sarif"),  # which tells findings alone
+    ("info",),
+    *(("graph", "--format", name) for name in ("dot", "json", "lockdep")),
+    *(("locks", "--format", name, "--by", "task,caller") for name in FORMATS),
+    *(("locks", "--format", name, "--by", "instance,owner") for name in FORMATS),
+    ("locks", "--chains", "5", "--format", "json"),
+    ("locks", "--perf-compat", "--format", "csv", "--by", "task"),
+    ("locks", "--perf-compat", "--format", "csv", "--by", "instance"),
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_no_canary_is_in_an_output(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: tuple[str, ...]
+) -> None:
+    trace = str(canaries.trace(tmp_path))
+    name, *options = command
+    out = tmp_path / "out"
+    out.mkdir()
+    to = ("-o", str(out / "file.html")) if "html" in options else ()
+    for more, private in (((), True), (("--redact",), False)):
+        run([name, trace, *options, *more, *to])
+        said = capsys.readouterr()
+        output = said.out + everything_in(out)
+        assert len(output) > 100
+        if not private:
+            assert shown(output) == []
+        elif name != "graph":  # which has no more than the path
+            assert shown(output) != []
+
+
+@pytest.mark.parametrize("figure", ["hold-times", "wait-times", "contention", "order-graph", "gantt", "findings"])
+def test_no_canary_is_in_a_figure(tmp_path: Path, capsys: pytest.CaptureFixture[str], figure: str) -> None:
+    trace = str(canaries.trace(tmp_path))
+    status = run(["plot", trace, figure, "-o", str(tmp_path / "f.svg"), "--redact"])
+    said = capsys.readouterr()
+    if status:  # nothing to show
+        assert not (tmp_path / "f.svg").exists()
+        assert "internal" not in said.err
+        return
+    assert shown((tmp_path / "f.svg").read_text()) == []
+
+
+def test_no_canary_is_in_a_night(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    home = tmp_path / "canaryhost"
+    home.mkdir()
+    canaries.trace(home)
+    (home / "broken.dat").write_bytes(b"\x17\x08Dtracing9")
+    for more in ((), ("--redact",)):
+        run(["nightly", str(home), "--history", str(tmp_path / "h"), "-o", str(tmp_path / "r"), "--night", "n", *more])
+        said = capsys.readouterr().out + everything_in(tmp_path / "r")
+        assert "LS101" in said
+        assert "broken.dat" in said
+        assert (shown(said) == []) == bool(more)
+        assert (str(home) in said) == (not more)
