@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
@@ -17,6 +18,10 @@ _KEPT = frozenset({
     "verdict", "status", "kind", "remedy",
 })  # fmt: skip
 _LEFT_OUT = frozenset({"digest", "stamp", "buffer", "window", "suspect"})
+# "qemu/12 [1.000002, CPU 0]", "tasks: qemu/12 on CPU 1, ..."
+_STORY_TASK = re.compile(r"(?:^\s*|[:,] +)(\S.{0,15}?)/(\d+)(?= \[\d| on CPU)")
+_TASK_AND_PID = re.compile(r"([^\s/]+)/\d{2,}\b(?!x)")
+_PSEUDONYM = re.compile(r"\W*task\d+")
 
 
 def redacted(night: Night) -> Night:
@@ -32,6 +37,9 @@ def redacted(night: Night) -> Night:
             red.pid(int(pid))
         for line in (row.get("story") or "").split("\n"):
             red.learn(line)
+            for name, number in _STORY_TASK.findall(line):
+                red.task(name)
+                red.pid(int(number))
 
     def trends(found: list[Trend]) -> list[Trend]:
         return [replace(t, name=red.addresses(t.name), hosts=_named(red, t.hosts)) for t in found]
@@ -94,4 +102,10 @@ def _value(name: str, value: object, red: Redactor) -> object:
         return red.value(str(value), "task")
     if name == "path":
         return red.path(str(value))
-    return "\n".join(red.text(line) for line in str(value).split("\n"))
+    return "\n".join(_line(red.text(line)) for line in str(value).split("\n"))
+
+
+def _line(line: str) -> str:
+    """A line of a story, unless it still names a task: the history knows only the first witness's for sure."""
+    left = any(not _PSEUDONYM.fullmatch(name) for name in _TASK_AND_PID.findall(line))
+    return "(left out: it names a task)" if left else line

@@ -271,7 +271,7 @@ def perf_file(case: int, folder: Path) -> bytes:
     try:
         if kind:
             plain = file.data()
-            file.records = [perf_data.packed(k, plain, sizes=(1_000, 7, 20_000)), ROUND]
+            file.records = [perf_data.packed(k, plain, sizes=(len(plain) // 3, 7)), ROUND]
         return Path(file.write(folder, "made.data", pipe=kind == 2)).read_bytes()
     finally:
         patch.undo()

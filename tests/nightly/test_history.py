@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,7 @@ def test_a_commit_that_ended_in_the_middle_leaves_nothing(tmp_path: Path) -> Non
     orphan = tmp_path / "h" / "findings" / "n1-000000000000.parquet"
     orphan.write_bytes(next((tmp_path / "h" / "findings").glob("*.parquet")).read_bytes())
     (tmp_path / "h" / "edges" / ".new-x").write_bytes(b"half")
+    os.utime(tmp_path / "h" / "edges" / ".new-x", (1, 1))
     assert history.table("findings").num_rows == 1
     fill(history, "b")
     history.commit()

@@ -66,20 +66,28 @@ def test_a_job_that_no_worker_survives_is_a_row() -> None:
     assert found == {"a": "made up", "b": "made up", "c": "made up", "poison": told}
 
 
-def test_one_file_needs_no_cluster_and_memory_files_no_other_process() -> None:
+def test_memory_files_exist_in_this_process_alone() -> None:
     said: list[str] = []
-    assert list(errors(workers.results(jobs("gone.dat"), None, None, said.append))) == ["gone.dat"]
-    assert said == []
     list(workers.results(jobs("memory://a", "memory://b"), 2, None, said.append))
     assert said == ["memory:// files exist in this process alone: one process reads them"]
 
 
-def test_without_dask_there_is_a_pool(monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[str] = []
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+@pytest.mark.parametrize(("paths", "processes"), [(("a", "b", "c"), 2), (("a",), 1)])
+def test_one_machine_has_a_pool(monkeypatch: pytest.MonkeyPatch, paths: tuple[str, ...], processes: int) -> None:
+    """Also for one trace, which may kill its reader; and no cluster, which listens."""
     monkeypatch.setattr(workers, "in_pool", lambda todo, number: iter([(todo[0], bytes([number]))]))
-    assert [packed for _, packed in workers.results(jobs("a", "b", "c"), 2, None, said.append)] == [b"\x02"]
-    assert said == ["dask.distributed is not installed (pip install 'lockscope[cluster]'): a pool of 2 processes"]
+    monkeypatch.setattr(workers, "on_cluster", None)
+    found = workers.results(jobs(*paths), 2, None, str)
+    assert [packed for _, packed in found] == [bytes([processes])]
+
+
+def test_a_scheduler_without_tls_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(workers, "on_cluster", lambda todo, address: iter(()))
+    for address in ("tls://host:8786", "tcp://host:8786"):
+        list(workers.results(jobs("a"), None, address, said.append))
+    (line,) = said
+    assert line.startswith("--scheduler tcp://host:8786: nothing in it is encrypted or authenticated")
 
 
 @pytest.mark.filterwarnings("default")
