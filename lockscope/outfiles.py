@@ -69,6 +69,7 @@ def whole(target: str | Path) -> Iterator[Path]:
             yield place
             return
         place = Path(os.path.realpath(place))
+        alone = not place.parent.exists()
         place.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=place.parent, prefix=TEMPORARY, suffix=place.suffix[-20:])
         os.close(handle)
@@ -79,6 +80,9 @@ def whole(target: str | Path) -> Iterator[Path]:
             beside.replace(place)
         except BaseException:
             beside.unlink(missing_ok=True)
+            if alone:
+                with contextlib.suppress(OSError):
+                    place.parent.rmdir()
             raise
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import sys
+import tempfile
 import traceback
 from collections.abc import Sequence
 
@@ -13,6 +16,7 @@ from lockscope.cli._app import build
 from lockscope.cli._shell import INTERRUPTED, NO_VERDICT, say, settings, silence_stdout
 from lockscope.errors import LockscopeError
 
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS})
 # typer raises click's exceptions, from a copy of its own since 0.20 or so: whichever it is, it is BadParameter's root.
 _CLICK_ERROR = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 
@@ -52,6 +56,9 @@ def _invoke(arguments: Sequence[str]) -> int:
 def _failed(error: Exception) -> int:
     if settings.verbose:
         traceback.print_exception(error)
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        with contextlib.suppress(OSError):  # as where standard output is no file
+            silence_stdout()  # Python would try again to write the rest when it ends
     say(_line(error))
     return NO_VERDICT
 
@@ -68,6 +75,8 @@ def _line(error: Exception) -> str:
         return "aborted"
     if isinstance(error, OSError) and error.filename is not None:
         return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        return f"cannot be written: {error.strerror} (standard output, or a temporary file in {tempfile.gettempdir()})"
     if isinstance(error, MemoryError):
         return "internal error: out of memory; please report it (lockscope -v shows the traceback)"
     return f"internal error: {type(error).__name__}: {error}; please report it (lockscope -v shows the traceback)"
