@@ -37,7 +37,7 @@ def simulate(
     near_miss: Annotated[
         bool, typer.Option("--near-miss", help="What looks like the scenario's defect and is none.")
     ] = False,
-    kernel: Annotated[str, typer.Option("--kernel", metavar="VERSION", help="4.14 or 6.12.")] = "6.12",
+    kernel: Annotated[str, typer.Option("--kernel", metavar="VERSION", help="4.14, 6.12 or 7.3.")] = "6.12",
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Same seed, same bytes.")] = 1,
     duration: Annotated[int, typer.Option("--duration", metavar="MS", help="Simulated time of work.")] = 20,
     events: Annotated[

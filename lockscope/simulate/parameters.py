@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from lockscope.errors import UsageError
 
 FIDELITIES = ("probes", "stock")
-KERNEL_NAMES = ("4.14", "6.12")
+KERNEL_NAMES = ("4.14", "6.12", "7.3")
 CLOCK_NAMES = ("mono", "global", "boot", "local")
 FORMAT_NAMES = ("dat7", "dat7-zlib", "dat7-none", "dat6", "text", "perf")
 MMUS = ("tdp", "legacy", "shadow")

@@ -21,7 +21,7 @@ def said(*args: object) -> list[str]:
 
 
 @pytest.mark.all
-@pytest.mark.parametrize("kernel", ["4.14", "6.12"])
+@pytest.mark.parametrize("kernel", ["4.14", "6.12", "7.3"])
 @pytest.mark.parametrize("form", ["dat7", "dat7-none", "dat6"])
 @pytest.mark.parametrize("mmu", ["legacy", "shadow"])
 def test_trace_cmd_prints_every_event(tmp_path: Path, kernel: str, form: str, mmu: str) -> None:

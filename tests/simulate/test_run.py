@@ -76,7 +76,7 @@ def test_a_skewed_local_clock_shifts_whole_cpus(tmp_path: Path) -> None:
     assert lockscope.load(str(skewed)).info()["clock"] == "local"
 
 
-@pytest.mark.parametrize("kernel", ["4.14", "6.12"])
+@pytest.mark.parametrize("kernel", ["4.14", "6.12", "7.3"])
 def test_stock_tracepoints_have_no_lock_events(tmp_path: Path, kernel: str) -> None:
     simulate("quiet-mixed", tmp_path / "trace.dat", Parameters(duration_ms=3, fidelity="stock", kernel=kernel))
     names = set(lockscope.load(str(tmp_path / "trace.dat")).all_events())
@@ -87,7 +87,7 @@ def test_stock_tracepoints_have_no_lock_events(tmp_path: Path, kernel: str) -> N
 @pytest.mark.parametrize(
     ("how", "said"),
     [
-        ({"kernel": "5.4"}, "--kernel 5.4: not known (one of 4.14, 6.12)"),
+        ({"kernel": "5.4"}, "--kernel 5.4: not known (one of 4.14, 6.12, 7.3)"),
         ({"cpus": 0}, "--cpus 0: must be from 1 to 256"),
         ({"skew_ns": 5}, "only the clock 'local'"),
         ({"mmu": "tdp", "kernel": "4.14"}, "kernel 4.14 has not got it"),

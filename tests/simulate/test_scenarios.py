@@ -20,9 +20,9 @@ CASES = [
 ]
 
 
-def agrees(path: Path, name: str, kernel: str, near: bool, seed: int) -> list[str]:
+def agrees(path: Path, name: str, kernel: str, near: bool, seed: int, vendor: str | None = None) -> list[str]:
     """What does not fit between the report on a run and its truth."""
-    parameters = Parameters(kernel=kernel, near_miss=near, seed=seed, duration_ms=4)
+    parameters = Parameters(kernel=kernel, near_miss=near, seed=seed, duration_ms=4, vendor=vendor)
     done = simulate(name, path, parameters, format="dat7-none")
     agreement = compare(analyze([str(path)]).findings, done.truth)
     wanted = 0 if near or scenarios()[name].quiet else 1
@@ -32,7 +32,23 @@ def agrees(path: Path, name: str, kernel: str, near: bool, seed: int) -> list[st
 
 @pytest.mark.parametrize(("name", "kernel", "near"), CASES)
 def test_scenario(name: str, kernel: str, near: bool, tmp_path: Path) -> None:
-    assert agrees(tmp_path / "trace.dat", name, kernel, near, seed=1) == []
+    # SPTEs of 7.3 differ most with EPT: a defect on Intel, what looks like it on AMD, and in test-all both on both
+    vendor = scenarios()[name].vendor or ("amd" if near else "intel") if kernel == "7.3" else None
+    assert agrees(tmp_path / "trace.dat", name, kernel, near, seed=1, vendor=vendor) == []
+
+
+@pytest.mark.all
+@pytest.mark.parametrize("vendor", ["amd", "intel"])
+@pytest.mark.parametrize(("name", "kernel", "near"), CASES)
+def test_scenario_on_both_vendors(name: str, kernel: str, near: bool, vendor: str, tmp_path: Path) -> None:
+    wanted = scenarios()[name].vendor or vendor
+    assert agrees(tmp_path / "trace.dat", name, kernel, near, seed=2, vendor=wanted) == []
+
+
+def test_every_scenario_of_6_12_is_one_of_7_3() -> None:
+    """But for a W saved by access tracking: its place is host-writable's, which a static_assert() of spte.h forbids."""
+    missing = {name for name, s in scenarios().items() if "6.12" in s.kernels and "7.3" not in s.kernels}
+    assert missing == {"track-saves-w"}
 
 
 @pytest.mark.all

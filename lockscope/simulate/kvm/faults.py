@@ -181,7 +181,8 @@ def _slow(t: Task, vcpu: Vcpu, gfn: int, *, write: bool) -> Work:
     stale = vm.invalidating or sequence != vm.invalidations or not tables.valid  # is_page_fault_stale()
     if not stale:
         if host.kernel.version >= (5, 14):
-            yield host.write(t, "kvm_mmu_spte_requested", gfn, pfn, 1)
+            access = (15,) if host.kernel.version >= (7, 2) else ()  # ACC_ALL
+            yield host.write(t, "kvm_mmu_spte_requested", gfn, pfn, 1, *access)
         yield from _map(t, vm, tables, gfn, pfn, write=write)
     yield from (locks.read_unlock if vm.tdp else locks.spin_unlock)(t, vm.mmu_lock)
     if stale and host.machine.exploring and vm.invalidating:

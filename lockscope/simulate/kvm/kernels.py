@@ -1,13 +1,14 @@
 """Kernel versions as the simulated host follows them: lock names, places in ``struct kvm``, SPTE layouts, numbers.
 
 6.12: names, places and keys as in 6.12.117 with PROVE_LOCKING and LOCK_STAT (read in recordings and in the built
-image). 4.14: names from virt/kvm and arch/x86/kvm of v4.14 (spinlocks are called after the raw lock inside until 5.7);
-the places are an invention: all that counts is that they are the same for every VM.
+image). 7.3: what 7.3.4 has otherwise (SPTEs, events, svm->ir_list_lock, aging without mmu_lock), at 6.12's places,
+which are an invention there. 4.14: names from virt/kvm and arch/x86/kvm of v4.14 (spinlocks are called after the raw
+lock inside until 5.7); the places are an invention: all that counts is that they are the same for every VM.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 
@@ -110,6 +111,15 @@ V6_12 = Kernel(
     vcpu_size=12288,
 )
 
+V7_3 = replace(
+    V6_12,
+    name="7.3",
+    version=(7, 3),
+    release="7.3.4",
+    layouts={"amd": "npt-7.2", "intel": "ept-7.2"},
+    vcpu=V6_12.vcpu | {"ir_list_lock": Named("&svm->ir_list_lock", "raw_spinlock", 11600)},
+)
+
 
 def _raw(name: str) -> str:
     return f"&({name})->rlock"
@@ -171,4 +181,4 @@ V4_14 = Kernel(
     bh_flag=False,
 )
 
-KERNELS = {k.name: k for k in (V4_14, V6_12)}
+KERNELS = {k.name: k for k in (V4_14, V6_12, V7_3)}

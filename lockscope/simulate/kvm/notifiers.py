@@ -115,6 +115,8 @@ def zap(t: Task, vm: Vm, gfns: list[int], *, between: Callable[[], Work] | None 
 def age(t: Task, vm: Vm, gfns: list[int], *, flush: bool = False, careless: str = "") -> Work:
     """clear_young(), or with ``flush`` clear_flush_young(): A cleared; where the CPU keeps none, tracked by RWX.
 
+    From 6.13 on nothing is flushed (KVM_ELIDE_TLB_FLUSH_IF_YOUNG), from 6.15 on mmu_lock is not taken
+    (KVM_MMU_LOCKLESS_AGING); x86 selects both.
     ``careless``: "saves-w" or "loses-x": what is saved is not what was there.
     """
     vm.host.at(t, "__mmu_notifier_clear_young")
@@ -129,7 +131,9 @@ def _age(t: Task, vm: Vm, gfns: list[int], *, flush: bool, careless: str) -> Wor
     if host.kernel.version >= (5, 13):
         yield host.write(t, "kvm_age_hva", hva, hva + (gfns[-1] - gfns[0] + 1 << 12))
     index = yield from srcu.read_lock(t, vm.srcu)
-    yield from locks.spin_lock(t, vm.mmu_lock)
+    locked = host.kernel.version < (6, 15)
+    if locked:
+        yield from locks.spin_lock(t, vm.mmu_lock)
     tables, young = vm.tables, False
     for gfn in gfns:
         old = tables.entries.get((1, gfn)) if tables is not None else None
@@ -154,8 +158,9 @@ def _age(t: Task, vm: Vm, gfns: list[int], *, flush: bool, careless: str) -> Wor
             yield faults.tdp_changed(t, vm, gfn, old, new)
         else:
             yield 150  # mmu_spte_update_no_track(): no probe shows it
-    if young and flush:
+    if young and flush and host.kernel.version < (6, 13):
         yield from requests.flush_all(t, vm)
-    yield from locks.spin_unlock(t, vm.mmu_lock)
+    if locked:
+        yield from locks.spin_unlock(t, vm.mmu_lock)
     vm.window.difference_update(gfns)
     yield from srcu.read_unlock(t, vm.srcu, index)

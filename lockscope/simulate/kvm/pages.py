@@ -34,10 +34,10 @@ class Sptes:
         lay = self.layout
         value = lay.present | pfn << 12 | lay.readable | lay.user
         if lay.ept:
-            value |= (6 << 3) | (1 << 6) | (lay.executable if execute else 0)
+            value |= (6 << 3) | (1 << 6) | (lay.executable | lay.user_executable if execute else 0)
             value |= lay.initial  # suppress #VE
         if not self.ad:
-            value |= lay.ad_disabled
+            value |= lay.ad_disabled | (lay.accessed if lay.software_accessed else 0)
         else:
             value |= lay.accessed | (lay.dirty if writable else 0)
         if host_writable:
@@ -49,7 +49,7 @@ class Sptes:
     def table(self, page: int) -> int:
         """An entry that points to a page table."""
         lay = self.layout
-        value = lay.present | page | lay.readable | lay.user | WRITABLE | lay.executable
+        value = lay.present | page | lay.readable | lay.user | WRITABLE | lay.executable | lay.user_executable
         return value | (lay.accessed if not lay.ept else lay.initial)
 
     def present(self, value: int) -> bool:
@@ -64,16 +64,21 @@ class Sptes:
     def tracked(self, value: int) -> bool:
         """is_access_track_spte()."""
         lay = self.layout
-        return bool(lay.track) and value & lay.ad_mask == lay.ad_disabled and not value & 7 and self.present(value)
+        off = bool(lay.track) and value & lay.ad_mask == lay.ad_disabled
+        return off and not value & lay.track and self.present(value)
 
     def track(self, value: int) -> int:
-        """mark_spte_for_access_track(): R and X saved, RWX cleared."""
-        return value & ~7 | (value & 5) << self.layout.saved
+        """mark_spte_for_access_track(): R, X, XU saved, RWX and XU cleared, and the A bit where software keeps it."""
+        lay = self.layout
+        gone = lay.track | (lay.accessed if lay.software_accessed else 0)
+        return value & ~gone | (value & lay.saved_bits) << lay.saved
 
     def restore(self, value: int) -> int:
-        """restore_acc_track_spte(): R and X back, without W."""
-        saved = value >> self.layout.saved & 5
-        return value & ~(5 << self.layout.saved) & ~7 | saved
+        """restore_acc_track_spte(): what was saved is back, without W; fast_page_fault() sets A where software does."""
+        lay = self.layout
+        saved = value >> lay.saved & lay.saved_bits
+        young = lay.accessed if lay.software_accessed else 0
+        return value & ~(lay.saved_bits << lay.saved) & ~lay.track | saved | young
 
 
 @dataclass(slots=True)

@@ -163,7 +163,7 @@ def _guest(t: Task, vcpu: Vcpu, program: Program, index: int) -> Generator[int, 
     cpu = t.cpu
     vcpu.where = cpu
     took = (
-        host.write(t, "kvm_entry", vcpu.number, vcpu.rip, False)
+        host.write(t, "kvm_entry", vcpu.number, vcpu.rip, False, *((0, 0) if host.kernel.version >= (7, 2) else ()))
         if host.kernel.version >= (6, 1)
         else host.write(t, "kvm_entry", vcpu.number)
     )
@@ -212,7 +212,8 @@ def _exit_event(t: Task, vcpu: Vcpu, why: str) -> int:
     reason = _REASONS.get(why, _REASONS["interrupt"])[0 if host.intel else 1]
     isa = 1 if host.intel else 2
     if host.kernel.version >= (5, 10):
-        return host.write(t, "kvm_exit", reason, vcpu.rip, isa, 0, 0, 0, 0, vcpu.number)
+        later = (0,) if host.kernel.version >= (7, 2) else ()  # requests
+        return host.write(t, "kvm_exit", reason, vcpu.rip, isa, 0, 0, 0, 0, vcpu.number, *later)
     return host.write(t, "kvm_exit", reason, vcpu.rip, isa, 0, 0)
 
 

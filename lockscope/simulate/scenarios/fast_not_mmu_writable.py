@@ -34,5 +34,5 @@ SCENARIO = Scenario(
     plant,
     Mix(log="manual", write=16, read=4, main=(("tsc", 1), ("log", 3)), ksm=False),
     near="the fast path sees that the bit is missing, and leaves it to the slow one",
-    kernels=("6.12",),
+    kernels=("6.12", "7.3"),
 )

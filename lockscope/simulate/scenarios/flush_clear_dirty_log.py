@@ -38,6 +38,6 @@ SCENARIO = Scenario(
     plant,
     Mix(log="manual", write=16, read=4, main=(("tsc", 1), ("log", 3)), ksm=False),
     near="the flush comes after mmu_lock is released, as KVM has it: the window is slots_lock",
-    kernels=("6.12",),
+    kernels=("6.12", "7.3"),
     explore=scene,
 )

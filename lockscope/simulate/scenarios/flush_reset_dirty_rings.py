@@ -39,6 +39,6 @@ SCENARIO = Scenario(
     plant,
     Mix(log="ring", write=16, read=4, main=(("tsc", 1), ("log", 3)), ksm=False),
     near="the flush comes after slots_lock is released: this ioctl's window is the ioctl",
-    kernels=("6.12",),
+    kernels=("6.12", "7.3"),
     explore=scene,
 )

@@ -9,6 +9,7 @@ from lockscope.simulate.world import Mix, World
 
 def plant(world: World) -> None:
     """Nothing of KVM's is taken inside it."""
+    waits = [("LS109", ())] if world.host.kernel.version >= (7, 2) else []  # a raw spinlock since (svm/avic.c)
     nest(
         world,
         "kvm_arch_vm_ioctl",
@@ -16,6 +17,7 @@ def plant(world: World) -> None:
         "ring_lock",
         "kvm->ring_lock inside svm->ir_list_lock",
         ("LS103", ()),
+        *waits,
     )
 
 

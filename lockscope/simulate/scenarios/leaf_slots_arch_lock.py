@@ -26,5 +26,5 @@ SCENARIO = Scenario(
     plant,
     Mix(),
     near="the two are taken one after the other",
-    kernels=("6.12",),
+    kernels=("6.12", "7.3"),
 )

@@ -39,5 +39,5 @@ SCENARIO = Scenario(
     plant,
     Mix(),
     near="cpus_read_lock() is taken first",
-    kernels=("6.12",),
+    kernels=("6.12", "7.3"),
 )

@@ -17,5 +17,5 @@ SCENARIO = Scenario(
     "",
     plant,
     Mix(log="manual", write=16, read=4, main=(("tsc", 1), ("log", 3)), ksm=False),
-    kernels=("6.12",),
+    kernels=("6.12", "7.3"),
 )

@@ -17,5 +17,5 @@ SCENARIO = Scenario(
     "",
     plant,
     Mix(assigned=True, halt=8, mmio=8, main=(("irqfd", 2), ("routes", 2), ("tsc", 1))),
-    kernels=("6.12",),
+    kernels=("6.12", "7.3"),
 )

@@ -99,7 +99,7 @@ SCENARIO = Scenario(
     plant,
     Mix(log="manual", write=16, read=4, main=(("tsc", 1), ("log", 3)), ksm=False),
     near="the other page has another frame: the cmpxchg fails",
-    kernels=("6.12",),
+    kernels=("6.12", "7.3"),
     mmu="shadow",
     vcpus=2,
     explore=scene,

@@ -82,7 +82,7 @@ SCENARIO = Scenario(
     plant,
     Mix(log="manual", write=16, read=4, main=(("tsc", 1), ("log", 3)), ksm=False),
     near="the SPTE is exchanged atomically: what the fast path had set is seen",
-    kernels=("6.12",),
+    kernels=("6.12", "7.3"),
     mmu="tdp",
     explore=scene,
 )

@@ -31,5 +31,5 @@ SCENARIO = Scenario(
     plant,
     Mix(),
     near="the same write, with the lock held",
-    kernels=("6.12",),
+    kernels=("6.12", "7.3"),
 )

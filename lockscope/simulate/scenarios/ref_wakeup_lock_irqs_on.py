@@ -37,5 +37,5 @@ SCENARIO = Scenario(
     plant,
     Mix(assigned=True, halt=6),
     near="interrupts are off while it is held",
-    kernels=("6.12",),
+    kernels=("6.12", "7.3"),
 )

@@ -36,5 +36,5 @@ SCENARIO = Scenario(
     plant,
     Mix(),
     near="slots_arch_lock is released first",
-    kernels=("6.12",),
+    kernels=("6.12", "7.3"),
 )

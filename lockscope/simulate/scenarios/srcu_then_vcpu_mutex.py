@@ -36,5 +36,5 @@ SCENARIO = Scenario(
     plant,
     Mix(),
     near="the section is left before the lock is taken",
-    kernels=("6.12",),
+    kernels=("6.12", "7.3"),
 )

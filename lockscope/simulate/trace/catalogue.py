@@ -75,6 +75,9 @@ EVENTS: tuple[Declared, ...] = (
     Declared("kvm:kvm_entry", "vcpu_id:uint", '"vcpu %u", REC->vcpu_id'),
     Declared("kvm:kvm_entry", "vcpu_id:uint rip:ulong immediate_exit:bool",
              '"vcpu %u, rip 0x%lx%s", REC->vcpu_id, REC->rip, REC->immediate_exit ? "[immediate exit]" : ""', (6, 1)),
+    Declared("kvm:kvm_entry", "vcpu_id:uint rip:ulong immediate_exit:bool intr_info:u32 error_code:u32",
+             '"vcpu %u, rip 0x%lx intr_info 0x%08x error_code 0x%08x%s", REC->vcpu_id, REC->rip, REC->intr_info, '
+             'REC->error_code, REC->immediate_exit ? "[immediate exit]" : ""', (7, 2)),
     Declared("kvm:kvm_exit", "exit_reason:uint guest_rip:ulong isa:u32 info1:u64 info2:u64",
              '"reason %u rip 0x%lx info %llx %llx", REC->exit_reason, REC->guest_rip, REC->info1, REC->info2'),
     Declared("kvm:kvm_exit",
@@ -82,6 +85,12 @@ EVENTS: tuple[Declared, ...] = (
              '"vcpu %u reason %u rip 0x%lx info1 0x%016llx info2 0x%016llx intr_info 0x%08x error_code 0x%08x", '
              "REC->vcpu_id, REC->exit_reason, REC->guest_rip, REC->info1, REC->info2, REC->intr_info, "
              "REC->error_code", (5, 10)),
+    Declared("kvm:kvm_exit",
+             "exit_reason:uint guest_rip:ulong isa:u32 info1:u64 info2:u64 intr_info:u32 error_code:u32 vcpu_id:uint "
+             "requests:u64",
+             '"vcpu %u reason %u rip 0x%lx info1 0x%016llx info2 0x%016llx intr_info 0x%08x error_code 0x%08x '
+             'requests 0x%016llx", REC->vcpu_id, REC->exit_reason, REC->guest_rip, REC->info1, REC->info2, '
+             "REC->intr_info, REC->error_code, REC->requests", (7, 2)),
     Declared("kvm:kvm_page_fault", "fault_address:ulong error_code:uint",
              '"address %lx error_code %x", REC->fault_address, REC->error_code'),
     Declared("kvm:kvm_page_fault", "vcpu_id:uint guest_rip:ulong fault_address:u64 error_code:u64",
@@ -122,6 +131,8 @@ EVENTS: tuple[Declared, ...] = (
     # --- arch/x86/kvm/mmu/mmutrace.h
     Declared("kvmmmu:kvm_mmu_spte_requested", "gfn:u64 pfn:u64 level:u8",
              '"gfn %llx pfn %llx level %d", REC->gfn, REC->pfn, REC->level', (5, 14)),
+    Declared("kvmmmu:kvm_mmu_spte_requested", "gfn:u64 pfn:u64 level:u8 access:u8",
+             '"gfn %llx pfn %llx level %d access %x", REC->gfn, REC->pfn, REC->level, REC->access', (7, 2)),
     Declared("kvmmmu:kvm_tdp_mmu_spte_changed", "gfn:u64 old_spte:u64 new_spte:u64 level:u8 as_id:u8",
              '"as id %d gfn %llx level %d old_spte %llx new_spte %llx", REC->as_id, REC->gfn, REC->level, '
              "REC->old_spte, REC->new_spte", (5, 11)),
