@@ -98,6 +98,8 @@ class Finding:
     dialect (lines, without the header). ``classes`` outermost first. ``flow`` is what, beside code, rule and classes,
     tells this defect from another in its ``fingerprint``: no addresses, times, pids, gfns or call sites. ``behind``:
     what is not listed beside it because one cause explains both; who knows this finding need not know those.
+    ``rests``: for each time it was met, from when to when no event may be missing for it to be true (ns); empty where
+    none can, None where each side's witnesses say it.
     """
 
     code: str
@@ -116,6 +118,7 @@ class Finding:
     trace: int = 0
     details: dict[str, Any] = field(default_factory=dict, compare=False)
     behind: tuple[Finding, ...] = field(default=(), compare=False)
+    rests: tuple[tuple[int, int], ...] | None = field(default=None, compare=False)
 
     @property
     def fingerprint(self) -> str:

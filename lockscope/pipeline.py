@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lockscope.checks._base import Check, all_checks
 from lockscope.errors import UsageError
-from lockscope.findings import CheckRun, Finding, Report, TraceSummary, WindowSummary
+from lockscope.findings import CheckRun, Finding, Report, Status, TraceSummary, Verdict, WindowSummary
 from lockscope.formats.merged import open_merged
 from lockscope.kernels import walk_memory as counters
 from lockscope.reconstruct.collect import EXHIBIT_FACTS, Collector
+from lockscope.reconstruct.doubts import Doubts, doubts, is_alarm, rests_on, told
 from lockscope.reconstruct.evidence import Evidence
 from lockscope.reconstruct.exhibiting import exhibits
 from lockscope.reconstruct.gather import Gathered, GatherOptions, gather
+from lockscope.reconstruct.interruptions import Hole
 from lockscope.rules.load import choose
 from lockscope.tables.events import EventFormat, Reader, TraceInfo
 
@@ -32,6 +35,7 @@ Report.show = _show
 ASSUMPTIONS = ("selftest-softirq", "recursive-read-locks")
 Progress = Callable[[int, int | None], None]
 Ended = Callable[[NDArray[np.int64]], None]
+_READINGS = 4  # of a trace whose findings rest on silences; more turn up each time only in ever longer traces
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +125,13 @@ def gathered(
     progress: Progress | None = None,
     ended: Ended | None = None,
     seen: Collector | None = None,
+    taken: Doubts | None = None,
 ) -> tuple[Gathered, str]:
-    """The evidence that these checks need, and how the rulebook was chosen. ``seen`` collects what pages show."""
+    """The evidence that these checks need, and how the rulebook was chosen. ``seen`` collects what pages show;
+    ``taken`` is what to take for lost.
+    """
     rules, how = choose(reader.info.kernel, options.rules)
-    facts = tuple(sorted({f for c in checks for f in c.facts} | (set(EXHIBIT_FACTS) if seen else set())))
+    facts = tuple(sorted({"continuity", *(f for c in checks for f in c.facts), *(EXHIBIT_FACTS if seen else ())}))
     wanted = GatherOptions(
         facts,
         options.window_start,
@@ -135,10 +142,15 @@ def gathered(
         tape=seen.tape if seen else None,
         ops=seen.ops if seen else frozenset(),
         follow=seen.ended if seen else None,
+        holes=tuple(sorted(taken.holes)) if taken else (),
+        absent=taken.absent if taken else frozenset(),
     )
     found = gather(reader, rules, wanted, progress)
     if reader.info.only_enabled:
-        found.evidence.enabled = frozenset(f.full_name for f in reader.formats if wanted.keep is None or wanted.keep(f))
+        silent = {stop.missing for stop in found.evidence.stops if stop.hole is None}
+        found.evidence.enabled = frozenset(
+            f.full_name for f in reader.formats if (wanted.keep is None or wanted.keep(f)) and f.name not in silent
+        )
     return found, how
 
 
@@ -151,9 +163,8 @@ def _judge(
     progress: Progress | None,
     ended: Ended | None = None,
 ) -> Gathered:
-    seen = Collector() if options.exhibits else None
-    found, how = gathered(reader, checks, options, progress, ended, seen)
-    runs, findings = judged(found.evidence, checks)
+    read = _Reading(reader, checks, options, progress)
+    found, how, runs, findings, seen = read.settled(ended)
     if seen is not None:
         report.exhibits += (exhibits(found.evidence, found.walk, seen, findings),)
     report.traces.append(_summary(reader.info, found, how))
@@ -163,6 +174,74 @@ def _judge(
         number = sum(f.window == window.name for f in findings)
         report.windows.append(WindowSummary(index, window.name, window.start_ns, window.end_ns, number))
     return found
+
+
+class _Judged(NamedTuple):
+    """One reading, judged."""
+
+    found: Gathered
+    how: str
+    runs: list[CheckRun]
+    findings: list[Finding]
+    seen: Collector | None
+
+
+class _Reading:
+    """Reads a trace as often as it takes to know which findings hold wherever the recording was interrupted."""
+
+    def __init__(self, reader: Reader, checks: list[Check], options: AnalyzeOptions, progress: Progress | None) -> None:
+        self.reader, self.checks, self.options, self.progress = reader, checks, options, progress
+
+    def settled(self, ended: Ended | None) -> _Judged:
+        """What holds. Most traces are read once: only what a silence may explain is judged again without it."""
+        first = self._once(Doubts(), ended)
+        wanted = doubts(first.found.evidence, first.findings)
+        if not wanted.holes and not wanted.absent:
+            return first
+        taken, last = Doubts(), first
+        causes = _causes(first)
+        for _ in range(_READINGS):
+            if wanted == taken:
+                break
+            taken = wanted
+            last = self._once(taken)
+            causes = {**_causes(last), **causes}
+            wanted = taken | doubts(last.found.evidence, last.findings)
+        left = {f.fingerprint for f in last.findings if rests_on(f, last.found.evidence.silences) - taken.holes}
+        true = {f.fingerprint for f in last.findings} - left
+        of_others = (holes for told_of, holes in causes.items() if told_of not in true)
+        needed = Doubts(taken.proved.union(*of_others), taken.absent, taken.proved)
+        if needed != taken:
+            last = self._once(needed) if needed != Doubts() else first
+        return _withheld(last, needed)
+
+    def _once(self, taken: Doubts, ended: Ended | None = None) -> _Judged:
+        seen = Collector() if self.options.exhibits else None
+        found, how = gathered(self.reader, self.checks, self.options, self.progress, ended, seen, taken)
+        return _Judged(found, how, *judged(found.evidence, self.checks), seen)
+
+
+def _withheld(of: _Judged, taken: Doubts) -> _Judged:
+    """Without the findings that still rest on silences only: their checks cannot tell."""
+    silences = of.found.evidence.silences
+    doubtful = {f.fingerprint: f for f in of.findings if is_alarm(f) and rests_on(f, silences) - taken.holes}
+    if of.found.evidence.windowed or taken == Doubts():
+        return of
+    runs = [_in_doubt(run, [f for f in doubtful.values() if f.code == run.code]) for run in of.runs]
+    return of._replace(runs=runs, findings=[f for f in of.findings if f.fingerprint not in doubtful])
+
+
+def _in_doubt(run: CheckRun, doubtful: list[Finding]) -> CheckRun:
+    if not doubtful:
+        return run
+    why = f"{len(doubtful)} more could be told, and each rests on a time without any event (paused?)"
+    reason = "; ".join(filter(None, (run.reason, why)))
+    return replace(run, status=Status.PARTIAL, verdict=Verdict.UNKNOWN, reason=reason)
+
+
+def _causes(of: _Judged) -> dict[str, frozenset[Hole]]:
+    """By fingerprint, the silences that a finding rests on."""
+    return {f.fingerprint: rests_on(f, of.found.evidence.silences) for f in of.findings if is_alarm(f)}
 
 
 def judged(evidence: Evidence, checks: list[Check]) -> tuple[list[CheckRun], list[Finding]]:
@@ -194,7 +273,8 @@ def _summary(info: TraceInfo, found: Gathered, how: str) -> TraceSummary:
         notes.append("task switches are missing that no loss accounts for: the recorder left tasks out (a PID filter)")
     lost = [{"cpu": cpu, "count": number, "kind": "gap"} for cpu, number in sorted(found.lost_by_cpu.items())]
     lost += [
-        {"cpu": n.cpu, "count": n.count, "kind": n.kind, "buffer": n.buffer, "remedy": n.remedy} for n in info.losses
+        {"cpu": n.cpu, "count": n.count, "kind": n.kind, "buffer": n.buffer, "remedy": n.remedy}
+        for n in (*info.losses, *told(evidence))
     ]
     coverage = {
         "decoded": evidence.recorded,

@@ -57,6 +57,7 @@ def told(teller: Teller, finding: Finding, circle: Circle) -> Finding:
         severity=Severity.ERROR,
         confidence=sure(evidence, circle),
         title=f"deadlock: {several} to the end of the recording",
+        rests=(),  # they wait still: what came before does not change that
         message=f"{waits}.",
         count=max(finding.count, 1),
         witnesses=tuple(_witnesses(teller, circle)),

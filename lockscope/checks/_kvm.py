@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Protocol, TypeVar
 
 from lockscope.checks._base import Grounds
@@ -20,6 +21,7 @@ from lockscope.units import address, seconds
 RECORD = "'lockscope record -- COMMAND' sets these up"
 _SLACK_NS = 1_000_000  # how far a gap of one CPU reaches on another's clock
 _64 = (1 << 64) - 1
+_MOST_RESTS = 1000  # times that a defect was met, of which it is told what each rests on
 _EVENTS = {
     Op.SPTE_TDP: "kvm_tdp_mmu_spte_changed",
     Op.SPTE_SET: "kvm_mmu_set_spte",
@@ -117,6 +119,11 @@ def _lost_anywhere(evidence: Evidence) -> bool:
 def standing(evidence: Evidence, events: Iterable[T]) -> list[T]:
     """The events whose stretch has no gap in it, and that lie in a judged window where there are windows."""
     return [e for e in events if stands(evidence, e.since_ns, e.ts_ns) and judged_at(evidence, e.since_ns, e.ts_ns)]
+
+
+def rests(events: Iterable[Timed]) -> tuple[tuple[int, int], ...]:
+    """What each of some events rests on, for ``Finding.rests``."""
+    return tuple((max(e.since_ns, 0), e.ts_ns) for e in islice(events, _MOST_RESTS))
 
 
 def judged_at(evidence: Evidence, since_ns: int, until_ns: int) -> bool:

@@ -105,7 +105,7 @@ def judge(evidence: Evidence, words: Words) -> Iterator[Finding]:
             if shown or group.flow == "zap":
                 continue  # no vCPU ran any more: the VM was being taken down, or is idle
             outcome = "unpaid"
-        until = max(group.use_ns, group.end_ns, group.paid_ns if outcome != "unpaid" else 0, group.last_ns)
+        until = _until_ns(group, outcome)
         vms = _kvm.vms_of(evidence)
         if not (vms.follows(group.pid, "requests") and vms.follows(group.pid, "locks")):
             continue
@@ -119,6 +119,11 @@ def judge(evidence: Evidence, words: Words) -> Iterator[Finding]:
         by_flow.setdefault((outcome, group.flow, group.ioctl, window), []).append(group)
     for (outcome, flow, ioctl, window), groups in by_flow.items():
         yield _finding(evidence, words, groups, outcome, flow, ioctl, window)
+
+
+def _until_ns(group: DebtGroup, outcome: str) -> int:
+    """Until when no event may be missing for this to be true."""
+    return max(group.use_ns, group.end_ns, group.paid_ns if outcome != "unpaid" else 0, group.last_ns)
 
 
 def _finding(evidence: Evidence, words: Words, groups: list[DebtGroup], outcome: str, flow: str, ioctl: str | None,
@@ -139,6 +144,7 @@ def _finding(evidence: Evidence, words: Words, groups: list[DebtGroup], outcome:
         count=number, witnesses=seen,
         story=_kvm.story(evidence, _opening(groups, vms, words), seen, closing),
         flow=f"{flow}|{ioctl or ''}|{outcome}", window=window,
+        rests=tuple((g.ts_ns, g.end_ns or g.overdue_ns or g.use_ns or g.last_ns) for g in groups[:1000]),
         details={"gfn_runs": [list(run) for group in groups for run in group.runs][:1000]},
     )  # fmt: skip
 

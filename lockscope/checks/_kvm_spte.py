@@ -84,6 +84,7 @@ def findings(
             story=_kvm.story(evidence, (title + ":", message), witnesses, (closing,)),
             flow="|".join(made_of),
             window=window,
+            rests=_kvm.rests(found),
         )
 
 

@@ -84,5 +84,5 @@ def findings(
             confidence=confidence or (Confidence.CERTAIN if evidence.lost == 0 else Confidence.LIKELY), title=title,
             message=message, classes=tuple(part for part in made_of[:2] if part), rule=rule, count=len(found),
             witnesses=witnesses, story=_kvm.story(evidence, (title + ":", message), witnesses, (closing,)),
-            flow="|".join(made_of[2:]), window=window,
+            flow="|".join(made_of[2:]), window=window, rests=_kvm.rests(found),
         )  # fmt: skip

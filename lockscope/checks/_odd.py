@@ -43,6 +43,7 @@ class OddFinding:
             story=(*opening, "", *teller.held_lines(odd.held, odd.pid, odd.window)),
             flow=flow,
             window=teller.evidence.window(odd.window),
+            rests=() if odd.proved else ((min((e.ts_ns for e in odd.held), default=odd.since_ns), odd.ts_ns),),
         )
 
 

@@ -130,6 +130,11 @@ class Teller:
         return int(self.graph.rows.entry[row, CLS])
 
 
+def rests_on(*chains: Chain) -> tuple[tuple[int, int], ...] | None:
+    """For ``Finding.rests``: nothing, where all that was held was later seen to be released; it was held then."""
+    return () if all(chain.whole for chain in chains) else None
+
+
 def times(number: int) -> str:
     """``once``, ``7 times``."""
     return "once" if number == 1 else f"{count(number)} times"

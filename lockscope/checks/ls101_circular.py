@@ -82,7 +82,7 @@ from dataclasses import replace
 from lockscope.checks._base import check
 from lockscope.checks._deadlock import deadlocks, pairs, told
 from lockscope.checks._grounds import LockGrounds
-from lockscope.checks._story import Teller, lock_word, merged, ring_scenario
+from lockscope.checks._story import Teller, lock_word, merged, rests_on, ring_scenario
 from lockscope.findings import Confidence, Finding, Severity
 from lockscope.kvm.locks import is_kvm
 from lockscope.reconstruct.evidence import Evidence
@@ -180,6 +180,7 @@ def _of_edges(teller: Teller, ring: Ring, edges: tuple[int, ...], tries: int = T
         story=tuple(_story(teller, ring, belief)),
         flow=" ".join(kinds),
         window=evidence.window(chain.window),
+        rests=rests_on(*(chain_at(evidence, graph.rows, row)[0] for row in belief.sides)),
         details={"also": ring.also, "trust": dict(belief.reasons)},
     )
 

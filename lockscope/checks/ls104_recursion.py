@@ -46,7 +46,7 @@ from collections.abc import Iterator
 from lockscope.checks._base import check
 from lockscope.checks._deadlock import deadlocks, told
 from lockscope.checks._grounds import LockGrounds
-from lockscope.checks._story import Teller, address, lock_word, merged, self_scenario
+from lockscope.checks._story import Teller, address, lock_word, merged, rests_on, self_scenario
 from lockscope.findings import Confidence, Finding, Severity
 from lockscope.reconstruct.chains import Chain, Entry, Oddity
 from lockscope.reconstruct.evidence import Evidence
@@ -161,6 +161,7 @@ def _finding(teller: Teller, chain: Chain, held: Entry, confidence: Confidence, 
         ),
         story=tuple(_story(teller, chain, held)),
         flow=f"{held.read}{chain.next.read} {evidence.classes[chain.next.cls].subclass}",
+        rests=rests_on(chain),
         window=evidence.window(chain.window),
     )
 

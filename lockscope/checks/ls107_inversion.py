@@ -60,6 +60,7 @@ from lockscope.checks._irq import IRQ_WORDS, lock_at, own_acquisition, usage_lin
 from lockscope.checks._story import Teller, merged
 from lockscope.findings import Confidence, Finding, Severity
 from lockscope.reconstruct.evidence import Evidence
+from lockscope.reconstruct.graph import chain_at
 from lockscope.reconstruct.graph_rows import LOCK
 from lockscope.reconstruct.usage import bit_name
 from lockscope.reconstruct.usage_paths import Inversion, inversions
@@ -119,9 +120,15 @@ def _finding(teller: Teller, found: Inversion) -> Finding:
             *usage_witnesses(teller, found.unsafe, found.unsafe_bit),
         ),
         story=tuple(_story(teller, found, classes)),
+        rests=tuple(span for row in sides for span in _rests(teller, row)),
         flow=" ".join((bit_name(found.safe_bit), *kinds, bit_name(found.unsafe_bit))),
         window=evidence.window(window_of(teller, found.safe)),
     )
+
+
+def _rests(teller: Teller, row: int) -> tuple[tuple[int, int], ...]:
+    chain, place = chain_at(teller.evidence, teller.graph.rows, row)
+    return () if chain.whole else ((chain.held[place].ts_ns, chain.next.ts_ns),)
 
 
 def _story(teller: Teller, found: Inversion, classes: list[int]) -> Iterator[str]:

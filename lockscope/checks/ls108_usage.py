@@ -92,6 +92,13 @@ def _confidence(teller: Teller, node: int, used: int, enabled: int) -> Confidenc
     return Confidence.CERTAIN if same and own_acquisition(teller, node, enabled) else Confidence.LIKELY
 
 
+def _rests(teller: Teller, node: int, enabled: int) -> tuple[tuple[int, int], ...]:
+    if own_acquisition(teller, node, enabled):
+        return ()
+    seen = [w.ts_ns for w in usage_witnesses(teller, node, enabled)]
+    return ((min(seen), max(seen)),) if seen else ()
+
+
 def _finding(teller: Teller, node: int, used: int, enabled: int) -> Finding:
     evidence, window = teller.evidence, window_of(teller, node)
     cls = int(teller.graph.rows.node_class[node])
@@ -119,6 +126,7 @@ def _finding(teller: Teller, node: int, used: int, enabled: int) -> Finding:
             "other info that might help us debug this:",
             *self_scenario(f"lock({label})", f"lock({label})", interrupt=True),
         ),
+        rests=_rests(teller, node, enabled),
         flow=f"{bit_name(used)} {bit_name(enabled)} {evidence.classes[cls].subclass}",
         window=evidence.window(window),
     )

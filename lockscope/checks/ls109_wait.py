@@ -43,7 +43,7 @@ from collections.abc import Iterator
 
 from lockscope.checks._base import check
 from lockscope.checks._grounds import LockGrounds
-from lockscope.checks._story import Teller, address, merged
+from lockscope.checks._story import Teller, address, merged, rests_on
 from lockscope.findings import Confidence, Finding, Severity
 from lockscope.reconstruct.chains import Chain, Entry
 from lockscope.reconstruct.evidence import Evidence
@@ -90,6 +90,7 @@ def _finding(teller: Teller, found: TooLong) -> Finding:
         witnesses=tuple(witnesses),
         story=tuple(_story(teller, chain, found, context)),
         flow=f"{found.outer}>{found.limit} {'' if limiter else context}",
+        rests=rests_on(chain) if limiter else (),
         window=evidence.window(chain.window),
     )
 

@@ -227,7 +227,8 @@ def _finding(
     ]
     if shown is not None:
         witnesses.append(_waits(evidence, pair.srcu, shown))
-    return _told(pair, rule, sure, witnesses, evidence, chain.count, evidence.window(chain.window))
+    rests = () if chain.whole else ((held.ts_ns, entry.ts_ns),)
+    return _told(pair, rule, sure, witnesses, evidence, chain.count, evidence.window(chain.window), rests=rests)
 
 
 def _enters(srcu: str, at: int) -> str:
@@ -249,6 +250,7 @@ def _told(
     window: str | None,
     *,
     inside: bool = True,
+    rests: tuple[tuple[int, int], ...] | None = None,
 ) -> Finding:
     srcu, lock = pair.srcu, pair.lock
     why = "by the rulebook" if rule else "as this trace shows"
@@ -273,6 +275,7 @@ def _told(
         witnesses=tuple(witnesses),
         flow="inside" if inside else "around",
         window=window,
+        rests=rests,
         story=_kvm.story(evidence, _scenario(srcu, lock), witnesses, ("*** DEADLOCK ***",)),
     )
 

@@ -62,6 +62,12 @@ _HOW = {
 }
 
 
+_EITHER_MMU = (
+    "kvm_mmu_set_spte alone does not say which MMU it was, and the TDP MMU may hold mmu_lock for read: "
+    "trace-cmd record -e kvmmmu:kvm_tdp_mmu_spte_changed too"
+)
+
+
 def grounds(evidence: Evidence) -> Grounds:
     """SPTE changes and the lock around them."""
     if _kvm.never_released(evidence):
@@ -77,7 +83,15 @@ def grounds(evidence: Evidence) -> Grounds:
         return _kvm.skipped("where tasks began is not known: trace-cmd record -e raw_syscalls -e kvm")
     left_out = history.transitions - history.judged
     doubt = f"{count(left_out)} changes by tasks whose locks were not known" if left_out else ""
-    return _kvm.partial_if_lost(evidence, (doubt,))
+    unknown = "" if _which_mmu(evidence) or not evidence.seen("kvm_mmu_set_spte") else _EITHER_MMU
+    return _kvm.partial_if_lost(evidence, (doubt, unknown))
+
+
+def _which_mmu(evidence: Evidence) -> bool:
+    """Whether the trace tells the MMUs apart. kvm_mmu_set_spte comes from both: from the legacy one, and from
+    tdp_mmu_map_handle_target_level() (arch/x86/kvm/mmu/tdp_mmu.c, 6.12), where mmu_lock held for read is right.
+    """
+    return evidence.seen("kvm_tdp_mmu_spte_changed", "mmu_spte_update", "mmu_spte_update_entry")
 
 
 @check("LS303", "spte-without-mmu-lock", Severity.ERROR, grounds, facts=_kvm_spte.FACTS)
@@ -100,7 +114,8 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
         )
 
     vms = _kvm.vms_of(evidence)
-    events = [e for e in _kvm_spte.history_of(evidence).of(*_HOW) if vms.follows(e.pid, "locks")]
+    told = [how for how in _HOW if how != "set-under-read" or _which_mmu(evidence)]
+    events = [e for e in _kvm_spte.history_of(evidence).of(*told) if vms.follows(e.pid, "locks")]
     yield from _kvm_spte.findings(
         evidence,
         events,

@@ -47,6 +47,7 @@ from collections.abc import Iterator
 
 from lockscope.checks._base import Grounds, check
 from lockscope.findings import CheckRun, Confidence, Finding, Severity, Status
+from lockscope.reconstruct.doubts import told
 from lockscope.reconstruct.evidence import Evidence
 from lockscope.units import count
 
@@ -66,7 +67,7 @@ def event_loss(evidence: Evidence) -> Iterator[Finding]:
     message = f"{many} events are missing"
     if weakened:
         message += f"; weakened: {', '.join(weakened)}"
-    remedies = sorted({note.remedy for note in evidence.info.losses}) or [
+    remedies = sorted({note.remedy for note in (*evidence.info.losses, *told(evidence)) if note.remedy}) or [
         "record with a larger buffer (trace-cmd record -b KB)"
     ]
     message += f"; {'; '.join(remedies)}"

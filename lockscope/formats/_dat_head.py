@@ -151,10 +151,16 @@ class HeadReader:
         top = self._read_v6_data(head, c, with_clock=True)
         instances, head.buffers = head.buffers, [] if top is None else [top]
         for instance in instances:
+            missing = BufferData(instance.name, None, head.page_size, [], salvaged=True)
+            if instance.offset == 0:  # filled in at the end: the recorder was killed before
+                note(head, f"buffer {instance.name!r} has no place in the file: its recorder did not end")
+                head.buffers.append(missing)
+                continue
             try:
                 found = self._read_v6_data(head, self.cursor(instance.offset, big=head.big), with_clock=False)
             except FormatError as broken:
                 note(head, f"buffer {instance.name!r} can't be read: {broken.wanted}")
+                head.buffers.append(missing)
                 continue
             if found is not None:
                 found.name = instance.name

@@ -75,6 +75,8 @@ class TraceDat:
         info.symbol_address = lambda name: address_in(h.kallsyms, name)
         info.losses.extend(lost(h.cpustats))
         info.losses.extend(LossNote("truncated", None, None, _AGAIN, b.name) for b in h.buffers if b.salvaged)
+        if h.version != 6 and not h.buffers and not h.latency_text:
+            info.losses.append(LossNote("truncated", None, None, _AGAIN))  # cut before its first buffer
         info.options = {"trace_id": h.trace_id, "guests": h.guests, "writer": h.writer, "tsc2nsec": h.tsc2nsec,
                         "printk": h.printk, "peer": h.shift_peer}  # fmt: skip
         # The file's clock (option TRACECLOCK) is that of the first buffer recorded. A buffer's own is what the top

@@ -74,6 +74,7 @@ def to_user(m: Any, t: int, what: int, number: int) -> None:
                 leaked(m, m[entry_at(m, t, i) + LOCK], n)
     forget(m, t)
     m[task + T_WHOLE] = 1
+    m[task + T_SINCE] = m[R_TS]
     m[task + T_MUTE] = left > 0
 
 

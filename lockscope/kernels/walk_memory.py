@@ -32,8 +32,8 @@ ASKED_DEPTH, ASKED_PREEMPT = 8, 16  # bits of MARKS from there on: locks held wh
 # another task has what it holds, whether an attempt is held back, chains that are not yet whole, when first seen,
 # when it last did what no task does that waits for a lock; the lock that it waits for by contention_begin, since when.
 (T_DEPTH, T_CPU, T_WHOLE, T_FN, T_PID, T_MUTE, T_WOUND, T_WOUND_NEST, T_QUEUES, T_EPOCH, T_DEEPER, T_LEFT_OUT, T_SPINS,
- T_RIVAL, T_AGAIN, T_UNSURE, T_FIRST, T_ACTIVE,
- T_WAITS, T_WAITS_TS, T_WIDTH) = range(21)  # fmt: skip
+ T_RIVAL, T_AGAIN, T_UNSURE, T_FIRST, T_SINCE, T_ACTIVE,
+ T_WAITS, T_WAITS_TS, T_WIDTH) = range(22)  # fmt: skip
 # A class: text number of its name, key, subclass, how it is known, wait types, lock type, then counters.
 (
     C_NAME,
@@ -66,9 +66,10 @@ LOGS_ACQUIRED = 2  # N_SLEEPS: and has lock_acquired events
 TAKES_LEVEL = 2  # N_SPINS: no lock, but preemption is off as long
 CUT, KNOWN, NEVER_HELD = range(3)  # how a hold ends
 READ_PLAIN, READ_RECURSIVE, READ_RWLOCK = 0, 1, 2  # what "read" in lock:lock_acquire means for a kind of lock
-CHAIN_WIDTH, ODD_WIDTH, HOLD_WIDTH, FN_WIDTH = 8, 16, 14, 8
+CHAIN_WIDTH, ODD_WIDTH, HOLD_WIDTH, FN_WIDTH = 8, 17, 14, 8
 HAD_TO_WAIT, WAITED_FOR = 32, 64  # bits of a hold's mode: its task waited for it, others did while it lasted
 ODD_DENIED, ODD_PROVED = 14, 15  # how often another task got what seems leaked; the preempt count says so too
+ODD_SINCE = 16  # when the task was last seen to hold nothing
 (RELEASE_NOT_HELD, HELD_AT_USER, HELD_AT_EXIT, SWITCHED_ATOMIC, INIT_HELD, FREED_HELD, IRQS_ON_HELD, WW_ORDER,
  GAVE_UP) = range(9)  # fmt: skip
 ROLES, MODE, SRCU_DEPTH, MMU_LOCK, SRCU = 18, 16, 17, 1, 2
@@ -318,6 +319,7 @@ def task_of(m: Any, pid: int, cpu: int) -> Any:
             m[a + i] = 0
         m[a + T_PID] = pid
         m[a + T_FIRST] = m[R_TS]
+        m[a + T_SINCE] = m[R_TS]
         m[a + T_EPOCH] = m[K_EPOCH]
         m[a + T_WHOLE] = m[O_WINDOW] >= 0 and m[K_EPOCH] == m[R_START]
     return t

@@ -106,6 +106,7 @@ def emit_odd(m: Any, t: int, what: int, cls: int, lock: int, detail: int, low: i
     m[row + 5], m[row + 6], m[row + 7], m[row + 8], m[row + 9] = m[R_FLAGS], m[R_PREEMPT], cls, lock, first
     m[row + 10], m[row + 11], m[row + 12], m[row + 13] = 1, m[O_WINDOW], detail, high - low
     m[row + ODD_DENIED], m[row + ODD_PROVED] = 0, 0
+    m[row + ODD_SINCE] = m[task_at(m, t) + T_SINCE]
     return -1 - n
 
 

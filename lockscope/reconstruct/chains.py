@@ -146,3 +146,4 @@ class Oddity:
     detail: int = 0  # sys_exit: syscall number; switched-atomic: prev_state; init-held: the new key
     # The preempt count says so too. What rests on lock events alone can also be one of them that was missed unseen.
     proved: bool = False
+    since_ns: int = 0  # when the task was last seen to hold nothing; what rests on its history reaches back to there

@@ -8,7 +8,9 @@ from typing import Any
 
 from lockscope.findings import Context, Witness
 from lockscope.reconstruct.chains import Chains, Entry, LockClass, Oddity
+from lockscope.reconstruct.interruptions import Hole, Silences
 from lockscope.reconstruct.lifetimes import Lifetimes
+from lockscope.reconstruct.partners import Stop
 from lockscope.reconstruct.waiting import WaitingTask
 from lockscope.rules.book import Rulebook
 from lockscope.tables.events import TraceInfo
@@ -36,6 +38,8 @@ class Evidence:
     ``facts``: by name, what ``reconstruct`` modules made (``srcu_sections``, ``spte_history`` ...). ``vm_of``: the VM
     number of a KVM lock instance, or None. ``last_taken``: when a task (pid) last asked for a lock, at the latest; 0
     never. ``waiting``: who holds or waits for locks as the trace ends.
+    ``silences``: the longest times without any event. ``stops``: stretches in which one of a pair of events did not
+    come. ``holes``, ``absent``: stretches that were taken for not recorded, and CPUs. ``seen_cpus``: those with events.
     """
 
     info: TraceInfo
@@ -60,6 +64,11 @@ class Evidence:
     lives: Lifetimes = field(default_factory=Lifetimes)
     last_taken: Callable[[int, int], int] = lambda _pid, _lock: 0
     waiting: list[WaitingTask] = field(default_factory=list)
+    silences: Silences = field(default_factory=Silences)
+    stops: list[Stop] = field(default_factory=list)
+    holes: tuple[Hole, ...] = ()
+    absent: frozenset[int] = frozenset()
+    seen_cpus: frozenset[int] = frozenset()
 
     def has(self, *names: str) -> bool:
         """Whether one of these events, by name without its system, was recorded: seen, or switched on and quiet."""

@@ -16,12 +16,15 @@ from lockscope.errors import FormatError
 from lockscope.kvm import versions
 from lockscope.reconstruct.comms import Comms
 from lockscope.reconstruct.evidence import Evidence
+from lockscope.reconstruct.holes import Holes
+from lockscope.reconstruct.interruptions import Hole, Silences
 from lockscope.reconstruct.kvm_facts import FactSet
 from lockscope.reconstruct.lifetimes import Lifetimes
 from lockscope.reconstruct.lock_names import named
 from lockscope.reconstruct.lock_places import OPS as _PLACING
 from lockscope.reconstruct.lock_places import LockPlaces
 from lockscope.reconstruct.markers import Markers
+from lockscope.reconstruct.partners import Partners
 from lockscope.reconstruct.srcu_links import linked
 from lockscope.reconstruct.switches import SwitchChain
 from lockscope.reconstruct.walk import LOCK_OPS, WALKED_OPS, Ended, LockWalk, WalkOptions
@@ -56,6 +59,8 @@ class GatherOptions:
     ended: Callable[[NDArray[np.int64]], None] | None = None
     follow: Callable[[Ended], None] | None = None  # sees ended holds too, and what findings may name of them
     judged: bool = True
+    holes: tuple[Hole, ...] = ()  # stretches to take for missing
+    absent: frozenset[int] = frozenset()  # CPUs to take for not recorded
 
 
 @dataclass(slots=True)
@@ -86,6 +91,9 @@ class _Reading:
         self.counts: NDArray[np.int64] = np.zeros(0, np.int64)
         self.start, self.end, self.events = (1 << 63) - 1, -(1 << 63), 0
         self.lost: dict[int, int | None] = {}
+        self.silences, self.partners = Silences(), Partners(self.info.cpus)
+        self.seen_cpus: set[int] = set()
+        self.holes = Holes(options.holes, options.absent)
 
     def run(self, progress: Progress | None) -> Gathered:
         projector = Projector(None, self.info.symbols)
@@ -138,7 +146,7 @@ class _Reading:
             tape = projector.project(batch, self.reader.formats, cpu_of)
             self.places.take(batch, tape, self.reader.formats)
             projector.texts.publish()
-            yield batch, tape
+            yield batch, self.holes.put(tape, batch.first_seq, len(batch), self.info.streams)
 
     def _walk_options(self) -> WalkOptions:
         names = {f.name for f in self.reader.formats}
@@ -180,6 +188,9 @@ class _Reading:
         self.events = int(counts.sum() - counts[LOSS])
         self.start = min(self.start, int(batch.ts_ns[0]))
         self.end = max(self.end, int(batch.ts_ns[-1]))
+        self.silences.feed(batch.ts_ns, batch.first_seq)
+        self.partners.feed(batch, self.reader.formats)
+        self.seen_cpus |= {self.info.streams[s].cpu for s in np.unique(batch.stream[batch.kind != LOSS]).tolist()}
         for row in np.flatnonzero(batch.kind == LOSS):
             cpu = self.info.streams[int(batch.stream[row])].cpu
             number, before = int(batch.at[row]), self.lost.get(cpu, 0)
@@ -233,7 +244,14 @@ class _Reading:
             lives=self.lives,
             last_taken=walk.last_taken,
             waiting=walk.waiting,
+            silences=self.silences,
+            stops=self.partners.finish(),
+            holes=self.options.holes,
+            absent=self.options.absent,
+            seen_cpus=frozenset(self.seen_cpus),
         )
+        if self.options.holes or self.options.absent:
+            evidence.lost = None
         if vms is not None and hasattr(vms, "vm_of"):
             evidence.vm_of = vms.vm_of
         return evidence

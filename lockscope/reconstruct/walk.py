@@ -281,6 +281,7 @@ class LockWalk:
                     row[11],
                     row[12],
                     bool(row[kernel.ODD_PROVED]),
+                    row[kernel.ODD_SINCE],
                 )
             )
         return found
