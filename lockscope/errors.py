@@ -5,6 +5,12 @@ The command line prints ``str(error)`` and leaves with status 2; nothing else of
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+from itertools import islice
+
+_MOST, _LONGEST = 4096, 120  # names looked at, and characters of each: a trace may have any number
+
 
 class LockscopeError(Exception):
     """Root of every error that is the input's or the user's, not ours."""
@@ -12,6 +18,25 @@ class LockscopeError(Exception):
 
 class UsageError(LockscopeError):
     """An argument that cannot be followed."""
+
+
+class MatchError(UsageError):
+    """An option's value that nothing in the trace is: what was left or asked for by a mistyped name is no answer.
+
+    One rule for all commands: the option, the value, what of which trace it was looked for among, and the nearest that
+    there is.
+    """
+
+    def __init__(self, option: str, value: object, what: str, known: Iterable[str] = ()) -> None:
+        self.option, self.value = option, str(value)
+        super().__init__(f"{option} {self.value}: {what}{nearest(self.value, known)}")
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """``; the nearest is X`` of what there is, or nothing where there is none."""
+    some = list(dict.fromkeys(name[:_LONGEST] for name in islice(known, _MOST) if name))
+    close = get_close_matches(word[:_LONGEST], some, 1, 0.0)
+    return f"; the nearest is {close[0]}" if close else ""
 
 
 class FormatError(LockscopeError):

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockscope.checks._base import Check, all_checks
-from lockscope.errors import UsageError
+from lockscope.errors import MatchError, UsageError
 from lockscope.findings import CheckRun, Finding, Report, Status, TraceSummary, Verdict, WindowSummary
 from lockscope.formats.merged import open_merged
 from lockscope.kernels import walk_memory as counters
@@ -21,8 +21,10 @@ from lockscope.reconstruct.evidence import Evidence
 from lockscope.reconstruct.exhibiting import exhibits
 from lockscope.reconstruct.gather import Gathered, GatherOptions, gather
 from lockscope.reconstruct.interruptions import Hole
-from lockscope.rules.load import choose
-from lockscope.tables.events import EventFormat, Reader, TraceInfo
+from lockscope.rules.book import Rulebook
+from lockscope.rules.load import choose, known_locks
+from lockscope.tables.events import UNKNOWN, EventFormat, Reader, TraceInfo
+from lockscope.tables.tape import sources
 
 
 def _show(report: Report) -> str:
@@ -109,6 +111,37 @@ def event_filter(events: Iterable[str], excluded: Iterable[str]) -> Callable[[Ev
     return lambda fmt: (not keep or any(matches(fmt, p) for p in keep)) and not any(matches(fmt, p) for p in drop)
 
 
+def refuse_unmatched(reader: Reader, events: Iterable[str], excluded: Iterable[str]) -> None:
+    """Raise ``MatchError`` for a pattern that no event matches; ask when all was read, as text shows its own late.
+
+    What is left out need not be in the trace, as one list may be for many, but must be an event that is known of.
+    """
+    there = [f.full_name for f in reader.formats[UNKNOWN + 1 :]]
+    known_of = [*there, *(s.event.replace("*:", "") for s in sources())]
+    for option, words, known in (("--events", _words(events), there), ("--exclude-events", _words(excluded), known_of)):
+        for word in words:
+            names = known if ":" in word else [name.rpartition(":")[2] for name in known]
+            if not any(fnmatchcase(name, word) for name in names):
+                raise MatchError(option, word, f"no event of {reader.info.path} matches", names)
+
+
+def _refuse_unknown_locks(rules: Rulebook, evidence: Evidence, spec: str) -> None:
+    """Raise ``MatchError`` where a user's rule is about a lock that nobody knows: it would never fire."""
+    if not rules.speaks_of:
+        return
+    there = {rules.canonical(c.name) for c in evidence.classes}
+    known = there | known_locks()
+    symbols: set[str] | None = None
+    for rule, name in rules.speaks_of:
+        if rules.canonical(name) in known:
+            continue
+        if symbols is None:  # a static lock's class has its symbol's name
+            symbols = {s.decode(errors="replace").partition(" ")[0] for s in evidence.info.symbols().names}
+        if name.lstrip("&") not in symbols:
+            what = f"rule {rule}: no lock of KVM's, of {evidence.info.path} or of the file's [[reference]] is called so"
+            raise MatchError(f"--rules {spec}:", name, what, sorted(known))
+
+
 def examine(
     reader: Reader, options: AnalyzeOptions, ended: Ended | None = None, progress: Progress | None = None
 ) -> tuple[Report, Gathered]:
@@ -146,6 +179,8 @@ def gathered(
         absent=taken.absent if taken else frozenset(),
     )
     found = gather(reader, rules, wanted, progress)
+    refuse_unmatched(reader, options.events, options.exclude_events)
+    _refuse_unknown_locks(rules, found.evidence, options.rules)
     if reader.info.only_enabled:
         silent = {stop.missing for stop in found.evidence.stops if stop.hole is None}
         found.evidence.enabled = frozenset(

@@ -14,14 +14,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from lockscope import pipeline, trace_tables
-from lockscope.errors import UsageError
+from lockscope.errors import UsageError, nearest
 from lockscope.findings import LockGraph, Report
 from lockscope.formats.merged import open_merged
 from lockscope.outfiles import whole
 from lockscope.plots._base import View
 from lockscope.reconstruct.gather import prefetched
-from lockscope.tables.decode import FieldDecoder, column_names, common_columns, partition
-from lockscope.tables.events import UNKNOWN, EventBatch, EventFormat, Reader, both
+from lockscope.tables.decode import FieldDecoder, common_columns, own_columns, partition
+from lockscope.tables.events import UNKNOWN, EventBatch, EventFormat, Field, Reader, both
 from lockscope.tables.schema import all_schemas, to_pandas
 from lockscope.trace_columns import joined, named, one_dictionary
 from lockscope.trace_progress import showing
@@ -96,14 +96,15 @@ class Trace(Looks):
             ("kernel", " ".join(filter(None, (info.kernel or "not named", info.machine)))),
             ("format", f"{info.format}, {info.cpus} CPUs, clock {info.clock or 'unknown'}"),
         ]
-        known = "_report" in self.__dict__ or _size(self.path) < _JUDGED_AT_SIGHT
+        known = "_report" in self.__dict__ or sum(map(_size, self.paths)) < _JUDGED_AT_SIGHT
         hint = "trace.report() judges it; trace.plot, trace.table(...) and trace.events(...) show what is in it"
         return trace_html(self.path, facts, self.report() if known else None, hint)
 
     def analyze(self, **options: Any) -> Report:
         """Judge it; options as ``pipeline.AnalyzeOptions``."""
         with showing(f"judging {self.path}", self._known_events()) as progress:
-            return pipeline.analyze([self.path], pipeline.AnalyzeOptions(**self._read_events | options), progress)
+            one = pipeline.AnalyzeOptions(**self._read_events | options | {"merge": True})
+            return pipeline.analyze(self.paths, one, progress)
 
     @property
     def whole(self) -> Trace:
@@ -142,6 +143,15 @@ class Trace(Looks):
         """The number of the VM in whose ``struct kvm`` a lock lies."""
         return self._read("spte_changes").gathered.evidence.vm_of(lock)
 
+    def has_task(self, pid: int) -> bool:
+        """Whether a task took a lock or is named in the trace."""
+        return pid in self.task_names() or bool(np.isin(pid, self.columns("holds")["pid"]))
+
+    def vms(self) -> tuple[int, ...]:
+        """The numbers of the trace's VMs."""
+        found = self._read("spte_changes").gathered.evidence.facts.get("vms")
+        return tuple(vm.number for vm in found.vms) if found is not None else ()
+
     def _known_events(self) -> int | None:
         return next((m.gathered.events for m in self._material.values()), None)
 
@@ -161,18 +171,21 @@ class Trace(Looks):
         """All events of one type, in time order: the common columns, then each field at its own type.
 
         ``name`` "sched_switch" or "sched:sched_switch". ``fields``: only these. Times are half open. Events of other
-        types are not decoded. Raises ``UsageError`` where the trace knows no such event.
+        types are not decoded. A field that has a common column's name is a column with a ``_`` at its end:
+        sched_wakeup's ``pid`` is ``pid_``, and ``pid`` the task that woke it. Raises ``UsageError`` where the trace
+        knows no such event.
         """
         system, _, event = name.rpartition(":")
         select = _Selection(_set(cpus), _set(pids), start_ns, end_ns, tuple(fields) if fields is not None else None)
         found = self._decoded(lambda f: f.name == event and system in ("", f.system), select)
         formats = [f for f in self.reader.formats if f.name == event and system in ("", f.system)]
         if not formats:
-            near = [f.name for f in self.reader.formats[2:] if event in f.name][:5]
-            msg = f"{self.path}: no event {name!r}" + (f"; there are {', '.join(near)}" if near else "")
+            names = [f.name for f in self.reader.formats[2:]]
+            near = ", ".join([n for n in names if event in n][:5])
+            msg = f"{self.path}: no event {name!r}" + (f"; there are {near}" if near else nearest(event, names))
             raise UsageError(msg)
         if fields is not None:
-            known = {f.name for fmt in formats for f in fmt.fields} | set(_COMMON)
+            known = {n for fmt in formats for c, f in own_columns(fmt).items() for n in (c, f.name)} | set(_COMMON)
             missing = [f for f in fields if f not in known]
             if missing:
                 msg = f"{name}: no field {missing[0]!r}; there are {', '.join(sorted(known))}"
@@ -209,7 +222,9 @@ class Trace(Looks):
     def _read(self, name: str) -> trace_tables.Material:
         if name not in self._material:
             with showing(f"{name} of {self.path}", self._known_events()) as progress:
-                self._material[name] = trace_tables.read(self._open(), name, progress, self._keep)
+                reader = self._open()
+                self._material[name] = trace_tables.read(reader, name, progress, self._keep)
+            pipeline.refuse_unmatched(reader, *self._read_events.values())
         return self._material[name]
 
     @cached_property
@@ -318,6 +333,11 @@ class _Selection:
     ) -> None:
         self.cpus, self.pids, self.start_ns, self.end_ns, self.fields = cpus, pids, start_ns, end_ns, fields
 
+    def own(self, fmt: EventFormat) -> dict[str, Field]:
+        """The event's own fields that are wanted, by field or by column, each under its column's name."""
+        wanted = self.fields
+        return {n: f for n, f in own_columns(fmt).items() if wanted is None or f.name in wanted or n in wanted}
+
     def rows(self, batch: EventBatch, rows: NDArray[np.int64], cpu_of: NDArray[np.int32]) -> NDArray[np.int64]:
         """Those of ``rows`` that are wanted, but for the pid."""
         if self.start_ns is not None:
@@ -371,9 +391,8 @@ class _Decoder:
             "stream": stream,
             **common,
         }
-        for name, field in zip(column_names(fmt.fields), fmt.fields, strict=True):
-            if self.select.fields is None or field.name in self.select.fields:
-                columns[name] = self.fields.column(batch, rows, fmt, field)
+        for name, field in self.select.own(fmt).items():
+            columns[name] = self.fields.column(batch, rows, fmt, field)
         return pa.RecordBatch.from_pydict(columns)
 
     def tables(self) -> dict[int, pa.Table]:
@@ -401,7 +420,6 @@ def _empty(fmt: EventFormat, select: _Selection) -> pa.Table:
         "cpu": pa.array([], pa.int32()),
         "pid": pa.array([], pa.int32()),
     }
-    for field in fmt.fields:
-        if select.fields is None or field.name in select.fields:
-            columns[field.name] = pa.array([], pa.string() if field.text else pa.int64())
+    for name, field in select.own(fmt).items():
+        columns[name] = pa.array([], pa.string() if field.text else pa.int64())
     return pa.table(columns)

@@ -28,6 +28,7 @@ from lockscope.rules.load import choose
 from lockscope.tables.events import EventBatch, Reader, Wanted
 from lockscope.tables.ops import Op
 from lockscope.tables.tape import TapeBatch, source_of
+from lockscope.trace_lock_filters import refuse_unmatched
 from lockscope.trace_lock_names import DIMENSIONS, Dimension, Names
 
 Progress = Callable[[int, int | None], None]
@@ -127,7 +128,10 @@ class LockReading:
         self.holds, self.contention = LockStatistics(self.keys), LockStatistics(self.keys)
         self.waits = LockWaits() if waits else None
         self.pairs = Contention()
+        self.anything = False  # whether any lock was seen
+        self.locks_seen: set[int] = set()  # where the query asks for some
         self.found = self._read(progress)
+        refuse_unmatched(self)
 
     def _dimensions(self) -> list[Dimension]:
         names = dict.fromkeys((*self.query.by, *self.query.named))
@@ -148,7 +152,13 @@ class LockReading:
         )
         return gather(Ahead(self.reader), rules, options, progress)
 
+    def _see(self, rows: Ints) -> None:
+        self.anything = self.anything or len(rows) > 0
+        if self.query.locks and len(self.locks_seen) < MOST_GROUPS:
+            self.locks_seen.update(np.unique(rows[:, _COLUMN["lock"]].view(np.uint64)).tolist())
+
     def _ended(self, rows: Ints) -> None:
+        self._see(rows)
         chosen = self.query.rows(rows)
         if not self.query.contention:
             self.holds.feed(chosen)
@@ -157,6 +167,7 @@ class LockReading:
 
     def _tape(self, batch: TapeBatch) -> None:
         for rows in self.pairs.feed(batch):
+            self._see(rows)
             self.contention.feed(self.query.rows(rows))
 
     @cached_property
@@ -200,7 +211,9 @@ class LockReading:
 def lock_figures(
     path: str | Sequence[str], query: LockQuery | None = None, progress: Progress | None = None
 ) -> LockFigures:
-    """Statistics of a trace's locks; several files are one recording. Raises ``LockscopeError``."""
+    """Statistics of a trace's locks; several files are one recording. Raises ``LockscopeError``, also where a value
+    of the query is nothing in the trace.
+    """
     query = query or LockQuery()
     checked(query)
     if "owner" in query.by:

@@ -15,13 +15,13 @@ from lockscope.tables.schema import all_schemas
 from lockscope.trace_view import as_column
 
 if TYPE_CHECKING:
-    from lockscope.trace import Trace
+    from lockscope.trace_view import Looks
 
 
 class Redacted:
-    """A ``plots.Source`` of a trace. One pseudonym for one name, in all that is asked of it."""
+    """A ``plots.Source`` of a trace, or of part of it. One pseudonym for one name, in all that is asked of it."""
 
-    def __init__(self, trace: Trace) -> None:
+    def __init__(self, trace: Looks) -> None:
         self._trace, self._red = trace, Redactor()
         self._tables = Redaction(self._red)
         self.path = self._red.path(trace.path)

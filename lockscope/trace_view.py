@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from lockscope.errors import UsageError
+from lockscope.errors import MatchError, UsageError
 from lockscope.findings import LockGraph, Report
 from lockscope.plots import _base as plots
 from lockscope.plots._base import Texts, View
@@ -67,21 +67,31 @@ class Looks(ABC):
         return start + ns if origin == "+" else end - ns
 
     def task(self, *tasks: int | str) -> Part:
-        """What tasks did, by pid or by name. Raises ``UsageError`` where no task of the trace has that name."""
+        """What tasks did, by pid or by name. Raises ``MatchError`` where the trace has no such task."""
         names, pids = self.task_names(), []
         for wanted in tasks:
-            found = [int(wanted)] if str(wanted).isdigit() else [p for p, comm in names.items() if comm == wanted]
+            if str(wanted).isdigit():
+                found = [int(wanted)] if int(wanted) in names or self.whole.has_task(int(wanted)) else []
+                known = sorted(map(str, names))
+            else:
+                found = [p for p, comm in names.items() if comm == wanted]
+                known = sorted(set(names.values()))
             if not found:
-                some = ", ".join(sorted(set(names.values()))[:8])
-                msg = f"{self.path}: no task is called {wanted!r}; there are {some}"
-                raise UsageError(msg)
+                raise MatchError("--task", wanted, f"no task of {self.path} is called so", known)
             pids += found
         if self.view.pids:
             pids = [p for p in pids if p in self.view.pids]
         return Part(self.whole, replace(self.view, pids=tuple(sorted(set(pids)))))
 
     def vm(self, number: int) -> Part:
-        """What concerns one VM: its SPTEs, flush debts and the holds of its locks. ``vm`` columns tell the numbers."""
+        """What concerns one VM: its SPTEs, flush debts and the holds of its locks. ``vm`` columns tell the numbers.
+
+        Raises ``MatchError`` where the trace has no VM of that number.
+        """
+        known = self.whole.vms()
+        if number not in known:
+            what = f"{self.path} has no VM of this number" if known else f"{self.path} shows no VM"
+            raise MatchError("--vm", number, what, map(str, known))
         return Part(self.whole, replace(self.view, vm=number))
 
     @property
@@ -202,13 +212,32 @@ class Plots:
 
         def draw(*, axes: Any = None, **options: Any) -> Any:
             view = replace(self._of.view, **options) if options else self._of.view
-            return plots.plot(name, self._of, view, axes)
+            plots.refuse_unhonoured(name, view)
+            return plots.plot(name, viewed(self._of.whole, view), view, axes)
 
         draw.__name__, draw.__doc__ = name, plots.figure(name).__doc__
         return draw
 
     def __dir__(self) -> list[str]:
         return list(plots.figures())
+
+
+def viewed(whole: Trace, view: View) -> Looks:
+    """The part of a trace that a view is of. Raises ``MatchError`` for what of it is not in the trace."""
+    if view.vm is not None:
+        whole.vm(view.vm)
+    if view.locks:
+        names = whole.columns("holds")["name"].used()
+        for pattern in view.locks:
+            if names and not any(replace(view, locks=(pattern,)).takes_lock(name) for name in names):
+                raise MatchError("--lock", pattern, f"no lock class of {whole.path} matches", names)
+    start, end = whole.span()
+    span = f"{whole.path} is from {seconds(start)} to {seconds(end)}"
+    if view.start_ns is not None and view.start_ns > end:
+        raise MatchError("--from", seconds(view.start_ns), span)
+    if view.end_ns is not None and view.end_ns <= start:
+        raise MatchError("--to", seconds(view.end_ns), span)
+    return whole if view == View(top=view.top) else Part(whole, view)
 
 
 def describe(view: View) -> str:

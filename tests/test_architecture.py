@@ -24,7 +24,7 @@ RANKS = {
     "notebook": 7, "nightly": 7, "simulate": 7, "recording": 7,
     "pipeline": 6, "trace": 6, "trace_tables": 6, "exports": 6, "trace_view": 6,
     "trace_locks": 6, "trace_lock_names": 6, "trace_lock_owners": 6, "trace_perf": 6,
-    "trace_progress": 6, "trace_columns": 6, "trace_redacted": 6,
+    "trace_progress": 6, "trace_columns": 6, "trace_redacted": 6, "trace_lock_filters": 6,
     "checks": 5, "plots": 5, "report": 5,
     "reconstruct": 4,
     "formats": 3, "rules": 3,

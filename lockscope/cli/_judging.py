@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lockscope.cli._shell import FOUND, NO_VERDICT, Progress
-from lockscope.errors import FormatError, LockscopeError, RuleError, UsageError
+from lockscope.errors import FormatError, LockscopeError, MatchError, RuleError, UsageError
 from lockscope.findings import Report, Severity, Status
 from lockscope.report._base import is_notice
 
@@ -30,7 +30,8 @@ def at_least(fail_on: str) -> tuple[Severity, ...]:
 
 
 def judge(paths: Sequence[str], options: AnalyzeOptions) -> tuple[Report | None, list[LockscopeError]]:
-    """Judge the traces, each on its own unless they are merged. What is unreadable is left out and returned as errors.
+    """Judge the traces, each on its own unless they are merged. What is unreadable, or has nothing that an option is
+    about, is left out and returned as errors.
 
     Raises ``UsageError`` and ``RuleError``: those are not about a trace.
     """
@@ -39,6 +40,8 @@ def judge(paths: Sequence[str], options: AnalyzeOptions) -> tuple[Report | None,
     for group in [list(paths)] if options.merge else [[p] for p in paths]:
         try:
             reports.append(_one(group, options))
+        except MatchError as error:  # what is not in this trace may be in the next
+            errors.append(error)
         except (UsageError, RuleError):
             raise
         except LockscopeError as error:
@@ -73,12 +76,16 @@ def joined(reports: Sequence[Report]) -> Report:
     return whole
 
 
-def status_of(report: Report, fail_on: str, unreadable: int = 0) -> tuple[int, str]:
-    """The exit status, and why there is no verdict where it is 2. Findings beat everything (contract, section 1)."""
+def status_of(report: Report, fail_on: str, errors: Sequence[LockscopeError] = ()) -> tuple[int, str]:
+    """The exit status, and why there is no verdict where it is 2. Findings beat everything (contract, section 1).
+
+    ``errors``: of traces that are not in the report.
+    """
     if any(f.severity in _AT_LEAST[fail_on] for f in report.findings):
         return FOUND, ""
-    if unreadable:
-        return NO_VERDICT, f"no verdict on {unreadable} of {unreadable + len(report.traces)} traces: unreadable"
+    if errors:
+        why = "an option matches nothing" if all(isinstance(e, MatchError) for e in errors) else "unreadable"
+        return NO_VERDICT, f"no verdict on {len(errors)} of {len(errors) + len(report.traces)} traces: {why}"
     for index, trace in enumerate(report.traces):
         runs = [c for c in report.checks if c.trace == index]
         runs = [c for c in runs if not is_notice(c.code)] or runs

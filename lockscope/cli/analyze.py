@@ -117,7 +117,7 @@ def analyze(
         report = without_known(report, known)
     if redact:
         report = redacted(report)
-    status, why = status_of(report, fail_on, len(errors))
+    status, why = status_of(report, fail_on, errors)
     _write(report, wanted, output)
     if why:
         say(why)

@@ -10,9 +10,10 @@ import typer
 
 from lockscope.cli._arguments import Merge, Traces, assumptions, expression, listed, one_of, one_recording, output_file
 from lockscope.cli._shell import NO_VERDICT, Progress, say
-from lockscope.errors import UsageError
+from lockscope.errors import MatchError, UsageError
 from lockscope.outfiles import write_text
 from lockscope.report._graph import graph_writers, narrowed, shared
+from lockscope.report._patterns import matches
 
 Words = list[str] | None
 
@@ -74,6 +75,10 @@ def graph(
     with Progress(traces[0]) as progress:
         found, _ = gathered(open_merged(one_recording(traces, merge)), [], options, progress)
     whole = dependencies(found.evidence)
+    names = [name for c in whole.classes for name in (c.name, c.label)]
+    for pattern in listed(classes) if whole.classes else ():
+        if not any(matches(pattern, name) for name in names):
+            raise MatchError("--classes", pattern, f"no lock class of {traces[0]} matches", names)
     shown = narrowed(whole, listed(classes))
     text = io.StringIO()
     graph_writers()[format].write_graph(shared(shown) if redact else shown, text)
@@ -84,5 +89,3 @@ def graph(
     if not whole.classes:
         say(f"{traces[0]}: no graph: no lock was seen being taken; record -e lock")
         raise typer.Exit(NO_VERDICT)
-    if not shown.classes:
-        say(f"--classes: none of {len(whole.classes)} classes matches")

@@ -55,9 +55,10 @@ def plot(
         raise UsageError(msg)
     path = output or f"{figure.replace('_', '-')}.png"
     output_file(path, [trace])
-    from lockscope.plots._base import FILES, View, save
+    from lockscope.plots._base import FILES, View, refuse_unhonoured, save
     from lockscope.plots._base import plot as drawn
     from lockscope.trace import load
+    from lockscope.trace_view import viewed
 
     if Path(path).suffix.lower() not in FILES:
         msg = f"-o {path}: a figure is written as {', '.join(FILES)}"
@@ -65,13 +66,15 @@ def plot(
     loaded = load(trace)
     view = _tasks(loaded, View(_time(loaded, "--from", start), _time(loaded, "--to", end), vm=vm, locks=listed(lock),
                                gfns=_frames(gfn), top=top), listed(task))  # fmt: skip
+    refuse_unhonoured(figure, view)
+    part = viewed(loaded, view)
     if redact:
         from lockscope.trace_redacted import Redacted
 
-        shown = Redacted(loaded)
+        shown = Redacted(part)
         axes = drawn(figure, shown, shown.view(view))
     else:
-        axes = drawn(figure, loaded, view)
+        axes = drawn(figure, part, view)
     save(axes, path, dpi=dpi)
     typer.echo(path)
 

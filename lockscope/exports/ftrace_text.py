@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from lockscope.errors import MatchError
 from lockscope.exports._base import ExportOptions, opened, refuse
-from lockscope.formats.open import open_trace
+from lockscope.formats.merged import open_merged
 from lockscope.tables.decode import FieldDecoder, partition
 from lockscope.tables.events import LOSS, UNKNOWN, EventBatch, EventFormat, Reader
 from lockscope.units import seconds
@@ -47,10 +48,15 @@ _CONTEXT = {0x48: "Z", 0x40: "z", 0x18: "H", 0x08: "h", 0x10: "s"}
 def write(trace: Trace, target: Path, options: ExportOptions) -> list[Path]:
     """Write the text; ``options.events``: only these."""
     refuse(options, EXPORT, tables=bool(options.tables))
+    reader = open_merged(trace.paths)
     with opened(target) as file:
         file.write(_HEAD.encode())
-        for lines in _batches(open_trace(trace.path), options):
+        for lines in _batches(reader, options):
             file.write(lines)
+        for event in options.events:
+            names = [name for f in reader.formats[UNKNOWN + 1 :] for name in (f.full_name, f.name)]
+            if event not in names:
+                raise MatchError("--event", event, f"no event of {trace.path} is called so", names)
     return [target]
 
 
@@ -89,7 +95,7 @@ def _lines(reader: Reader, batch: EventBatch, decoder: FieldDecoder, options: Ex
 
 def _events(reader: Reader, fmt: EventFormat, table: pa.RecordBatch, rows: list[int], found: list[str]) -> None:
     comms, heads = reader.info.comms, _Heads()
-    names = [f" {name.rstrip('_')}=" for name in table.schema.names[_COMMON:]]
+    names = [f" {field.name}=" for field in fmt.fields]
     texts = [_column(table.column(i + _COMMON)) for i in range(len(names))]
     ts, _, cpu, _, pid, flags, preempt = (table.column(i).to_pylist() for i in range(_COMMON))
     for i, row in enumerate(rows):

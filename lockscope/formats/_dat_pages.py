@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockscope.formats._dat_layout import BufferData, CpuData, Head
+from lockscope.kernels import records
+from lockscope.units import byte_order
 
 _WINDOW = 1 << 18  # packed bytes looked at in one go
 _MOST_CHUNK = 32  # pages; trace-cmd packs ten a chunk; a damaged size must not ask for gigabytes
@@ -143,11 +145,20 @@ class PageStream:
         if self.done and self._rest:
             self.damaged = self.damaged or f"its last page is cut to {len(self._rest)} bytes"
             place = arena.reserve(self.page_size)
-            place[: len(self._rest)] = np.frombuffer(self._rest, np.uint8)
-            place[len(self._rest) :] = 0
+            place[:] = np.frombuffer(self._cut_page().ljust(self.page_size, b"\0"), np.uint8)
             self._rest = b""
         if arena.used > begin:
             self._add(arena, begin)
+
+    def _cut_page(self) -> bytes:
+        """What is left of the last page, which then says that it has no more: a record that is cut is none of zeros."""
+        width, order = self.head.long_size, byte_order(self.head.big)
+        commit = int.from_bytes(self._rest[8 : 8 + width], order)
+        most = max(len(self._rest) - self.head.data_offset, 0)
+        if len(self._rest) >= 8 + width and commit & records.COMMIT_MASK > most:
+            # The count of events missed before it stood behind its data.
+            commit = commit & ~(records.COMMIT_MASK | records.MISSED_STORED) | most
+        return self._rest[:8] + commit.to_bytes(width, order) + self._rest[8 + width :]
 
     def _add(self, arena: Arena, begin: int) -> None:
         pages = arena.data[begin : arena.used].reshape(-1, self.page_size)

@@ -24,6 +24,7 @@ from lockscope.registry import modules
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_OPTIONS = {"start_ns": "--from", "end_ns": "--to", "pids": "--task", "vm": "--vm", "locks": "--lock", "gfns": "--gfn"}
 FILES = (".png", ".svg", ".pdf")
 
 
@@ -115,11 +116,15 @@ class Source(Protocol):
 
 
 class Figure(Protocol):
-    """A figure, as a module is one. ``SIZE``: inches of the axes at print size, unless the data asks for more."""
+    """A figure, as a module is one. ``SIZE``: inches of the axes at print size, unless the data asks for more.
+
+    ``HONOURS``: the fields of ``View``, but for ``top``, that it can go by; a view of another is refused.
+    """
 
     __name__: str
     __doc__: str
     TITLE: str
+    HONOURS: tuple[str, ...]
 
     def data(self, source: Source, view: View) -> Any:
         """The numbers. Raises ``UsageError`` where the trace has nothing to show, with what to record."""
@@ -147,13 +152,25 @@ def figure(name: str) -> Figure:
 
 def plot(name: str, source: Source, view: View | None = None, axes: Axes | None = None) -> Axes:
     """Draw a figure, on new axes unless some are given, and return the axes."""
-    wanted = figure(name)
-    numbers = wanted.data(source, view or View())
+    wanted, view = figure(name), view or View()
+    refuse_unhonoured(name, view)
+    numbers = wanted.data(source, view)
     with _style.applied():
         target = axes if axes is not None else _style.new_axes(*size_of(wanted, numbers))
         wanted.draw(target, numbers)
         _style.finish(target, wanted.TITLE, Path(source.path).name)
     return target
+
+
+def refuse_unhonoured(name: str, view: View) -> None:
+    """``UsageError`` for what a view asks of a figure that cannot be drawn of it."""
+    wanted, whole = figure(name), View()
+    for field, option in _OPTIONS.items():
+        if getattr(view, field) != getattr(whole, field) and field not in wanted.HONOURS:
+            can = [_OPTIONS[f] for f in _OPTIONS if f in wanted.HONOURS]
+            some = f"it goes by {', '.join(can)}" if can else "it is of the whole trace"
+            msg = f"{option}: {name.replace('_', '-')} cannot be drawn of that alone; {some}"
+            raise UsageError(msg)
 
 
 def size_of(wanted: Figure, numbers: Any) -> tuple[float, float]:

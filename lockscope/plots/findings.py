@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from lockscope.drawing.palette import GREY, SEVERITY
 from lockscope.drawing.scales import short
+from lockscope.findings import Witness
 from lockscope.plots import _style
 from lockscope.plots._base import Source, View
 from lockscope.plots._holds import span_of
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 TITLE = "What was found, and when"
+HONOURS = ("start_ns", "end_ns", "pids")
 _RANK = {"error": 0, "warning": 1, "info": 2}
 
 
@@ -38,10 +40,10 @@ class Marks:
 
 
 def data(source: Source, view: View) -> Marks:
-    """Findings of the whole trace with an event in the view's time; notices about the trace itself left out."""
+    """Findings with an event of the view's time and tasks; notices about the trace itself left out."""
     report = source.report()
     start, stop = span_of(source, view)
-    found = [f for f in report.findings if f.code < "LS9" and any(start <= w.ts_ns <= stop for w in f.witnesses)]
+    found = [f for f in report.findings if f.code < "LS9" and any(_within(w, start, stop, view) for w in f.witnesses)]
     found.sort(key=lambda f: (_RANK[f.severity], f.code, f.witnesses[0].ts_ns))
     shown = found[: max(view.top, 1) * 2]
     lost = source.columns("losses")["ts_ns"]
@@ -51,6 +53,10 @@ def data(source: Source, view: View) -> Marks:
         lost[(lost >= max(start, 1)) & (lost <= stop)], start, stop, report.verdict.value, len(found) - len(shown),
         (7.2, 1.5 + 0.26 * max(len(shown), 2)),
     )  # fmt: skip
+
+
+def _within(witness: Witness, start: int, stop: int, view: View) -> bool:
+    return start <= witness.ts_ns <= stop and (not view.pids or witness.pid in view.pids)
 
 
 def draw(axes: Axes, data: Marks) -> None:

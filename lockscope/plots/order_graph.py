@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 TITLE = "Lock order: the lock on the left is held when the one on the right is taken"
+HONOURS = ()
 _CHAR, _GAP = 0.066, 0.38  # inches: of a letter, between columns
 
 

@@ -215,6 +215,7 @@ class _Reading:
         return (total or None) if rows is None else max(rows, total)
 
     def _evidence(self, walk: LockWalk, comms: Comms, switches: SwitchChain) -> Evidence:
+        self.markers.refuse_unmatched()
         if self.events == 0:
             self.start = self.end = 0
         self.lives.seen = walk.first_seen()

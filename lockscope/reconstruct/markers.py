@@ -6,12 +6,14 @@ import re
 
 import numpy as np
 
+from lockscope.errors import MatchError
 from lockscope.kernels.tape_rows import H_SEQ
 from lockscope.reconstruct.evidence import Window
 from lockscope.tables.binary_print import PrintFormats, render
 from lockscope.tables.events import EventBatch, EventFormat, TraceInfo
 from lockscope.tables.tape import PackedTape
 
+_TEXTS_KEPT = 1000
 _MARKERS = ("print", "bprint", "bputs", "tracing_mark_write")
 
 
@@ -29,10 +31,23 @@ class Markers:
         self._info = info
         self._formats: PrintFormats | None = None
         self._found: list[tuple[str, int, int | None]] = []
+        self._closed = False
+        self._texts: dict[str, None] = {}  # for who mistyped a pattern
 
     def windows(self, end_ns: int) -> list[Window]:
         """All windows so far; one that was never closed ends with the trace."""
         return [Window(name, begin, end_ns if end is None else end) for name, begin, end in self._found]
+
+    def refuse_unmatched(self) -> None:
+        """Raise ``MatchError`` where no marker began a window, or several began and none ended one.
+
+        One that never ends is a recording that stopped in it; several are a pattern that matches nothing.
+        """
+        if not self.wanted or (self._found and (self._closed or len(self._found) == 1)):
+            return
+        option, pattern = ("--window-end", self._end) if self._found else ("--window-start", self._start)
+        what = f"no marker of {self._info.path} matches" if self._texts else f"{self._info.path} has no marker"
+        raise MatchError(option, pattern.pattern if pattern else "", what, self._texts)
 
     def in_batch(self, batch: EventBatch, tape: PackedTape, formats: list[EventFormat]) -> list[tuple[int, int]]:
         """(row of the tape, number of the window that begins there, or -1 where one ends)."""
@@ -47,6 +62,8 @@ class Markers:
         return marks
 
     def _window(self, text: str, ts: int) -> int | None:
+        if len(self._texts) < _TEXTS_KEPT:
+            self._texts[text.rstrip("\n")] = None
         is_open = bool(self._found) and self._found[-1][2] is None
         begins = self._start.search(text) if self._start else None
         if begins:
@@ -56,6 +73,7 @@ class Markers:
             self._found.append((name, ts, None))
             return len(self._found) - 1
         if is_open and self._end and self._end.search(text):
+            self._closed = True
             self._found[-1] = (*self._found[-1][:2], ts)
             return -1
         return None

@@ -13,10 +13,10 @@ _PACKED = ((".gz", "gzip", "z"), (".xz", "xz", "xz"), (".zst", "zstd", "zstd")) 
 
 
 def locate(trace: TraceSummary, witness: Witness) -> str | None:
-    """A shell command that prints the witness and its neighbours; None where the trace was a pipe."""
-    if trace.path in ("", "-"):
-        return None
+    """A shell command that prints the witness and its neighbours; None where the trace was a pipe, or several files."""
     kind = trace.format.lower()
+    if trace.path in ("", "-") or kind.startswith("merged"):
+        return None
     if kind.startswith(("trace.dat", "perf.data")):
         unpack, path = _unpacked(trace.path)
         show = _perf if kind.startswith("perf.data") else _trace_cmd

@@ -165,6 +165,8 @@ class Rulebook:
 
     ``kernels``: first and last series, inclusive, None = unbounded. ``document``, ``version``: what most of it is from.
     ``notifiers``: locks that MMU, reclaim and preempt notifiers take, and so may turn up in any lock slept under.
+    ``speaks_of``: of a user's file, each of its own rules' ids with each lock that it names and does not declare by a
+    ``[[reference]]``: such a lock has to be known.
     """
 
     name: str
@@ -180,6 +182,7 @@ class Rulebook:
     reference: tuple[Reference, ...] = ()
     flows: tuple[Flow, ...] = ()
     facts: tuple[Fact, ...] = ()
+    speaks_of: tuple[tuple[str, str], ...] = ()
     _orders: dict[tuple[str, str], OrderRule] = field(init=False, repr=False, compare=False, default_factory=dict)
     _leaves: dict[str, tuple[LeafRule, frozenset[str]]] = field(
         init=False, repr=False, compare=False, default_factory=dict

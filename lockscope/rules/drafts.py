@@ -6,6 +6,8 @@ of ``lockscope/rules/book.py``, key by key. Every entry has an ``id`` and a ``so
 header, or in its own ``document`` and ``version``. ``extends`` names a book of ours whose entries are taken over; one
 with the same id replaces, ``drop`` lists ids that fell away. A book that extends one on the same document states its
 rules anew for its own version: sources then name that. ``notifiers``: see ``Rulebook``.
+A lock that neither KVM nor the judged trace has is a mistake in a user's file, unless a ``[[reference]]`` of it says
+that there is such a lock.
 """
 
 from __future__ import annotations

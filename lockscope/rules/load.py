@@ -6,6 +6,8 @@ Which book a kernel gets is said by the books' own ``from`` and ``to``.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -44,7 +46,27 @@ def load(name: str) -> Rulebook:
 
 def load_file(path: str | Path) -> Rulebook:
     """A user's book. Raises ``RuleError`` with file and line of a mistake in it, ``UsageError`` if it can't be read."""
-    return _book(_extended(draft(path, user_file(path, "rules"), default_name=Path(path).stem)))
+    own = draft(path, user_file(path, "rules"), default_name=Path(path).stem)
+    declared = {Rulebook.canonical(r.values["lock"]) for r in own.entries["reference"].values()}
+    spoken = [pair for pair in _locks_in(own) if Rulebook.canonical(pair[1]) not in declared]
+    return replace(_book(_extended(own)), speaks_of=tuple(spoken))
+
+
+@lru_cache(maxsize=1)
+def known_locks() -> frozenset[str]:
+    """The locks that KVM has in any version, or that our books speak of, by their canonical names."""
+    spoken = {name for book in names() for _, name in _locks_in(_ours(book))}
+    return frozenset(lock.canonical for lock in locks.KVM_LOCKS) | {Rulebook.canonical(name) for name in spoken}
+
+
+def _locks_in(of: Draft) -> Iterator[tuple[str, str]]:
+    """Ids of rules, each with a lock that it names."""
+    for kind in ("order", "leaf", "srcu", "must_hold", "reference"):
+        for id_, entry in of.entries[kind].items():
+            for key in ("outer", "inner", "lock", "srcu", "held"):
+                value = entry.values.get(key, ())
+                for name in (value,) if isinstance(value, str) else value:
+                    yield id_, name
 
 
 def user_file(path: str | Path, what: str) -> bytes:

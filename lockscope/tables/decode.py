@@ -53,11 +53,16 @@ def common_columns(batch: EventBatch, rows: NDArray[np.int64]) -> dict[str, NDAr
     }
 
 
+# Columns of every event's table: place and record, and what ``Trace.events`` makes of stream and pid.
 COMMON = ("ts_ns", "seq", "cpu", "stream", "buffer", "pid", "comm", "flags", "preempt_count")
 
 
 def column_names(fields: Iterable[Field]) -> list[str]:
-    """What the columns of fields are called: as they are, but that no two columns of a table have one name."""
+    """What the columns of fields are called: as they are, but that no two columns of a table have one name.
+
+    A field with the name of a common column (``COMMON``), or of a field before it, gets a ``_`` at its end, as pandas,
+    Parquet's readers and CSV can have no two of one name: sched_wakeup's own ``pid`` is the column ``pid_``.
+    """
     names: list[str] = list(COMMON)
     for field in fields:
         name = field.name
@@ -65,6 +70,11 @@ def column_names(fields: Iterable[Field]) -> list[str]:
             name += "_"
         names.append(name)
     return names[len(COMMON) :]
+
+
+def own_columns(fmt: EventFormat) -> dict[str, Field]:
+    """An event's own fields by the names of their columns, in their order."""
+    return dict(zip(column_names(fmt.fields), fmt.fields, strict=True))
 
 
 _MOST_TEXT, _MOST_SPANS = 1 << 30, 1 << 29  # bytes: of all texts; of one type's arrays in one batch
@@ -75,7 +85,8 @@ class _Plan:
     """How the rows of one event type become columns: integers and text numbers in one piece of memory."""
 
     def __init__(self, fmt: EventFormat, layout: RecordLayout, wanted: frozenset[str] | None) -> None:
-        fields = [f for f in fmt.fields if wanted is None or f.name in wanted]
+        own = {n: f for n, f in own_columns(fmt).items() if wanted is None or f.name in wanted or n in wanted}
+        fields = list(own.values())
         ints = [("pid", layout.pid_at, pa.int32()), ("flags", layout.flags_at, pa.uint8()),
                 ("preempt_count", layout.preempt_at, pa.uint8())]  # fmt: skip
         ints += [(f.name, f.offset, _ARROW[f.size, f.signed]) for f in fields if f.kind == "int"]
@@ -84,11 +95,10 @@ class _Plan:
         self.offsets = [offset for _, offset, _ in ints]
         self.kinds = [kind for _, kind in _PLACE] + [kind for *_, kind in ints] + [pa.int32()] * len(self.texts)
         self.widths = [kind.bit_width // 8 for kind in self.kinds]
-        made = [f.name for f in fields if f.kind == "int"] + [f.name for f in self.texts + self.spans]
+        made = [f for f in fields if f.kind == "int"] + self.texts + self.spans
         first = len(_PLACE) + 3  # what all events have
-        self.order = [*range(first), *(first + made.index(f.name) for f in fields)]
-        self.names = [name for name, _ in _PLACE] + [name for name, *_ in ints[:3]]
-        self.names += column_names(fields)
+        self.order = [*range(first), *(first + next(i for i, m in enumerate(made) if m is f) for f in fields)]
+        self.names = [name for name, _ in _PLACE] + [name for name, *_ in ints[:3]] + list(own)
         self.schema: pa.Schema | None = None
 
     def places(self, n: int) -> list[int]:
@@ -100,8 +110,8 @@ class FieldDecoder:
     """Decodes fields of one source; keeps the texts of each text column, so that batches share one dictionary."""
 
     def __init__(self) -> None:
-        self._texts: dict[tuple[int, str], Texts] = {}
-        self._words: dict[tuple[int, str], pa.Array] = {}
+        self._texts: dict[tuple[int, str, int], Texts] = {}
+        self._words: dict[tuple[int, str, int], pa.Array] = {}
         self._plans: dict[tuple[int, frozenset[str] | None], _Plan] = {}
 
     def column(self, batch: EventBatch, rows: NDArray[np.int64], fmt: EventFormat, field: Field) -> pa.Array:
@@ -126,7 +136,7 @@ class FieldDecoder:
         fields: frozenset[str] | None = None,
     ) -> pa.RecordBatch:
         """Rows of one event type as a table: ``ts_ns``, ``seq``, ``cpu``, ``stream``, ``pid``, ``flags``,
-        ``preempt_count``, then its fields (all, or those named; one that has the name of a common column gets a ``_``).
+        ``preempt_count``, then its fields (all, or those named), called as ``own_columns`` says.
 
         ``cpu_of``: int32[streams]. All integers come out in one pass over the records: several times faster than
         ``column`` by ``column``. Different event types may be decoded by different threads at once.
@@ -167,9 +177,9 @@ class FieldDecoder:
         self, batch: EventBatch, rows: NDArray[np.int64], fmt: EventFormat, field: Field, out: NDArray[np.int32]
     ) -> None:
         """A text field as numbers. Raises ``LockscopeError`` beyond the limits of memory for texts."""
-        texts = self._texts.get((fmt.index, field.name))
+        texts = self._texts.get((fmt.index, field.name, field.offset))
         if texts is None:  # only the thread that decodes this event type asks for it
-            texts = self._texts[fmt.index, field.name] = Texts()
+            texts = self._texts[fmt.index, field.name, field.offset] = Texts()
         done = 0
         while done < len(rows):
             done = columns.gather_text(
@@ -183,11 +193,11 @@ class FieldDecoder:
                     raise LockscopeError(msg)
 
     def _dictionary(self, fmt: EventFormat, field: Field) -> pa.Array:
-        texts = self._texts[fmt.index, field.name]
-        words = self._words.get((fmt.index, field.name))
+        texts = self._texts[fmt.index, field.name, field.offset]
+        words = self._words.get((fmt.index, field.name, field.offset))
         if words is None or len(words) < len(texts):
             words = pa.array(texts.all(), pa.string())
-            self._words[fmt.index, field.name] = words
+            self._words[fmt.index, field.name, field.offset] = words
         return words
 
 

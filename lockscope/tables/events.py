@@ -27,6 +27,8 @@ class Field:
     ``item`` bytes in place), "data_loc" / "rel_loc" (elsewhere in the record: text when ``text``, else integers of
     ``item`` bytes; a bitmask is such an array), "tail" (from ``offset`` to the record's end), "before" (64-bit
     integers in front of the record, their number in the 4 bytes between them and it: a callchain of perf's).
+
+    ``item`` need not be given: an "int" has its ``size``, whatever was given, as tables and checks read one by either.
     """
 
     name: str
@@ -38,6 +40,14 @@ class Field:
     item: int = 0
     count: int = 1
     text: bool = False
+
+    def __post_init__(self) -> None:
+        item = self.item
+        if self.kind == "int":
+            item = self.size
+        elif not item:
+            item = 8 if self.kind == "before" else self.size // self.count if self.kind == "array" and self.count else 1
+        object.__setattr__(self, "item", item)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +173,11 @@ Wanted = Callable[[EventFormat], bool]
 
 
 class Reader(Protocol):
-    """A format. ``formats`` may grow while reading (text); an index, once given, stays."""
+    """A format. ``formats`` may grow while reading (text); an index, once given, stays.
+
+    ``formats`` begins with ``LOSS`` and ``UNKNOWN``, which have no fields and the raw id -1. Records have the common
+    fields where ``RecordLayout`` says. ``tests/formats/test_readers_conform.py`` holds every reader to all of this.
+    """
 
     name: ClassVar[str]
     info: TraceInfo

@@ -130,8 +130,8 @@ def test_mistakes_are_one_line(arguments: tuple[str, ...], complaint: str, capsy
 
 
 def test_no_class_matches(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(("graph", BUG, "--classes", "no_such_lock")) == 0
-    assert "none of 105 classes matches" in capsys.readouterr().err
+    assert run(("graph", BUG, "--classes", "no_such_lock")) == 2
+    assert "--classes no_such_lock: no lock class of " in capsys.readouterr().err
 
 
 def test_windows(capsys: pytest.CaptureFixture[str]) -> None:

@@ -111,7 +111,7 @@ def scripted(tmp_path: Path) -> str:
     ("filters", "left"),
     [
         (("--classes", "&kvm*"), {"&kvm->lock": 2}),
-        (("--classes", "*lock,&nothing"), {"&kvm->lock": 2, "&mm->mmap_lock": 1, "&rq->__lock": 1}),
+        (("--classes", "*lock,&kvm*"), {"&kvm->lock": 2, "&mm->mmap_lock": 1, "&rq->__lock": 1}),
         (("--tasks", "vc*"), {"&kvm->lock": 1, "&mm->mmap_lock": 1}),
         (("--tasks", "100"), {"&kvm->lock": 1, "&rq->__lock": 1}),
         (("--cpus", "1"), {"&kvm->lock": 1, "&mm->mmap_lock": 1}),

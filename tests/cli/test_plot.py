@@ -35,7 +35,7 @@ def test_a_figure_of_a_stretch_and_some_locks(tmp_path: Path, capsys: pytest.Cap
         (["gant"], "did you mean gantt?"),
         (["gantt", "-o", "a.gif"], "-o a.gif: a figure is written as .png, .svg, .pdf"),
         (["gantt", "--from", "soon"], "--from: 'soon' is no time; wanted one like 2.1s"),
-        (["gantt", "--task", "qemu"], "no task is called 'qemu'"),
+        (["gantt", "--task", "qemu"], "--task qemu: no task of "),
         (["sptes", "--gfn", "9..3"], "--gfn 9..3: the first frame is not below the last"),
         (["sptes", "--gfn", "abc"], "--gfn abc: wanted frame numbers"),
         (["sptes", "--gfn", "1..2"], "no SPTE of a known guest frame changes here"),

@@ -80,7 +80,7 @@ def test_chains_over_the_edge_of_a_chunk(tmp_path: Path) -> None:
     _, rows = _read(tmp_path, "".join(one.format(i) + chain for i in range(600)))
     assert len(rows) == 600
     assert {tuple(r["callchain"]) for r in rows} == {tuple(0xFFFFFFFF81000000 + i for i in range(50))}
-    assert rows[-1] | {"comm": "x", "pid_": 2} == rows[-1]
+    assert rows[-1] | {"comm_": "x", "pid_": 2} == rows[-1]
 
 
 def test_losses_and_lines_of_nothing(tmp_path: Path) -> None:
