@@ -6,6 +6,7 @@ import pytest
 
 from lockscope.findings import Confidence, Severity, Status, Verdict
 from tests.builders.kvm import GET_LOG, RUN, SET_MEMORY, KvmScript
+from tests.builders.script import HARDIRQ
 
 SRCU = ("LS2",)
 LOCKS = ("lock_acquire", "lock_acquired", "lock_release", "lockdep_acquire")
@@ -312,3 +313,14 @@ def test_an_interrupts_section_is_nobody_elses():
         script.qemu.read_unlock(ssp=script.vm.irq_srcu)
     script.qemu.sys_exit()
     assert script.found("LS2") == []
+
+
+def test_what_an_interrupt_takes_inside_a_tasks_section_is_not_inside_it():
+    script = KvmScript()
+    with script.vcpu.ioctl(RUN), script.vcpu.srcu(), script.vcpu.context(HARDIRQ):
+        script.vcpu.take("&kvm->slots_lock", script.vm.slots_lock)
+        script.vcpu.release("&kvm->slots_lock", script.vm.slots_lock)
+    assert script.found("LS204") == []
+    with script.vcpu.ioctl(RUN), script.vcpu.srcu(), script.vcpu.slots_lock():
+        pass
+    assert [f.code for f in script.found("LS204")] == ["LS204"]

@@ -182,3 +182,12 @@ def test_a_recording_in_two_files_gets_the_same_findings(tmp_path: Path) -> None
         (f.code, f.fingerprint, f.count) for f in whole.findings
     }
     assert TraceDat(str(BUG)).info.cpus == merged.traces[0].cpus
+
+
+def test_files_that_overlap_a_little_keep_what_both_have(tmp_path: Path) -> None:
+    first, second = (
+        _perf(tmp_path, "a.data", range(1_000, 2_000, 10)),
+        _perf(tmp_path, "b.data", range(1_955, 2_955, 10)),
+    )
+    found = events(open_merged([first, second]))
+    assert [r["ts_ns"] for r in found] == sorted([*range(1_000, 2_000, 10), *range(1_955, 2_955, 10)])

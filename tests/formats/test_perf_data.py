@@ -261,3 +261,19 @@ def test_the_clock_is_the_one_asked_for(clockid: int | None, name: str, tmp_path
         info = PerfData(file.write(tmp_path)).info
         assert info.clock == name
         assert info.options["clock_ns"] == (1_700_000_000_000_000_000, 55)
+
+
+@pytest.mark.parametrize("beyond", [1, 4, 8, 16])
+@pytest.mark.parametrize("k", KERNELS[:1] + KERNELS[-1:], ids=["little32", "big64"])
+def test_a_record_that_reaches_beyond_its_sample_is_not_read(k: Kernel, beyond: int, tmp_path: Path) -> None:
+    """Not by a byte: what lies behind it is another record's, or nobody's memory."""
+    raw = k.acquire(70, b"lock", 0x8881_0000)
+    whole = PerfFile([ACQUIRES], [Sample(ACQUIRES, ts, 0, 70, raw) for ts in (10, 20)], k).build()
+    first = whole.index(raw) - 4
+    order = "big" if k.big else "little"
+    size = int.from_bytes(whole[first : first + 4], order)
+    path = tmp_path / "perf.data"
+    path.write_bytes(whole[:first] + (size + beyond).to_bytes(4, order) + whole[first + 4 :])
+    reader = open_trace(str(path))
+    assert [r["ts_ns"] for r in events(reader)] == [20]
+    assert [(n.kind, n.count) for n in reader.info.losses] == [("unparsed", None)]

@@ -82,3 +82,16 @@ def test_a_race_is_judged_in_full_where_the_clocks_are_close(known, status):
 def _with_cpus(reader):
     reader.info.cpus = 2
     return reader
+
+
+def test_cpus_that_never_met_are_bounded_by_way_of_a_third():
+    script = KvmScript(clock="local")
+    handed_over(script, 2_000, 3_000)  # between CPUs 0 and 1
+    third, lock = script.task("third", 302, 2), ("&kvm->lock", 0xFFFFC90000002408)
+    script.vcpu.take(*lock)
+    for holder, waiter, step in ((script.vcpu, third, 4_000), (third, script.vcpu, 5_000)):
+        waiter.acquire(*lock).contended(*lock)
+        holder.release(*lock)
+        waiter.acquired(*lock, at=script.now - 1_000 + step)
+    script.vcpu.release(*lock)
+    assert script.fact("clock_skew").bound_ns == 3_000 + 5_000  # from CPU 2 to CPU 0

@@ -408,3 +408,12 @@ def test_runs():
     assert runs(gfns, levels) == [Run(1, 3, 1), Run(5, 5, 1), Run(512, 1535, 2)]
     assert runs_text(runs(gfns, levels)) == "0x1-0x3, 0x5, 0x200-0x5ff (2 MiB)"
     assert runs(np.zeros(0, np.int64), np.zeros(0, np.int64)) == []
+
+
+@pytest.mark.parametrize(("pages", "outcome"), [(1, "unpaid"), (511, "unpaid"), (512, None), (1024, None)])
+def test_a_range_flush_covers_a_huge_page_only_whole(pages, outcome):
+    script = KvmScript()
+    with script.qemu.ioctl(GET_LOG), script.qemu.slots_lock(), script.qemu.mmu_lock():
+        script.qemu.spte(0x200, RW | 1 << 7, NONE, level=2).flush_range(0x200, pages)
+    script.vcpu.enter()
+    assert [o[2] for o in outcomes(script)] == ([outcome] if outcome else [])

@@ -249,3 +249,14 @@ def test_wounded_context_that_ends() -> None:
     t = s.task("qemu", 100).release("ww_mutex", A).release("ww_acquire", 0x900)
     t.detail("ww_acquire", 0x900, waits="map").detail("ww_mutex", C, nest=0x900)
     assert oddities(walked(s)) == []
+
+
+@pytest.mark.parametrize("ret", [-4, -110, -512, 0])
+def test_an_attempt_that_fails_otherwise_wounds_no_context(ret: int) -> None:
+    """-EINTR of ww_mutex_lock_interruptible(): the context goes on, and may take whatever comes next."""
+    s = Script()
+    t = s.task("qemu", 100).detail("ww_acquire", 0x900, waits="map")
+    t.detail("ww_mutex", A, nest=0x900).detail("ww_mutex", B, nest=0x900)
+    t.event("lock:contention_end", lock_addr=B + 8, ret=ret).release("ww_mutex", B)
+    t.detail("ww_mutex", C, nest=0x900)
+    assert oddities(walked(s)) == []

@@ -122,3 +122,18 @@ def test_values_are_known_by_their_keys() -> None:
 def test_a_report_without_findings_is_redacted_too() -> None:
     bare = replace(reports.clean(), traces=[reports.trace("/x/y.dat", coverage={})])
     assert redact(bare).traces[0].path == "y.dat"
+
+
+def test_names_of_windows_are_a_traces_own_words() -> None:
+    """A marker's text may hold anything: a window's name stands in its summary and in each of its findings."""
+    report = reports.windowed()
+    secret = "/home/ann/case of pid 4514 at 0xffff8881deadbeef"
+    report.windows = [replace(w, name=secret) for w in report.windows]
+    report.findings = [replace(f, window=secret) for f in report.findings]
+    after = redact(report)
+    names = [w.name for w in after.windows] + [f.window or "" for f in after.findings]
+    assert len(report.windows) > 0
+    assert len(names) == len(report.windows) + len(report.findings)
+    for name in names:
+        assert not any(part in name for part in ("ann", "4514", "deadbeef"))
+    assert len(set(names)) == 1  # a window and its findings still belong together
