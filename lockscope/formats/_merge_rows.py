@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from lockscope.formats._merge_twice import twice
 from lockscope.tables.events import LOSS, EventBatch
 
 _MOST_LEAD = 1 << 16  # bytes in front of a record that may belong to it (a callchain): no record of perf's is longer
@@ -61,8 +62,15 @@ class Part:
         return data, rows, cut
 
 
-def merged_batches(parts: Sequence[Part]) -> Iterator[EventBatch]:
-    """The rows of all, by time; equal times by the order of the parts."""
+def merged_batches(
+    parts: Sequence[Part],
+    places: Callable[[], NDArray[np.int64]] | None = None,
+    told_twice: Callable[[int], None] = lambda _: None,
+) -> Iterator[EventBatch]:
+    """The rows of all, by time; equal times by the order of the parts. An event that two parts have comes once.
+
+    ``places``: by stream, a number for its CPU, buffer and guest; ``told_twice`` hears how many rows were left out.
+    """
     layout = next((p.batch.layout for p in parts if p.batch is not None), None)
     seq = 0
     while layout is not None:
@@ -80,6 +88,11 @@ def merged_batches(parts: Sequence[Part]) -> Iterator[EventBatch]:
         ts, at, size, kind, stream = (np.concatenate(c) for c in zip(*(rows for _, rows, _ in taken), strict=True))
         order = np.argsort(ts, kind="stable")
         cut = tuple(s for _, _, streams in taken for s in streams)
+        if places is not None and len(taken) > 1:
+            place = np.where(kind[order] == LOSS, -1, places()[stream[order]])
+            left_out = twice(data, ts[order], at[order], size[order], stream[order], place)
+            order = np.delete(order, left_out)
+            told_twice(len(left_out))
         yield EventBatch(
             data, ts[order], at[order], size[order], kind[order], stream[order], seq, layout, cut_streams=cut
         )

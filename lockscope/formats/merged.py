@@ -113,8 +113,22 @@ class Merged:
             Part(reader.batches(self._wanted(i, wanted), rows=share), partial(self._maps, i))
             for i, reader in enumerate(self.readers)
         ]
-        yield from merged_batches(parts)
+        number = 0
+
+        def told_twice(rows: int) -> None:
+            nonlocal number
+            number += rows
+
+        yield from merged_batches(parts, self._places, told_twice)
         self._collect()
+        if number:
+            self.info.add([f"{number} events that two of the files have alike are taken once"], [])
+
+    def _places(self) -> NDArray[np.int64]:
+        """By stream, a number for its CPU and buffer."""
+        numbers: dict[tuple[int, str], int] = {}
+        found = [numbers.setdefault((s.cpu, s.buffer), len(numbers)) for s in self.info.streams]
+        return np.array(found, np.int64)
 
     def _maps(self, i: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         self._add(i)

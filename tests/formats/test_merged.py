@@ -16,6 +16,7 @@ from lockscope.formats.merged import open_merged
 from lockscope.formats.trace_dat import TraceDat
 from lockscope.pipeline import AnalyzeOptions, analyze
 from tests.builders import perf_copy
+from tests.builders.cut import cut
 from tests.builders.perf_data import Event, PerfFile, Sample
 from tests.builders.read import events
 from tests.builders.trace_dat import ACQUIRE, SWITCH, Kernel, TraceFile
@@ -191,3 +192,33 @@ def test_files_that_overlap_a_little_keep_what_both_have(tmp_path: Path) -> None
     )
     found = events(open_merged([first, second]))
     assert [r["ts_ns"] for r in found] == sorted([*range(1_000, 2_000, 10), *range(1_955, 2_955, 10)])
+
+
+@pytest.mark.parametrize("overlap", [1, 3_000_000])
+def test_pieces_that_overlap_are_the_whole(tmp_path: Path, overlap: int) -> None:
+    source, begin, middle, end = SAMPLES / "dirty_log.dat", 10_320_000_000, 10_330_000_000, 10_340_000_000
+    at = next(r["ts_ns"] for r in events(TraceDat(str(source))) if r["ts_ns"] >= middle)  # that event is in both
+    pieces = [str(tmp_path / name) for name in ("1.dat", "2.dat")]
+    whole = tmp_path / "whole.dat"
+    cut(source, whole, begin, end)
+    cut(source, Path(pieces[0]), begin, at + overlap)
+    cut(source, Path(pieces[1]), at, end)
+    merged = open_merged(pieces)
+    found = events(merged)
+    assert found == events(TraceDat(str(whole)))
+    again = sum(at <= r["ts_ns"] < at + overlap for r in found)
+    assert again >= 1
+    assert f"{again} events that two of the files have alike are taken once" in merged.info.notes
+    report = analyze(pieces, AnalyzeOptions(merge=True))
+    assert [f.code for f in report.findings if f.severity == "error"] == []
+
+
+def test_equal_events_of_one_file_stay(tmp_path: Path) -> None:
+    page = K.page(1_000)
+    for _ in range(3):
+        page.event(0, K.acquire(70, b"same", 7))
+    once = TraceFile({0: [page], 1: [K.page(1_000)]}, clock="mono").write(tmp_path, "a.dat")
+    other = TraceFile({0: [K.page(1_000)], 1: [page]}, clock="mono").write(tmp_path, "b.dat")  # another CPU's
+    assert len(events(open_merged([once, other]))) == 6
+    third = TraceFile({0: [page], 1: [K.page(1_000)]}, clock="mono").write(tmp_path, "c.dat")
+    assert len(events(open_merged([once, third]))) == 3
