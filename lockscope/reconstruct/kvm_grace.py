@@ -34,7 +34,7 @@ def waits(batch: TapeBatch, index: OpIndex) -> list[Wait]:
     ssp = SLOTS[Op.SRCU_SYNC].index("ssp")
     found = []
     for sync in index.of(Op.SRCU_SYNC)[:_MOST].tolist():
-        steps = np.concatenate([rows[: np.searchsorted(rows, sync)][-_BACK:] for rows in (taken, released)])
+        steps = _before(sync, taken, released)
         steps = steps[(batch.pid[steps] == batch.pid[sync]) & ((batch.flags[steps] & 0x58) == 0)]
         held = _held(batch, np.sort(steps))
         if len(held):
@@ -42,6 +42,14 @@ def waits(batch: TapeBatch, index: OpIndex) -> list[Wait]:
             found.append(Wait(int(batch.ts_ns[sync]), int(batch.seq[sync]), int(batch.cpu[sync]), int(batch.pid[sync]),
                               int(batch.slots[sync, ssp]), int(batch.ts_ns[held].min()), locks))  # fmt: skip
     return found
+
+
+def _before(sync: int, *kinds: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The rows of all kinds shortly before one, as far back as all of them are looked at: an acquisition without its
+    release would stand as held."""
+    before = [rows[: np.searchsorted(rows, sync)] for rows in kinds]
+    low = max((int(rows[-_BACK]) for rows in before if len(rows) > _BACK), default=0)
+    return np.concatenate([rows[rows >= low] for rows in before])
 
 
 def _held(batch: TapeBatch, steps: NDArray[np.int64]) -> NDArray[np.int64]:
