@@ -83,7 +83,7 @@ def grounds(evidence: Evidence) -> Grounds:
         return _kvm.skipped("where tasks began is not known: trace-cmd record -e raw_syscalls -e kvm")
     left_out = history.transitions - history.judged
     doubt = f"{count(left_out)} changes by tasks whose locks were not known" if left_out else ""
-    unknown = "" if _which_mmu(evidence) or not evidence.seen("kvm_mmu_set_spte") else _EITHER_MMU
+    unknown = _EITHER_MMU if history.of("set-under-read") and not _which_mmu(evidence) else ""
     return _kvm.partial_if_lost(evidence, (doubt, unknown))
 
 
