@@ -36,7 +36,9 @@ What it cannot see
 ------------------
 Without lockscope:lockdep_acquire neither subclass nor nest lock are known: two locks of one name are then mentioned as
 information, not reported, and not at all where the kernel is known to nest them. Comparison functions
-(lock_set_cmp_fn) are never in a trace.
+(lock_set_cmp_fn) are never in a trace. What code says of a lock while it holds it (lock_set_class, lock_set_subclass)
+shows in lockscope:lockdep_init alone, and not at all once lockdep is off, after its first report: nestings of locks
+that the kernel is known to annotate so are information then. lock_downgrade() and lock_pin_lock() leave no event.
 """
 
 from __future__ import annotations
@@ -64,6 +66,7 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
     found = [*_happened(teller), *_recursions(teller)]
     found += _doubtful(teller)
     found += _unnested(teller)
+    found += (_unnested_odd(teller, odd) for odd in evidence.oddities if odd.what == "nest-not-held")
     found += (_wounded(teller, odd) for odd in evidence.oddities if odd.what == "ww-order")
     yield from merged(found)
 
@@ -86,7 +89,11 @@ def _recursions(teller: Teller) -> Iterator[Finding]:
         chain, place = chain_at(teller.evidence, teller.graph.rows, row)
         if not teller.evidence.detailed and (chain.window, chain.next.cls, chain.next.lock) in failed:
             continue
-        yield _finding(teller, chain, chain.held[place], _confidence(chain, chain.held[place]), Severity.ERROR)
+        held = chain.held[place]
+        if teller.evidence.lockdep.hides(teller.evidence, chain, held):
+            yield _finding(teller, chain, held, Confidence.POSSIBLE, Severity.INFO)
+        else:
+            yield _finding(teller, chain, held, _confidence(chain, held), Severity.ERROR)
 
 
 def _confidence(chain: Chain, held: Entry) -> Confidence:
@@ -109,21 +116,55 @@ def _unnested(teller: Teller) -> Iterator[Finding]:
         chain = evidence.chains[index]
         if not chain.whole:
             continue
-        name = teller.name(chain.next.cls)
-        yield Finding(
-            code=_CODE,
-            name=_NAME,
-            severity=Severity.ERROR,
-            confidence=Confidence.LIKELY,
-            title="Nested lock was not taken",
-            message=f"{name} is taken as nested under the lock at {address(chain.next.nest)}, which is not held.",
-            classes=(name,),
-            count=chain.count,
-            witnesses=(evidence.witness(chain.next, chain.cpu, chain.pid, note=f"takes {name}"),),
-            story=tuple(_unnested_story(teller, chain)),
-            flow=f"nest {chain.next.read}",
-            window=evidence.window(chain.window),
+        yield _not_nested(
+            teller,
+            chain.next,
+            chain.count,
+            evidence.window(chain.window),
+            Confidence.LIKELY,
+            (chain.cpu, chain.pid),
+            tuple(_unnested_story(teller, chain)),
         )
+
+
+def _unnested_odd(teller: Teller, odd: Oddity) -> Finding:
+    """Of a task that may hold more than was seen: it was not seen to release the nest lock in the whole rest either."""
+    entry = odd.held[0]
+    story = (
+        f"{teller.task(odd.pid)} took lock: {teller.moment(entry.ts_ns, entry.cpu)}",
+        teller.lock_text(entry, odd.window),
+        "",
+        "but this task was not seen to take, and does not release after it:",
+        address(entry.nest),
+    )
+    at, window = (odd.cpu, odd.pid), teller.evidence.window(odd.window)
+    return _not_nested(teller, entry, odd.count, window, Confidence.POSSIBLE, at, story)
+
+
+def _not_nested(
+    teller: Teller,
+    entry: Entry,
+    count: int,
+    window: str | None,
+    confidence: Confidence,
+    at: tuple[int, int],
+    story: tuple[str, ...],
+) -> Finding:
+    name = teller.name(entry.cls)
+    return Finding(
+        code=_CODE,
+        name=_NAME,
+        severity=Severity.ERROR,
+        confidence=confidence,
+        title="Nested lock was not taken",
+        message=f"{name} is taken as nested under the lock at {address(entry.nest)}, which is not held.",
+        classes=(name,),
+        count=count,
+        witnesses=(teller.evidence.witness(entry, *at, note=f"takes {name}"),),
+        story=story,
+        flow=f"nest {entry.read}",
+        window=window,
+    )
 
 
 def _unnested_story(teller: Teller, chain: Chain) -> Iterator[str]:

@@ -3,7 +3,9 @@
 What it finds
 -------------
 A release with no acquisition before it, by a task all of whose locks are known: it was seen to hold nothing (on return
-to user space, or at the start of a judged window), and nothing was lost since.
+to user space or coming from there, or at the start of a judged window), and nothing was lost since. And the release by
+an interrupt of what the task below it holds: lockdep too looks no further than the interrupt's own locks. SRCU read
+sections are LS203's where they were probed, and LS206's where a task went to user space in one that another task left.
 
 Why it is a bug
 ---------------
@@ -29,7 +31,8 @@ What it looks like
 
 What it cannot see
 ------------------
-Anything in a task before its first return to user space: the lock may have been taken before the recording began.
+Anything in a task before its first system call or return to user space: the lock may have been taken before the
+recording began.
 Kernel threads never return there, so their balance is only judged inside windows.
 """
 
@@ -37,11 +40,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lockscope.checks import _kvm_srcu
 from lockscope.checks._base import check
 from lockscope.checks._grounds import LockGrounds
 from lockscope.checks._odd import OddFinding, balance_confidence, judge_oddities
 from lockscope.checks._story import Teller, address
 from lockscope.findings import Finding, Severity
+from lockscope.kvm.locks import kind_of
 from lockscope.reconstruct.chains import Oddity
 from lockscope.reconstruct.evidence import Evidence
 
@@ -54,13 +59,16 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
     yield from judge_oddities(evidence, ("release-not-held",), _tell)
 
 
-def _tell(teller: Teller, odd: Oddity) -> Finding:
+def _tell(teller: Teller, odd: Oddity) -> Finding | None:
     name = teller.name(odd.cls)
+    if _of_a_section(teller.evidence, odd):
+        return None
     return _ODD.make(
         teller,
         odd,
         classes=(name,),
-        message=f"{teller.task(odd.pid)} releases {name}, which it does not hold.",
+        message=f"{teller.task(odd.pid)} releases {name}, which "
+        + ("the interrupted task holds, in an interrupt." if odd.detail else "it does not hold."),
         confidence=balance_confidence(teller.evidence, proved=odd.proved),
         witnesses=(teller.odd_witness(odd, "lock_release", f"releases {name} at {address(odd.lock)}"),),
         opening=(
@@ -69,3 +77,11 @@ def _tell(teller: Teller, odd: Oddity) -> Finding:
             "but there are no more locks to release!" if not odd.held else "but it does not hold that one!",
         ),
     )
+
+
+def _of_a_section(evidence: Evidence, odd: Oddity) -> bool:
+    cls = evidence.classes[odd.cls]
+    if (cls.kind or kind_of(cls.name)) != "srcu":
+        return False
+    left = (o for o in evidence.oddities if o.what in ("held-at-user", "held-at-exit") and o.pid != odd.pid)
+    return _kvm_srcu.probed(evidence) or any(e.lock == odd.lock for o in left for e in o.held)

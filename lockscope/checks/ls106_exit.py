@@ -2,7 +2,8 @@
 
 What it finds
 -------------
-At a system call's end, or at a task's, locks that the task took are not released. SRCU read sections are LS206.
+At a system call's end, or at a task's, locks that the task took are not released. SRCU read sections are LS206. Locks
+that tracing itself holds around the event of a system call (rcu_tasks_trace, 6.13 and later) are not the task's.
 
 Why it is a bug
 ---------------
@@ -41,6 +42,7 @@ from lockscope.findings import Finding, Severity
 from lockscope.kvm.locks import kind_of
 from lockscope.reconstruct.chains import TASK, Oddity
 from lockscope.reconstruct.evidence import Evidence
+from lockscope.reconstruct.walk import is_tracing
 
 _ODD = OddFinding("LS106", "held-on-exit", "lock held when returning to user space!")
 _GROUNDS = LockGrounds(
@@ -58,7 +60,7 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
 
 def _tell(teller: Teller, odd: Oddity) -> Finding | None:
     evidence = teller.evidence
-    held = tuple(e for e in odd.held if e.context == TASK and not _srcu(evidence, e.cls))
+    held = tuple(e for e in odd.held if e.context == TASK and not _others(evidence, e.cls))
     if not held:
         return None
     names = tuple(dict.fromkeys(teller.name(e.cls) for e in held))
@@ -85,5 +87,8 @@ def _at(teller: Teller, odd: Oddity) -> str:
     return teller.moment(odd.ts_ns, odd.cpu) + (f", system call {odd.detail}" if odd.what == "held-at-user" else "")
 
 
-def _srcu(evidence: Evidence, cls: int) -> bool:
+def _others(evidence: Evidence, cls: int) -> bool:
+    """Read sections, which are another check's, and what tracing holds around its event."""
+    if is_tracing(evidence.classes[cls].name):
+        return True
     return (evidence.classes[cls].kind or kind_of(evidence.classes[cls].name)) == "srcu"

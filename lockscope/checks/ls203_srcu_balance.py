@@ -4,7 +4,8 @@ What it finds
 -------------
 srcu_read_unlock() by a task that has no open section of that srcu_struct, though all its sections are known; a section
 of kvm->srcu open when the task's vCPU enters the guest; a section open when its task ends; and one that was open on a
-return to user space (LS206 says so too) and is not left in the whole rest of the trace.
+return to user space (LS206 says so too) and is not left in the whole rest of the trace. A section that one task enters
+and another one leaves is told once, here.
 
 Why it is a bug
 ---------------
@@ -50,6 +51,7 @@ _HOW = {
     "open-at-end": "still open when its task ended",
     "never-left": "never left",
 }
+_BY_OTHER = "left by another task than the one that entered it"
 
 
 @check("LS203", "srcu-unbalanced", Severity.ERROR, _kvm_srcu.section_grounds, facts=_kvm_srcu.FACTS)
@@ -58,7 +60,14 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
     sections = _kvm_srcu.sections_of(evidence)
     # srcu_up_read() may leave what another task entered with srcu_down_read(); KVM has neither.
     handed_over = {e.ssp for e in sections.of("never-left", "open-at-user")} & {e.ssp for e in sections.of("not-open")}
-    events = [e for e in sections.of(*_HOW) if e.ssp not in handed_over or _is_kvms(sections.name(e.ssp))]
+    pairs = [pair for pair in sections.handed_over() if _is_kvms(sections.name(pair[0].ssp))]
+    told = {(by.ssp, by.idx, by.open_ns) for by, _ in pairs} | {(left.ssp, left.pid, left.seq) for _, left in pairs}
+    events = [
+        e for e in sections.of(*_HOW)
+        if not {(e.ssp, e.idx, e.open_ns), (e.ssp, e.pid, e.seq)} & told
+        and (e.ssp not in handed_over or _is_kvms(sections.name(e.ssp)))
+    ]  # fmt: skip
+    yield from _by_others(evidence, pairs)
     ended = [e._replace(ts_ns=evidence.end_ns) if e.what == "never-left" else e for e in events]
 
     def tell(event: SrcuEvent, times: int) -> tuple[str, tuple[Witness, ...], str]:
@@ -80,6 +89,26 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
 
     yield from _kvm_srcu.findings(
         evidence, ended, lambda e: (sections.name(e.ssp).partition(" at ")[0], "", e.what), tell,
+        code="LS203", name="srcu-unbalanced", title="SRCU read section not balanced",
+    )  # fmt: skip
+
+
+def _by_others(evidence: Evidence, pairs: list[tuple[SrcuEvent, SrcuEvent]]) -> Iterator[Finding]:
+    sections = _kvm_srcu.sections_of(evidence)
+    entered = {(left.seq, left.pid): by for by, left in pairs}
+    events = [left._replace(open_ns=by.open_ns, since_ns=by.open_ns) for by, left in pairs]
+
+    def tell(event: SrcuEvent, times: int) -> tuple[str, tuple[Witness, ...], str]:
+        by, name = entered[event.seq, event.pid], sections.name(event.ssp)
+        message = (
+            f"{name} ({_kvm.hex64(event.ssp)}): a read section was {_BY_OTHER}: {evidence.comm(by.pid)}/{by.pid} "
+            f"entered it, {evidence.comm(event.pid)}/{event.pid} left it" + (f", {times} times." if times > 1 else ".")
+        )
+        witnesses = _kvm_srcu.opened(evidence, by), _kvm_srcu.at_event(evidence, event, f"leaves a section of {name}")
+        return message, witnesses, "lockdep has a reader that never ends in the one task, and none in the other."
+
+    yield from _kvm_srcu.findings(
+        evidence, events, lambda e: (sections.name(e.ssp).partition(" at ")[0], "", "left-by-other"), tell,
         code="LS203", name="srcu-unbalanced", title="SRCU read section not balanced",
     )  # fmt: skip
 

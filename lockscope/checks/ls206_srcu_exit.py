@@ -3,7 +3,7 @@
 What it finds
 -------------
 A task returns from a system call with an open SRCU read section, by the probes on both ends of sections. Where only
-lockdep's events were recorded, by those.
+lockdep's events were recorded, by those. One that another task leaves is LS203's.
 
 Why it is a bug
 ---------------
@@ -69,6 +69,8 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
         )
         return
     sections = _kvm_srcu.sections_of(evidence)
+    left_by_others = {(e.pid, e.ssp, e.open_ns) for e, _ in sections.handed_over()}  # LS203 tells of them
+    events = [e for e in sections.of("open-at-user") if (e.pid, e.ssp, e.open_ns) not in left_by_others]
 
     def tell(event: SrcuEvent, times: int) -> tuple[str, tuple[Witness, ...], str]:
         name = sections.name(event.ssp)
@@ -81,7 +83,7 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
         return message, (_kvm_srcu.opened(evidence, event), left), "Every synchronize_srcu() waits until it is left."
 
     yield from _kvm_srcu.findings(
-        evidence, sections.of("open-at-user"), lambda e: (sections.name(e.ssp).partition(" at ")[0], "", "user"), tell,
+        evidence, events, lambda e: (sections.name(e.ssp).partition(" at ")[0], "", "user"), tell,
         code="LS206", name="srcu-held-on-exit", title=_TITLE,
     )  # fmt: skip
 

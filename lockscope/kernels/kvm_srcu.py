@@ -27,14 +27,15 @@ from lockscope.kernels.views import matrix, vector
 DEPTH, S_WIDTH = 12, 6
 # A task (in one irq context): open sections, since when all of them are known, srcu of a lock call not yet returned
 # from, the system call it is in with its second argument, the KVM locks it held at its last row, the vCPU it runs in
-# this call and that vCPU's kvm, what _guard() found; then the sections.
-T_DEPTH, T_WHOLE, T_PENDING, T_CALL, T_ARG, T_LOCKS, T_ZAP, T_VCPU, T_KVM, T_GUARD, T_SECTIONS = range(11)
+# this call and that vCPU's kvm, what _guard() found, the srcu that SRCU's own code entered a section of; then the
+# sections.
+T_DEPTH, T_WHOLE, T_PENDING, T_CALL, T_ARG, T_LOCKS, T_ZAP, T_VCPU, T_KVM, T_GUARD, T_OWN, T_SECTIONS = range(12)
 T_WIDTH = T_SECTIONS + DEPTH * S_WIDTH
 S_SSP, S_IDX, S_TS, S_SEQ, S_CPU, S_TOLD = range(S_WIDTH)
 AT_USER, AT_GUEST = 1, 2  # S_TOLD
 # What a row is to this loop.
 (ENTRY, LOCK, UNLOCK, SYNC, ENTER, EXIT, GUEST, END, ACCESS, TAKEN, ZAP, MMU_LOCK_TAKEN, GIVEN, VCPU_ACCESS,
- RUN) = range(15)  # fmt: skip
+ RUN, OWN_LOCK) = range(16)  # fmt: skip
 # What was met, and its columns. ``SINCE``: from when on nothing may be missing for it to be true.
 (WRONG_INDEX, NOT_OPEN, OPEN_AT_GUEST, OPEN_AT_END, OPEN_AT_USER, SYNC_INSIDE, UNPROTECTED, LOCK_INSIDE, NEVER_LEFT,
  SYNCED, GUARDED) = range(11)  # fmt: skip
@@ -167,7 +168,8 @@ def follow(
     count: Any, seen: Any, guards: Any,
 ) -> None:  # fmt: skip
     """Walk the rows. ``dead``: by VM number, when it was destroyed (0: not). ``seen`` counts sections, accesses,
-    synchronisations and judged accesses. ``guards``: see ``G_BY``."""
+    synchronisations, judged accesses, and sections of SRCU's own code that were seen to be left. ``guards``: see
+    ``G_BY``."""
     rows = cols.shape[1]
     cols, slots, held, dead = matrix(cols), matrix(slots), matrix(held), vector(dead)
     known_srcu, kinds, task_table, tasks = vector(known_srcu), vector(kinds), vector(task_table), matrix(tasks)
@@ -192,6 +194,7 @@ def follow(
             task[T_PENDING] = 0
             if ssp == 0:
                 continue
+            task[T_OWN] = 0
             seen[0] += 1
             if task[T_DEPTH] == DEPTH:
                 _close(task, T_SECTIONS)
@@ -199,7 +202,16 @@ def follow(
             task[s + S_SSP], task[s + S_IDX], task[s + S_TS] = ssp, slots[i, 1], cols[C_TS, r]
             task[s + S_SEQ], task[s + S_CPU], task[s + S_TOLD] = cols[C_SEQ, r], cols[C_CPU, r], 0
             task[T_DEPTH] += 1
+        elif kind == OWN_LOCK:
+            task[T_OWN] = slots[i, 0] if slots[i, 0] != 0 else task[T_PENDING]
+            task[T_PENDING] = 0
         elif kind == UNLOCK:
+            # What SRCU's own code entered it leaves at once, by an unlock that may be inlined there and leave no event.
+            alone = _section(task, slots[i, 0], -1) < 0
+            if task[T_OWN] == slots[i, 0] and task[T_OWN] != 0 and (alone or seen[4] > 0):
+                task[T_OWN] = 0
+                seen[4] += 1
+                continue
             s = _section(task, slots[i, 0], slots[i, 1])
             if s < 0:
                 s = _section(task, slots[i, 0], -1)
@@ -226,7 +238,7 @@ def follow(
                 if count[FIRST_KIND + SYNCED] <= MOST:
                     found[count[0] - 1, SSP] = slots[i, 0]
         elif kind == ENTER:
-            task[T_CALL], task[T_ARG], task[T_VCPU] = slots[i, 0], slots[i, 2], 0
+            task[T_CALL], task[T_ARG], task[T_VCPU], task[T_OWN] = slots[i, 0], slots[i, 2], 0, 0
             if context == 0:
                 task[T_WHOLE] = cols[C_TS, r]
         elif kind == EXIT:
@@ -238,7 +250,7 @@ def follow(
                     _meet(found, count, OPEN_AT_USER, cols, r, task, s, task[s + S_TS], 0)
                     task[s + S_TOLD] |= AT_USER
             task[T_WHOLE] = cols[C_TS, r]
-            task[T_CALL], task[T_ZAP], task[T_VCPU] = -1, 0, 0
+            task[T_CALL], task[T_ZAP], task[T_VCPU], task[T_OWN] = -1, 0, 0, 0
         elif kind == GUEST:
             if context != 0:
                 continue

@@ -31,14 +31,14 @@ def switch(m: Any, t: int, prev_state: int) -> None:
     m[K_SWITCHES] += 1
     if m[K_LOSSES] == 0 and m[K_GAPS] == 0 and m[task_at(m, t) + T_QUEUES] == 0:
         m[K_BARE] += 1
+    hand_over(m, t)
     m[cpu_at(m, m[R_CPU])] = 0
     if m[K_GAPS] > 0:
         m[task_at(m, t) + T_EPOCH] = -1
     held, counted = np.int64(-1), np.int64(0)
     for i in range(m[task_at(m, t) + T_DEPTH] - 1, -1, -1):
         e = entry_at(m, t, i)
-        queue = name_says(m, m[class_at(m, m[e + CLS]) + C_NAME], N_RQ)
-        if not queue and m[e + CONTEXT] == 0 and not m[e + MARKS] & PENDING and spins(m, m[e + CLS]):
+        if not m[e + MARKS] & (QUEUE | HALF) and m[e + CONTEXT] == 0 and spins(m, m[e + CLS]):
             held = m[e + CLS]
             counted += m[e + MARKS] & COUNTED != 0
     if counted > 0 and level(m) < counted + max(m[O_SWITCH], 1):
@@ -58,24 +58,92 @@ def switch(m: Any, t: int, prev_state: int) -> None:
 def to_user(m: Any, t: int, what: int, number: int) -> None:
     """Return to user space or the task's end: it must hold nothing, and from here on its held set is whole."""
     drop_run_queues(m, t, np.int64(0))
+    settle(m, t, np.int64(0))
     task = task_at(m, t)
     if m[task + T_SPINS] > level(m):
         doubt(m, t)
-    left = 0
+    left, top = 0, -1
     for i in range(m[task + T_DEPTH]):
         e = entry_at(m, t, i)
-        left += m[e + CONTEXT] == 0 and m[class_at(m, m[e + CLS]) + C_KEYED] < BY_ADDRESS
+        if not is_tracing(m, e):
+            left += m[e + CONTEXT] == 0 and m[class_at(m, m[e + CLS]) + C_KEYED] < BY_ADDRESS
+            top = i
     if left > 0:
-        depth = m[task + T_DEPTH]
-        n = emit_odd(m, t, what, m[entry_at(m, t, depth - 1) + CLS], 0, number, 0, depth)
+        n = emit_odd(m, t, what, m[entry_at(m, t, top) + CLS], 0, number, 0, top + 1)
         if n >= 0:
             m[m[ODD] + n * ODD_WIDTH + ODD_PROVED] |= m[task + T_SPINS] > 0
-            for i in range(depth):
+            for i in range(top + 1):
                 leaked(m, m[entry_at(m, t, i) + LOCK], n)
-    forget(m, t)
-    m[task + T_WHOLE] = 1
+    leave(m, t)
+    m[task + T_WHOLE] = WHOLE
     m[task + T_SINCE] = m[R_TS]
     m[task + T_MUTE] = left > 0
+
+
+@inner("void(CPointer(i8), i8)")
+def leave(m: Any, t: int) -> None:
+    """Between user space and the kernel: the task holds nothing but what tracing holds around the system call's events.
+
+    That is taken before the event and released after it (include/linux/tracepoint.h, __DECLARE_TRACE_SYSCALL).
+    """
+    task = task_at(m, t)
+    m[task + T_NEST] = 0  # a nest lock taken before the recording would have been released by now
+    kept = 0
+    for i in range(m[task + T_DEPTH] - 1, -1, -1):
+        if is_tracing(m, entry_at(m, t, i)):
+            kept += 1
+        else:
+            m[K_UNPAIRED] += 1
+            close(m, t, i, CUT)
+    if kept == 0:
+        forget(m, t)
+    m[task + T_FN] = 0
+    m[task + T_WOUND_NEST] = 0
+    m[task + T_DEEPER] = 0
+    m[task + T_AGAIN] = 0
+    m[task + T_UNSURE] = 0
+
+
+@inner("void(CPointer(i8), i8)")
+def from_user(m: Any, t: int) -> None:
+    """A system call begins: whoever comes from user space holds nothing. What is released before it was asked for is
+    odd only if lock events were being recorded already."""
+    settle(m, t, np.int64(0))
+    task = task_at(m, t)
+    known = m[task + T_WHOLE] == WHOLE or m[K_RELEASES] > 0
+    leave(m, t)
+    m[task + T_WHOLE] = WHOLE if known else WHOLE_SO_FAR
+    m[task + T_SINCE] = m[R_TS]
+
+
+@inner("void(CPointer(i8), i8)")
+def hand_over(m: Any, t: int) -> None:
+    """A task is switched out: the lock it took last may be its run queue's, which the next task releases
+    (finish_lock_switch(), kernel/sched/core.c). With lockdep its name says so; of a probed function only this does."""
+    a, at = cpu_at(m, m[R_CPU]), m[task_at(m, t) + T_DEPTH] - 1
+    m[a + 2] = m[a + 3] = 0
+    if at < 0:
+        return
+    e = entry_at(m, t, at)
+    keyed = m[class_at(m, m[e + CLS]) + C_KEYED]
+    if m[e + CONTEXT] == 0 and m[e + READ] == 0 and (keyed == BY_ADDRESS or keyed == BY_PLACE):
+        m[a + 2], m[a + 3] = m[e + LOCK], t + 1
+
+
+@inner("b1(CPointer(i8), i8, i8)")
+def handed_over(m: Any, t: int, lock: int) -> Any:
+    """Whether a task releases what the one before it on this CPU had locked as it was switched out: a run queue."""
+    a = cpu_at(m, m[R_CPU])
+    other = m[a + 3] - 1
+    if m[a + 2] != lock or other < 0 or other == t or m[R_CONTEXT] != 0:
+        return False
+    m[a + 2] = m[a + 3] = 0
+    i = index_of(m, other, lock)
+    if i < 0:
+        return False
+    m[class_at(m, m[entry_at(m, other, i) + CLS]) + C_QUEUE] = 1
+    close(m, other, i, KNOWN)
+    return True
 
 
 @inner("void(CPointer(i8), i8, i8, i8, i8)")
@@ -95,6 +163,7 @@ def init_held(m: Any, t: int, at: int, name: int, key: int) -> None:
         m[e + CLS] = class_of(m, name, key, -1, BY_KEY)
         to = class_at(m, m[e + CLS])
         m[to + C_INNER], m[to + C_OUTER], m[to + C_TYPE] = inner_type, outer_type, lock_type
+        m[to + C_ANNOTATED] = m[R_TS]
         rehash(m, t, at)
 
 
@@ -119,7 +188,7 @@ def learn_class(m: Any, slots: Any, at: int) -> None:
 @inner("void(CPointer(i8), i8, i8, CPointer(i8), i8, CPointer(i8))")
 def function_row(m: Any, t: int, op: int, slots: Any, at: int, kinds: Any) -> None:
     """Probed lock functions of a stock kernel. ``kinds`` by function text: [1 exclusive, 2 read, +4 trylock, +8 may
-    fail, +16 sleeps; text of its return event]."""
+    fail, +16 sleeps, RAW_UNLOCK; text of its return event]."""
     task = task_at(m, t)
     f = m[task + T_FN]
     base = m[FUNCTIONS] + t * FN_DEPTH * FN_WIDTH
@@ -132,18 +201,26 @@ def function_row(m: Any, t: int, op: int, slots: Any, at: int, kinds: Any) -> No
         fresh = base + f * FN_WIDTH
         m[fresh], m[fresh + 1], m[fresh + 2], m[fresh + 3] = slots[at + 1], slots[at], m[R_TS], m[R_SEQ]
         m[fresh + 4], m[fresh + 5], m[fresh + F_CHAIN], m[fresh + F_CALLER] = slots[at + 3], 0, 0, slots[at + 2]
+        m[fresh + F_CPU], m[fresh + F_CONTEXT] = m[R_CPU], m[R_CONTEXT]
         m[task + T_FN] = f + 1
         attempt(m, t, fresh, kinds[2 * slots[at + 1]])
         return
     if op == FN_UNLOCK:
-        if slots[at + 2] < 0 and index_of(m, t, slots[at]) < 0:
+        held = index_of(m, t, slots[at]) >= 0
+        if not held and kinds[2 * slots[at + 1]] & RAW_UNLOCK and handed_over(m, t, slots[at]):
+            return
+        if slots[at + 2] < 0 and not held:
             m[class_at(m, class_of(m, -2, slots[at], 0, BY_ADDRESS)) + C_TYPE] = slots[at + 1]
         release(m, t, slots[at], -2 - slots[at + 2] if slots[at + 2] >= 0 else -1)
         return
     entered = np.int64(-1)
     while f > 0 and entered < 0:
         f -= 1
-        if kinds[2 * m[base + f * FN_WIDTH] + 1] == slots[at + 1]:
+        # an interrupt's own call may lack its return (nmissed)
+        if (
+            kinds[2 * m[base + f * FN_WIDTH] + 1] == slots[at + 1]
+            and m[base + f * FN_WIDTH + F_CONTEXT] == m[R_CONTEXT]
+        ):
             entered = base + f * FN_WIDTH
     if entered < 0:
         return
@@ -161,7 +238,7 @@ def function_row(m: Any, t: int, op: int, slots: Any, at: int, kinds: Any) -> No
     if i < 0:
         return
     e = entry_at(m, t, i)
-    m[e + TS], m[e + SEQ] = m[entered + 2], m[entered + 3]
+    m[e + TS], m[e + SEQ], m[e + CPU] = m[entered + 2], m[entered + 3], m[entered + F_CPU]
     waited(m, e)
     if m[entered + 5] != 0:
         m[e + CONTENDED_AT] = m[entered + 5]
@@ -260,8 +337,9 @@ def walk(
         catch_up(m, t, cpu)
         m[cpu_at(m, cpu)] = t + 1
         contradict(m, t, op)
-        if op != DETAIL:
-            settle(m, t)
+        if op != DETAIL and m[task_at(m, t) + T_HALVES] > 0 and not m[O_SPLIT] and m[O_CONTEXTS]:
+            if op != ACQUIRE or m[K_DETAIL_FIRST] <= m[K_PLAIN_FIRST]:
+                settle(m, t, np.int64(0))
         if m[task_at(m, t) + T_AGAIN] != 0:
             goes_on(m, t, op, slots[at], slots[at + 1])
         if op <= RELEASE:
@@ -276,6 +354,9 @@ def walk(
                 detail(m, t, slots, at)
             else:
                 which = index_of(m, t, lock)
+                if which >= 0 and m[entry_at(m, t, which) + MARKS] & HALF:
+                    settle(m, t, which)
+                    which = index_of(m, t, lock)
                 if which < 0:
                     unasked(m, t)
                     if op == ACQUIRED_OP and name_says(m, name, N_RQ):  # it is held all the same, around a switch
@@ -313,11 +394,13 @@ def walk(
             contention(m, t, slots[at])
         elif op == SRCU_SYNC:
             synchronize(m, t, slots[at])
+        elif op == SRCU_ENTER and bare(m) and srcus_own(slots[at + 2], slots[at + 3]):
+            leave_last(m, t, slots[at])
         elif (op == SRCU_ENTER or op == SRCU_ASKED) and bare(m):
             enter_section(m, t, slots[at])
         elif op == SRCU_LEAVE and bare(m):
             leave_section(m, t, slots[at])
-        elif (op == FN_ENTRY and 0 <= slots[at + 1] < len(functions)) or op == FN_RETURN or op == FN_UNLOCK:
+        elif op == FN_RETURN or ((op == FN_ENTRY or op == FN_UNLOCK) and 0 <= slots[at + 1] < len(functions)):
             if context == 0 and 0 <= slots[at + 1] < len(functions) and kinds[2 * slots[at + 1]] & HOW_SLEEPS:
                 m[task_at(m, t) + T_ACTIVE] = m[R_TS]
             function_row(m, t, op, slots, at, kinds)
@@ -325,6 +408,8 @@ def walk(
             switch(m, t, slots[at + 1])
         elif context == 0 and (op == SYS_EXIT or op == TASK_EXIT):
             to_user(m, t, HELD_AT_USER if op == SYS_EXIT else HELD_AT_EXIT, slots[at])
+        elif context == 0 and op == SYS_ENTER:
+            from_user(m, t)
         if wanted[op]:
             keep(m, t, i, kept, held)
         if context == 0 and (op == SYS_EXIT or op == TASK_EXIT or op >= OF_SUBSYSTEMS):

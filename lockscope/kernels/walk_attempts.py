@@ -20,8 +20,9 @@ from lockscope.kernels.walk_memory import *
 from lockscope.kernels.walk_notes import *
 
 # A probed function that was entered: its text, lock, when, event, name of the lock, contended since, chain + 1 of its
-# attempt, caller.
-F_TEXT, F_LOCK, F_TS, F_SEQ, F_NAME, F_CONTENDED, F_CHAIN, F_CALLER = range(8)
+# attempt, caller, where and in which context.
+F_TEXT, F_LOCK, F_TS, F_SEQ, F_NAME, F_CONTENDED, F_CHAIN, F_CALLER, F_CPU, F_CONTEXT = range(10)
+OWN_FILE = 1 << 14  # bytes of code before and behind __srcu_read_lock() that are taken for SRCU's file
 HOW_WAITS = 3  # bits: takes a lock, exclusively or to read
 HOW_READ, HOW_TRIES, HOW_SLEEPS = 2, 4, 16  # bits of a function's row in ``functions``; see ``walk.function_row``
 
@@ -115,6 +116,24 @@ def enter_section(m: Any, t: int, ssp: int) -> None:
         emit_chain(m, t, at, m[R_FLAGS])
 
 
+@inner("b1(i8, i8)", always=True)
+def srcus_own(caller: int, function: int) -> Any:
+    """Whether a section was entered by SRCU's own code (call_srcu()), which lies around __srcu_read_lock() and may
+    leave it without an event (``reconstruct.srcu_sections``)."""
+    return caller != 0 and function != 0 and -OWN_FILE < caller - function < OWN_FILE
+
+
+@inner("void(CPointer(i8), i8, i8)")
+def leave_last(m: Any, t: int, ssp: int) -> None:
+    """A section was SRCU's own. Before 6.9 (``ssp`` 0) the entry's event stood for it (``enter_section``)."""
+    i = m[task_at(m, t) + T_DEPTH] - 1
+    if ssp != 0 or i < 0:
+        return
+    e = entry_at(m, t, i)
+    if m[class_at(m, m[e + CLS]) + C_KEYED] == BY_SRCU and m[e + CONTEXT] == m[R_CONTEXT]:
+        close(m, t, i, NEVER_HELD)
+
+
 @inner("void(CPointer(i8), i8, i8)")
 def leave_section(m: Any, t: int, ssp: int) -> None:
     """__srcu_read_unlock() on a kernel without lockdep."""
@@ -151,7 +170,7 @@ def stand_attempt(memory: Any, t: int, f: int, how: int) -> Any:
         m[e + CLS] = function_class(m, m[at + F_LOCK], m[at + F_NAME], m[at + F_TEXT])
         m[e + LOCK], m[e + READ], m[e + CHECK] = m[at + F_LOCK], 1 if how & HOW_READ else 0, 1
         m[e + IP], m[e + TS], m[e + SEQ], m[e + ALIAS] = m[at + F_CALLER], m[at + F_TS], m[at + F_SEQ], m[at + F_LOCK]
-        m[e + CPU], m[e + MARKS] = m[task + T_CPU], depth << ASKED_DEPTH
+        m[e + CPU], m[e + MARKS] = m[at + F_CPU], depth << ASKED_DEPTH
         m[task + T_DEPTH] = depth + 1
         rehash(m, t, depth)
         c = emit_chain(m, t, depth, np.int64(0))

@@ -105,7 +105,7 @@ def rival(m: Any, t: int, lock: int) -> None:
     if i < 0:
         return
     e = entry_at(m, t, i)
-    if name_says(m, m[class_at(m, m[e + CLS]) + C_NAME], N_RQ):
+    if m[e + MARKS] & QUEUE:
         close(m, t, i, CUT)
     elif (m[e + ACQUIRED] != 0 or m[e + TRYLOCK] != 0) and m[task_at(m, t) + T_RIVAL] == 0:
         m[task_at(m, t) + T_RIVAL] = m[R_TS]
@@ -160,7 +160,7 @@ def held_already(m: Any, t: int, at: int) -> Any:
     e = entry_at(m, t, at)
     for i in range(at):
         h = entry_at(m, t, i)
-        same = m[h + LOCK] == m[e + LOCK] and m[h + CONTEXT] == m[e + CONTEXT]
+        same = m[h + LOCK] == m[e + LOCK] and m[h + CONTEXT] == m[e + CONTEXT] and not m[h + MARKS] & HALF
         if same and (m[h + READ] == 0 or m[e + READ] == 0):
             return True
     return False
@@ -199,7 +199,7 @@ def proves_progress(m: Any, e: int, op: int, lock: int, name: int) -> Any:
     if op == RELEASE:
         return np.int64(0 if not same else 2 if m[K_GOT] > 0 else 1)
     if op == ACQUIRE or op == DETAIL:
-        if same and m[e + MARKS] & ALONE:
+        if same and m[e + MARKS] & (ALONE if op == ACQUIRE else PENDING):
             return np.int64(0)  # its own other event
         return np.int64(spins(m, m[e + CLS]) != 0 or name_says(m, name, N_SLEEPS) == LOGS_ACQUIRED)
     return np.int64(op == SYS_ENTER or op == SYS_EXIT or op == TASK_EXIT or op >= OF_SUBSYSTEMS)

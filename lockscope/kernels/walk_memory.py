@@ -19,21 +19,26 @@ from lockscope.kernels.outer import outer
 
 DEPTH = 64  # lockdep stops at 48 (MAX_LOCK_DEPTH); deeper acquisitions are counted and left out
 FN_DEPTH = 16
-# An entry of a task's stack; the first twelve are those of ``chains.Entry``.
-(CLS, LOCK, READ, TRYLOCK, CHECK, CONTEXT, NEST, IP, TS, SEQ, FLAGS, BEFORE, ACQUIRED, CPU, HASH, MARKS, ROLE,
+# An entry of a task's stack; the first thirteen are those of ``chains.Entry``.
+(CLS, LOCK, READ, TRYLOCK, CHECK, CONTEXT, NEST, IP, TS, SEQ, FLAGS, BEFORE, CPU, ACQUIRED, HASH, MARKS, ROLE,
  ALIAS, CONTENDED_AT) = range(19)  # fmt: skip
-ENTRY, WIDTH = 12, 19
-# MARKS: ALONE its plain event may follow, COUNTED as a preemption level, RIVALLED another task got it, AGAIN held back.
+ENTRY, WIDTH = 13, 19
+# MARKS: PENDING its detail may follow, ALONE its plain event may, HALF one of the two does (nothing is held before
+# both), COUNTED as a preemption level, RIVALLED another task got it, AGAIN held back, QUEUE a run queue's lock,
+# UNNESTED its nest lock was not held, STAND_IN a ww_acquire_ctx's map that stands for the locks to come.
 PENDING, CONTENDED, IRQS_SEEN_ON, BH_SEEN_ON, ALONE, COUNTED, RIVALLED, AGAIN = 1, 2, 4, 8, 16, 32, 64, 128
-ASKED_DEPTH, ASKED_PREEMPT = 8, 16  # bits of MARKS from there on: locks held when it was asked for, preempt count
+HALF, QUEUE, UNNESTED, STAND_IN = 256, 512, 1024, 2048
+ASKED_DEPTH, ASKED_PREEMPT = 16, 24  # bits of MARKS from there on: locks held when it was asked for, preempt count
 # A task: locks held, CPU last seen on, held set whole, probed functions entered, pid, quiet about releases after leaks,
 # the ww_mutex at which its context was wounded, and that context, run queues locked, gaps seen so far, acquisitions
 # left out because the stack was full, and what the last of them was; preemption levels that its locks take, since when
 # another task has what it holds, whether an attempt is held back, chains that are not yet whole, when first seen,
-# when it last did what no task does that waits for a lock; the lock that it waits for by contention_begin, since when.
+# when it last did what no task does that waits for a lock; the lock that it waits for by contention_begin, since when;
+# entries that are HALF, a nest lock that seemed not to be held and the oddity + 1 that says so.
 (T_DEPTH, T_CPU, T_WHOLE, T_FN, T_PID, T_MUTE, T_WOUND, T_WOUND_NEST, T_QUEUES, T_EPOCH, T_DEEPER, T_LEFT_OUT, T_SPINS,
  T_RIVAL, T_AGAIN, T_UNSURE, T_FIRST, T_SINCE, T_ACTIVE,
- T_WAITS, T_WAITS_TS, T_WIDTH) = range(22)  # fmt: skip
+ T_WAITS, T_WAITS_TS, T_HALVES, T_NEST, T_NEST_ODD, T_WIDTH) = range(25)  # fmt: skip
+WHOLE, WHOLE_SO_FAR = 1, 2  # T_WHOLE: known; known, but what was taken before lock events were recorded is not
 # A class: text number of its name, key, subclass, how it is known, wait types, lock type, then counters.
 (
     C_NAME,
@@ -53,25 +58,28 @@ ASKED_DEPTH, ASKED_PREEMPT = 8, 16  # bits of MARKS from there on: locks held wh
     C_HOLD_MAX,
     C_HOLDS,
     C_GOT,  # lock_acquired
-) = range(17)
-C_WIDTH = 17
+    C_QUEUE,  # a run queue's lock: one task takes it and the next one releases it
+    C_ANNOTATED,  # when a held lock was last given this class
+) = range(19)
+C_WIDTH = 19
 # C_KEYED. BY_ADDRESS, BY_PLACE: kernels without lockdep. BY_INIT: with the key and wait types of the initialisation.
 # BY_SRCU: an srcu_struct by its address, as probes on SRCU's functions say it.
 BY_NAME, BY_KEY, BY_ADDRESS, BY_PLACE, BY_INIT, BY_SRCU = range(6)
 # What is known of a name: role, read rule, check, spins, is a run queue's lock, sleeps, is no name at all, its rows are
-# wanted.
-N_ROLE, N_READ, N_CHECK, N_SPINS, N_RQ, N_SLEEPS, N_NONE, N_KEPT, N_WIDTH = range(9)
+# wanted, is a lock of tracing itself; acquisitions with both events, and with one alone.
+(N_ROLE, N_READ, N_CHECK, N_SPINS, N_RQ, N_SLEEPS, N_NONE, N_KEPT, N_TRACING, N_JOINED, N_MISSED, N_WIDTH) = range(12)
 NEVER_KEPT, KEPT_BY_NAME, ALWAYS_KEPT = range(3)  # what is wanted of an operation's rows
+RAW_UNLOCK = 32  # of a probed function: it releases a raw_spinlock_t
 LOGS_ACQUIRED = 2  # N_SLEEPS: and has lock_acquired events
 TAKES_LEVEL = 2  # N_SPINS: no lock, but preemption is off as long
 CUT, KNOWN, NEVER_HELD = range(3)  # how a hold ends
 READ_PLAIN, READ_RECURSIVE, READ_RWLOCK = 0, 1, 2  # what "read" in lock:lock_acquire means for a kind of lock
-CHAIN_WIDTH, ODD_WIDTH, HOLD_WIDTH, FN_WIDTH = 8, 17, 14, 8
+CHAIN_WIDTH, ODD_WIDTH, HOLD_WIDTH, FN_WIDTH = 8, 17, 14, 10
 HAD_TO_WAIT, WAITED_FOR = 32, 64  # bits of a hold's mode: its task waited for it, others did while it lasted
 ODD_DENIED, ODD_PROVED = 14, 15  # how often another task got what seems leaked; the preempt count says so too
 ODD_SINCE = 16  # when the task was last seen to hold nothing
 (RELEASE_NOT_HELD, HELD_AT_USER, HELD_AT_EXIT, SWITCHED_ATOMIC, INIT_HELD, FREED_HELD, IRQS_ON_HELD, WW_ORDER,
- GAVE_UP) = range(9)  # fmt: skip
+ GAVE_UP, NEST_NOT_HELD) = range(10)  # fmt: skip
 ROLES, MODE, SRCU_DEPTH, MMU_LOCK, SRCU = 18, 16, 17, 1, 2
 RECENT, CPUS, OWNED, TAKEN_SLOTS, WAITED = 1 << 16, 1 << 16, 1 << 12, 1 << 16, 1 << 12
 MOST_UNSURE = 48
@@ -119,9 +127,10 @@ IMAGE = -0x80000000  # x86-64's kernel image and modules: 0xffffffff80000000 and
 # R_START: K_EPOCH as the window began; R_COUNTS: spinning locks were seen to take preemption levels; R_KEPT: rows of
 # this batch that others want to see. K_BARE: switches by tasks that were not seen to take a run queue's lock for it.
 # R_WATCHED: a lock that somebody waits for, whose rows are wanted too until it is handed over.
-# K_LOCKDEP: acquisitions by lockdep's events.
+# K_LOCKDEP: acquisitions by lockdep's events. K_PLAIN_FIRST, K_DETAIL_FIRST: acquisitions by which of their two events
+# came first. K_RELEASES: releases seen. O_SPLIT: other events of the task may come between the two of an acquisition.
 R_TS, R_SEQ, R_FLAGS, R_CPU, R_PREEMPT, R_CONTEXT, R_START, R_COUNTS, R_KEPT, K_BARE, R_WATCHED = range(32, 43)
-K_LOCKDEP = 43
+K_LOCKDEP, K_PLAIN_FIRST, K_DETAIL_FIRST, K_RELEASES, O_SPLIT = range(43, 48)
 BASES, SIZES, HEAD = 48, 80, 112
 REGIONS = (
     "task_keys",
@@ -184,7 +193,7 @@ WIDTHS = (
     DEPTH * WIDTH,
     FN_DEPTH * FN_WIDTH,
     ROLES,
-    2,
+    4,
     1,
     1,
     C_WIDTH,
@@ -212,6 +221,9 @@ IRQS_ON, FREE, GAP, OF_SUBSYSTEMS = 24, 29, 30, 32
 SRCU_ENTER, SRCU_ASKED, SRCU_LEAVE, SRCU_SYNC = 32, 33, 34, 35
 EDEADLK = -35
 SYNC = 2  # CHECK of a wait for all holders that takes nothing: lockdep's lock_sync()
+# How near a ww_acquire_ctx has its two maps, dep_map and first_lock_dep_map (include/linux/ww_mutex.h, 7.0 and later):
+# struct lockdep_map takes 48 to 56 bytes. The second has the class of the mutexes to come and is no lock itself.
+NEXT_TO = 256
 
 
 @intrinsic
@@ -292,8 +304,9 @@ def entry_at(m: Any, t: int, i: int) -> Any:
 
 @inner("i8(CPointer(i8), i8)", always=True)
 def cpu_at(m: Any, cpu: int) -> Any:
-    """Where a CPU begins: the task last seen on it (number + 1, 0 = not known), and whether events are missing now."""
-    return m[RUNNING] + 2 * (cpu & (CPUS - 1))
+    """Where a CPU begins: the task last seen on it (number + 1, 0 = not known), whether events are missing now, the
+    lock that was last taken when a task was switched out, and that task (number + 1)."""
+    return m[RUNNING] + 4 * (cpu & (CPUS - 1))
 
 
 @inner("i8(CPointer(i8), i8)", always=True)
@@ -306,6 +319,19 @@ def class_at(m: Any, c: int) -> Any:
 def name_says(m: Any, name: int, what: int) -> Any:
     """What is known of a name; nothing (0) of a lock without one."""
     return m[m[NAMES] + name * N_WIDTH + what] if 0 <= name < m[NAMES - BASES + SIZES] else np.int64(0)
+
+
+@inner("b1(CPointer(i8), i8)", always=True)
+def is_queue(m: Any, cls: int) -> Any:
+    """Whether a class is a run queue's lock, by its name or by having changed hands at a switch."""
+    c = class_at(m, cls)
+    return m[c + C_QUEUE] != 0 or name_says(m, m[c + C_NAME], N_RQ) != 0
+
+
+@inner("b1(CPointer(i8), i8)", always=True)
+def is_tracing(m: Any, e: int) -> Any:
+    """Whether entry ``e`` is a lock that tracing took, not the task."""
+    return name_says(m, m[class_at(m, m[e + CLS]) + C_NAME], N_TRACING) != 0
 
 
 @inner("i8(CPointer(i8), i8, i8)")
@@ -367,12 +393,23 @@ def take_again(m: Any, pid: int, lock: int) -> Any:
     return before
 
 
+@inner("b1(CPointer(i8), i8, i8)")
+def was_taken(m: Any, pid: int, lock: int) -> Any:
+    """Whether a task asked for a lock before, for all that is remembered."""
+    key = mix(pid, lock)
+    return m[m[TAKEN] + 3 * ((key ^ key >> 32) & (TAKEN_SLOTS - 1))] == key
+
+
 @inner("void(CPointer(i8), i8, i8)")
 def rehash(m: Any, t: int, begin: int) -> None:
     """The hash of each stack up to and including an entry, from entry ``begin`` on."""
     for i in range(begin, m[task_at(m, t) + T_DEPTH]):
         e = entry_at(m, t, i)
-        h = mix(m[e - WIDTH + HASH] if i > 0 else np.int64(0), m[e + CLS])
+        below = m[e - WIDTH + HASH] if i > 0 else np.int64(0)
+        if m[e + MARKS] & HALF:
+            m[e + HASH] = below
+            continue
+        h = mix(below, m[e + CLS])
         nested = 64 if m[e + NEST] != 0 else 0
         h = mix(h, m[e + READ] | m[e + TRYLOCK] << 2 | m[e + CHECK] << 3 | m[e + CONTEXT] << 4 | nested)
         lock = m[e + LOCK]

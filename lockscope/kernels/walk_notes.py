@@ -46,6 +46,8 @@ def emit_chain(m: Any, t: int, at: int, flags: int) -> Any:
     lock, nest = m[e + LOCK], m[e + NEST]
     again = 0
     for i in range(at):
+        if m[entry_at(m, t, i) + MARKS] & HALF:
+            continue
         other = m[entry_at(m, t, i) + LOCK]
         if other == lock:
             again |= 1
@@ -59,20 +61,23 @@ def emit_chain(m: Any, t: int, at: int, flags: int) -> Any:
         m[row + 1] += 1
         perhaps_whole(m, t, c)
         return c
-    first = m[K_ROWS]
+    first = end = m[K_ROWS]
     if first + at + 1 > m[ROWS - BASES + SIZES]:
         m[K_FULL] += 1
         return np.int64(-1)
     for i in range(at + 1):
-        e, to = entry_at(m, t, i), m[ROWS] + (first + i) * ENTRY
+        e, to = entry_at(m, t, i), m[ROWS] + end * ENTRY
+        if i < at and m[e + MARKS] & HALF:
+            continue  # asked for, but not held
         for k in range(ENTRY):
             m[to + k] = m[e + k]
-    m[m[ROWS] + (first + at) * ENTRY + FLAGS] = flags
-    m[K_ROWS] = first + at + 1
+        end += 1
+    m[m[ROWS] + (end - 1) * ENTRY + FLAGS] = flags
+    m[K_ROWS] = end
     row = m[CHAINS] + (-1 - c) * CHAIN_WIDTH
     e = entry_at(m, t, at)
     m[row], m[row + 1], m[row + 2], m[row + 3] = first, 1, m[e + CPU], m[task + T_PID]
-    m[row + 4], m[row + 5], m[row + 6], m[row + 7] = m[e + MARKS] >> ASKED_PREEMPT, m[O_WINDOW], 0, at + 1
+    m[row + 4], m[row + 5], m[row + 6], m[row + 7] = m[e + MARKS] >> ASKED_PREEMPT & 0xFF, m[O_WINDOW], 0, end - first
     perhaps_whole(m, t, -1 - c)
     return -1 - c
 
@@ -86,6 +91,8 @@ def emit_odd(m: Any, t: int, what: int, cls: int, lock: int, detail: int, low: i
     h = mix(mix(mix(what + 101, 0), cls), m[O_WINDOW])
     if what == IRQS_ON_HELD:
         h = mix(mix(h, m[R_FLAGS] & 0xD9), m[entry_at(m, t, low) + READ])
+    elif what == NEST_NOT_HELD:
+        h = mix(h, detail)
     elif high > 0:
         h = mix(h, m[entry_at(m, t, high - 1) + HASH])
     n = number_of(m, ODD_KEYS, ODD_TABLE, K_ODD, h)
@@ -159,12 +166,13 @@ def close(m: Any, t: int, i: int, known: int) -> None:
         m[c + C_HOLDS] += 1
         m[c + C_HOLD] += lasted
         m[c + C_HOLD_MAX] = max(m[c + C_HOLD_MAX], lasted)
-    role, cls, marks = m[e + ROLE], m[e + CLS], m[e + MARKS]
+    role, marks = m[e + ROLE], m[e + MARKS]
     depth = m[task + T_DEPTH] - 1
     for k in range(e, entry_at(m, t, depth)):
         m[k] = m[k + WIDTH]
     m[task + T_DEPTH] = depth
-    m[task + T_QUEUES] -= name_says(m, m[class_at(m, cls) + C_NAME], N_RQ)
+    m[task + T_QUEUES] -= marks & QUEUE != 0
+    m[task + T_HALVES] -= marks & HALF != 0
     m[task + T_SPINS] -= marks & COUNTED != 0
     if marks & RIVALLED:
         m[task + T_RIVAL] = 0
@@ -174,12 +182,23 @@ def close(m: Any, t: int, i: int, known: int) -> None:
 
 
 @inner("void(CPointer(i8), i8)")
+def deny_nest(m: Any, t: int) -> None:
+    """A nest lock that seemed not to be held may have been: it was taken before the recording began."""
+    task = task_at(m, t)
+    if m[task + T_NEST] != 0:
+        row = m[ODD] + (m[task + T_NEST_ODD] - 1) * ODD_WIDTH
+        m[row + ODD_DENIED] = m[row + 10]
+        m[task + T_NEST] = 0
+
+
+@inner("void(CPointer(i8), i8)")
 def forget(m: Any, t: int) -> None:
     """What a task holds is no longer known."""
     task = task_at(m, t)
     while m[task + T_DEPTH] > 0:
         m[K_UNPAIRED] += 1
         close(m, t, m[task + T_DEPTH] - 1, 0)
+    deny_nest(m, t)
     m[task + T_WHOLE] = 0
     m[task + T_FN] = 0
     m[task + T_WOUND_NEST] = 0
@@ -231,7 +250,7 @@ def seen_enabled(m: Any, t: int, at: int, flags: int) -> None:
     if at < 0 or not m[O_FLAGS]:
         return
     e = entry_at(m, t, at)
-    if m[e + CONTEXT] != m[R_CONTEXT] or flags & 1 or m[e + MARKS] & PENDING:
+    if m[e + CONTEXT] != m[R_CONTEXT] or flags & 1 or m[e + MARKS] & HALF:
         return
     fresh = IRQS_SEEN_ON if flags & 0x90 else IRQS_SEEN_ON | BH_SEEN_ON
     if fresh & ~m[e + MARKS] == 0:

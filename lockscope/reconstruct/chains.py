@@ -39,6 +39,7 @@ class LockClass:
     kind: str = ""  # "mutex", "spinlock", "raw_spinlock", "rwlock", "rwsem", "srcu", "rcu", "map", "seqcount" or ""
     lock_type: int = 0  # enum lockdep_lock_type: 0 normal, 1 per CPU (local_lock_t), 2 only overrides the wait type
     acquired: bool = False  # lock_acquired was seen: a lock that is waited for, not a map, RCU, seqcount or local_lock
+    annotated_ns: int = 0  # when a held lock was last given this class (lock_set_subclass); 0 never
 
     @property
     def label(self) -> str:
@@ -61,6 +62,7 @@ class Entry(NamedTuple):
     seq: int  # sequence number of that event
     flags: int  # common_flags of that event: irqs off 0x01, hardirq 0x08, softirq 0x10, NMI 0x40, BH off 0x80
     before_ns: int = 0  # when this task last asked for this very lock before, at the latest; 0 never
+    cpu: int = -1  # where it was asked for; the task may have moved since
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,8 @@ class Oddity:
     * ``ww-order``: after the wound of a ww_mutex acquisition (contention_end, ret -35) its context took another lock,
     or
       the same one while still holding others: ``held`` are these, outermost first, ``lock`` what it took (LS104)
+    * ``nest-not-held``: ``held`` was taken under the nest lock at ``detail``, which the task was not seen to hold then
+    or to release later (LS104); where its held set is whole the chain says so
     * ``gave-up``: an attempt at a lock the task already held was released without lock_acquired: it failed (LS104)
     """
 

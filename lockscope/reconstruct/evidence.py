@@ -10,6 +10,7 @@ from lockscope.findings import Context, Witness
 from lockscope.reconstruct.chains import Chains, Entry, LockClass, Oddity
 from lockscope.reconstruct.interruptions import Hole, Silences
 from lockscope.reconstruct.lifetimes import Lifetimes
+from lockscope.reconstruct.lockdep_state import LockdepState
 from lockscope.reconstruct.partners import Stop
 from lockscope.reconstruct.waiting import WaitingTask
 from lockscope.rules.book import Rulebook
@@ -36,8 +37,8 @@ class Evidence:
     (None: unknown how many, 0: none). ``filtered``: the recorder left tasks out (a PID filter): gaps that no loss row
     shows. ``detailed``: the trace has ``lockscope:lockdep_acquire``; ``plain``: it has ``lock:lock_acquire``.
     ``facts``: by name, what ``reconstruct`` modules made (``srcu_sections``, ``spte_history`` ...). ``vm_of``: the VM
-    number of a KVM lock instance, or None. ``last_taken``: when a task (pid) last asked for a lock, at the latest; 0
-    never. ``waiting``: who holds or waits for locks as the trace ends.
+    number of a KVM lock instance, or None. ``lockdep``: whether it was seen to be off. ``last_taken``: when a task
+    (pid) last asked for a lock, at the latest; 0 never. ``waiting``: who holds or waits for locks as the trace ends.
     ``silences``: the longest times without any event. ``stops``: stretches in which one of a pair of events did not
     come. ``holes``, ``absent``: stretches that were taken for not recorded, and CPUs. ``seen_cpus``: those with events.
     """
@@ -62,6 +63,7 @@ class Evidence:
     vm_of: Callable[[int], int | None] = lambda _: None
     comms: dict[int, str] = field(default_factory=dict)
     lives: Lifetimes = field(default_factory=Lifetimes)
+    lockdep: LockdepState = field(default_factory=LockdepState)
     last_taken: Callable[[int, int], int] = lambda _pid, _lock: 0
     waiting: list[WaitingTask] = field(default_factory=list)
     silences: Silences = field(default_factory=Silences)
@@ -100,6 +102,7 @@ class Evidence:
         return self.windows[index].name if 0 <= index < len(self.windows) else None
 
     def witness(self, entry: Entry, cpu: int, pid: int, event: str = "lock_acquire", note: str = "") -> Witness:
-        """A lock's acquisition as a witness."""
+        """A lock's acquisition as a witness, on the CPU where it was asked for (``cpu`` where that is not known)."""
         context, place = _CONTEXTS[entry.context & 3], self.symbol(entry.ip)
+        cpu = cpu if entry.cpu < 0 else entry.cpu
         return Witness(entry.ts_ns, cpu, pid, self.comm(pid), event, context, place, note)

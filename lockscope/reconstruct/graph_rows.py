@@ -21,7 +21,7 @@ from lockscope.reconstruct.evidence import Evidence
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-CLS, LOCK, READ, TRYLOCK, CHECK, CONTEXT, NEST, IP, TS, SEQ, FLAGS, BEFORE = range(len(Entry._fields))
+CLS, LOCK, READ, TRYLOCK, CHECK, CONTEXT, NEST, IP, TS, SEQ, FLAGS, BEFORE, CPU = range(len(Entry._fields))
 
 __all__ = ["SYNC"]  # CHECK of a wait for an SRCU's readers
 

@@ -3,10 +3,14 @@
 Sections are followed per task and irq context with their index, nested and out of order (both are legal). An
 ``srcu_struct`` is named by its lockdep map, which lies at a fixed distance behind it, or on kernels without lockdep by
 its place in ``struct kvm``: of those inside it, ``kvm->srcu`` is by far the busiest.
+
+SRCU's own code enters sections too (call_srcu(), kernel/rcu/srcutree.c, srcu_gp_start_if_needed(), 5.x to 7.3), and
+where the compiler inlined __srcu_read_unlock() into its own file it leaves them without an event: they are nobody's.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
@@ -28,6 +32,11 @@ _64 = (1 << 64) - 1
 _STRUCT_KVM = 1 << 16  # more than sizeof(struct kvm) of any kernel (9176 in 6.12)
 _ENOUGH = 4096
 _AGREED = 512  # votes on where a map lies
+_OWN = re.compile(
+    r"_{0,2}(call_srcu|synchronize_srcu\w*|(start_)?poll_\w*srcu\w*|srcu_(gp|barrier|invoke|advance|funnel|reschedule)\w*"
+    r"|process_srcu)(\.\w+)*"
+)
+_OWN_FILE = 1 << 14  # bytes of code before and behind __srcu_read_lock() that are taken for SRCU's file
 _HOW = {
     Op.SRCU_LOCK_ENTRY: kernel.ENTRY,
     Op.SRCU_LOCK: kernel.LOCK,
@@ -119,6 +128,22 @@ class SrcuSections:
         """The events of these kinds."""
         return [event for event in self.events if event.what in what]
 
+    def handed_over(self) -> list[tuple[SrcuEvent, SrcuEvent]]:
+        """Sections that their task never left and another task did: (open at user, left without being entered)."""
+        open_still = {(e.ssp, e.idx, e.open_ns) for e in self.of("never-left")}
+        entered: dict[tuple[int, int], list[SrcuEvent]] = {}
+        for event in self.of("open-at-user"):
+            if (event.ssp, event.idx, event.open_ns) in open_still:
+                entered.setdefault((event.ssp, event.idx), []).append(event)
+        pairs = []
+        for left in self.of("not-open"):
+            among = entered.get((left.ssp, left.idx), ())
+            other = next((e for e in among if e.pid != left.pid and e.open_ns < left.ts_ns), None)
+            if other is not None:
+                entered[left.ssp, left.idx].remove(other)
+                pairs.append((other, left))
+        return pairs
+
 
 def roles_in(mask: int) -> list[Role]:
     """The roles of a set in ``detail``."""
@@ -137,7 +162,9 @@ class SrcuFact:
         self._tasks, self._kinds = Table(kernel.T_WIDTH), Table(1)
         self._found: NDArray[np.int64] = np.zeros((kernel.MOST * kernel.KINDS, kernel.WIDTH), np.int64)
         self._count: NDArray[np.int64] = np.zeros(kernel.FIRST_KIND + kernel.KINDS, np.int64)
-        self._seen = np.zeros(4, np.int64)
+        self._seen = np.zeros(5, np.int64)
+        self._symbols = making.info.symbols
+        self._own: dict[tuple[int, int], bool] = {}
         self._guards = np.zeros((_GUARDS, 3), np.int64)
         self._map_votes: Counter[int] = Counter()
         self._place_votes: Counter[int] = Counter()
@@ -159,6 +186,7 @@ class SrcuFact:
         if not len(rows) or batch.held is None or not len(batch.held) or batch.vm is None:
             return
         how = self._how[batch.op[rows]]
+        how[self._of_srcu(batch, rows, how)] = kernel.OWN_LOCK
         self._zaps |= len(index.of(Op.ZAP_RANGE)) > 0
         if self._zaps:
             rows, how = self._with_mmu_locks(batch, index, rows, how)
@@ -187,6 +215,26 @@ class SrcuFact:
             self._seen,
             self._guards,
         )
+
+    def _of_srcu(self, batch: TapeBatch, rows: NDArray[np.int64], how: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Which of the rows enter a section for SRCU itself: by the caller's name, without names by its place."""
+        at = np.flatnonzero(how == kernel.LOCK)
+        callers, which = np.unique(batch.slots[rows[at], 2], return_inverse=True)
+        first = np.zeros(len(callers), np.int64)
+        first[which[::-1]] = at[::-1]
+        at_function = batch.slots[rows[first], 3] if len(first) else first
+        own = [self._is_own(*pair) for pair in zip(callers.tolist(), at_function.tolist(), strict=True)]
+        return at[np.array(own or [False], np.bool_)[which]] if len(at) else at
+
+    def _is_own(self, caller: int, function: int) -> bool:
+        known = self._own.get((caller, function))
+        if known is None:
+            name = self._symbols().name(caller & _64) if caller else None
+            near = caller != 0 and function != 0 and abs(caller - function) < _OWN_FILE
+            known = _OWN.fullmatch(name.split("+")[0]) is not None if name else near
+            if len(self._own) < _ENOUGH:
+                self._own[caller, function] = known
+        return known
 
     def _with_mmu_locks(
         self, batch: TapeBatch, index: OpIndex, rows: NDArray[np.int64], how: NDArray[np.int64]
@@ -298,7 +346,7 @@ class SrcuFact:
         untold = {_WHAT[kind]: int(n) - kernel.MOST for kind, n in enumerate(self._count[1:]) if n > kernel.MOST}
         names = {ssp & _64: name for ssp in self._locked if (name := self._name(ssp))}
         probed = any(role_of(name) is Role.SRCU for name in names.values())
-        sections, accesses, synchronisations, judged = self._seen.tolist()
+        sections, accesses, synchronisations, judged = self._seen[:4].tolist()
         words = self._texts.all()
         grace = [
             GracePeriod(w.ts_ns, w.cpu, w.pid, w.ssp, w.since_ns, locks, times)

@@ -36,6 +36,7 @@ _WHAT = (
     "irqs-on-held",
     "ww-order",
     "gave-up",
+    "nest-not-held",
 )
 HOLD_COLUMNS = (
     "cls",
@@ -65,7 +66,8 @@ class WalkOptions:
     SRCU (6.4 and later). ``contexts``: the flags tell interrupts from tasks. ``keep``: which rows ``feed`` returns, of
     lock events only those of KVM's locks and of SRCUs, or all with ``keep_locks``. ``holds``: make rows of the holds
     table. ``judged``: judge from the start (no windows). ``preempt_mask``: the bits of common_preempt_count that count
-    preemption levels (four since 5.15, where migrate-disable got the others).
+    preemption levels (four since 5.15, where migrate-disable got the others). ``split``: tracepoints leave preemption
+    on (7.0 and later): anything can come between the two events of an acquisition.
     """
 
     detailed: bool = False
@@ -82,6 +84,7 @@ class WalkOptions:
     judged: bool = True
     contexts: bool = True
     preempt_mask: int = 0x0F
+    split: bool = True
 
 
 _SEQ = Entry._fields.index("seq")
@@ -325,7 +328,12 @@ def _set_options(m: NDArray[np.int64], o: WalkOptions) -> None:
     m[kernel.O_DETAILED], m[kernel.O_WINDOW], m[kernel.O_SOFTIRQ], m[kernel.O_RT] = o.detailed, -1, o.fake_softirq, o.rt
     m[kernel.O_NOVALIDATE], m[kernel.O_FLAGS], m[kernel.O_HOLDS] = _signed(o.no_validate), o.flags_say_irqs, o.holds
     m[kernel.O_RECURSIVE], m[kernel.O_HASHED], m[kernel.O_JUDGE] = o.recursive_reads, o.hashed, o.judged
-    m[kernel.O_CONTEXTS], m[kernel.O_PREEMPT], m[kernel.O_SLEEP] = o.contexts, o.preempt_mask, 4
+    m[kernel.O_CONTEXTS], m[kernel.O_PREEMPT], m[kernel.O_SLEEP], m[kernel.O_SPLIT] = (
+        o.contexts,
+        o.preempt_mask,
+        4,
+        o.split,
+    )
 
 
 def _signed(value: int) -> int:
@@ -338,7 +346,19 @@ _NO_NAMES = ("", "(fault)", NAMELESS)  # what a probe prints of a name that it c
 _SPINS, _SPINS_ON_RT = ("spinlock", "raw_spinlock", "rwlock"), ("raw_spinlock",)
 
 
-def _name_row(name: str, srcu_checked: bool, rt: bool) -> tuple[int, int, int, int, int, int, int, int]:
+# Locks that a tracepoint takes around its probes, so that they are held at the very event. System calls: guard(
+# rcu_tasks_trace) since 6.13 (include/linux/tracepoint.h, __DECLARE_TRACE_SYSCALL), whose map is rcu_trace_lock_map at
+# first and that of rcu_tasks_trace_srcu_struct since 7.0 (include/linux/rcupdate_trace.h). All other tracepoints: since
+# 7.0 tracepoint_srcu, by srcu_read_lock_fast_notrace(), which lockdep does not see; before, preemption is off.
+_TRACING = frozenset({"rcu_read_lock_trace", "rcu_tasks_trace_srcu_struct", "tracepoint_srcu"})
+
+
+def is_tracing(name: str) -> bool:
+    """Whether tracing takes locks of this class, and not the task whose events show them."""
+    return name in _TRACING
+
+
+def _name_row(name: str, srcu_checked: bool, rt: bool) -> tuple[int, ...]:
     kind, role = kind_of(name), role_of(name)
     read = (
         kernel.READ_RECURSIVE if kind in _RECURSIVE else kernel.READ_RWLOCK if kind == "rwlock" else kernel.READ_PLAIN
@@ -350,7 +370,7 @@ def _name_row(name: str, srcu_checked: bool, rt: bool) -> tuple[int, int, int, i
     if name == "rcu_read_lock_sched":
         spins = kernel.TAKES_LEVEL
     kept = int(role != 0 or kind == "srcu" or is_kvm(name))
-    return int(role), read, check, spins, run_queue, _SLEEPS.get(kind, 0), nameless, kept
+    return int(role), read, check, spins, run_queue, _SLEEPS.get(kind, 0), nameless, kept, int(is_tracing(name)), 0, 0
 
 
 def _function_row(name: str, numbers: dict[str, int]) -> tuple[int, int]:
@@ -360,7 +380,7 @@ def _function_row(name: str, numbers: dict[str, int]) -> tuple[int, int]:
     plain = name.removesuffix("_entry")
     sleeps = _sleeps(plain)
     if plain == name or "unlock" in plain:
-        return sleeps, -1
+        return sleeps | (kernel.RAW_UNLOCK if "raw_spin_unlock" in plain else 0), -1
     how = (2 if "read" in plain else 1) | sleeps
     if "trylock" in plain:
         how |= 4
@@ -383,7 +403,19 @@ def _lock_class(index: int, row: list[int], words: list[str]) -> LockClass:
         return LockClass(index, UNNAMED_SRCU + f"{key & (1 << 64) - 1:x}", key, 0, False, 0, 0, "srcu", 0)
     text = words[name] or NAMELESS
     waited = row[kernel.C_GOT] > 0
-    return LockClass(index, text, key, subclass, keyed == kernel.BY_KEY, inner, outer, kind_of(text), lock_type, waited)
+    return LockClass(
+        index,
+        text,
+        key,
+        subclass,
+        keyed == kernel.BY_KEY,
+        inner,
+        outer,
+        kind_of(text),
+        lock_type,
+        waited,
+        row[kernel.C_ANNOTATED],
+    )
 
 
 LOCK_OPS = frozenset({Op.ACQUIRE, Op.DETAIL, Op.ACQUIRED, Op.CONTENDED, Op.RELEASE})
@@ -399,6 +431,7 @@ WALKED_OPS = LOCK_OPS | {
     Op.SRCU_UNLOCK,
     Op.SRCU_SYNC,
     Op.SWITCH,
+    Op.SYS_ENTER,
     Op.SYS_EXIT,
     Op.TASK_EXIT,
     Op.IRQS_ON,

@@ -156,7 +156,7 @@ class Memory:
         fresh = np.zeros(n + 1, np.int64)  # by old number + 1
         fresh[kept + 1] = np.arange(1, len(kept) + 1)
         running = self.region("running")
-        running[:, 0] = fresh[running[:, 0]]
+        running[:, 0], running[:, 3] = fresh[running[:, 0]], fresh[running[:, 3]]
         self.region("owners")[:] = 0
         filled = np.flatnonzero(self.region("task_table")[:, 0])
         known, numbers = self.region("task_keys")[filled, 0], fresh[self.region("task_table")[filled, 0]]

@@ -41,6 +41,7 @@ class Op(IntEnum):
     RENAME = 27
     MARKER = 28
     FREE = 29
+    CONSOLE = 31
     GAP = 30  # from here on events of this CPU are missing, up to its next LOSS
     # SRCU
     SRCU_LOCK = 32
@@ -123,8 +124,9 @@ SLOTS: dict[Op, tuple[str, ...]] = {
     Op.RENAME: ("pid", "comm"),
     Op.MARKER: ("text",),
     Op.FREE: ("ptr",),
+    Op.CONSOLE: ("text",),
     Op.GAP: (),
-    Op.SRCU_LOCK: ("ssp", "idx"),
+    Op.SRCU_LOCK: ("ssp", "idx", "caller", "at"),  # where it returned to, and its own address
     Op.SRCU_LOCK_ENTRY: ("ssp",),
     Op.SRCU_UNLOCK: ("ssp", "idx"),
     Op.SRCU_SYNC: ("ssp", "expedited"),

@@ -12,7 +12,13 @@ from lockscope.tables.ops import Op
 from lockscope.tables.tape import SlotSource, Source
 
 _SRCU = (
-    Source(Op.SRCU_LOCK, "*:srcu_read_lock", requires=("idx",)),  # before 6.9 a return probe sees no argument: ssp = 0
+    # Before 6.9 a return probe sees no argument: ssp = 0.
+    Source(
+        Op.SRCU_LOCK,
+        "*:srcu_read_lock",
+        {"caller": "__probe_ret_ip", "at": "__probe_func"},
+        requires=("idx",),
+    ),
     Source(Op.SRCU_LOCK_ENTRY, "*:srcu_read_lock_entry", requires=("ssp",)),
     Source(Op.SRCU_UNLOCK, "*:srcu_read_unlock", requires=("ssp", "idx")),
     Source(Op.SRCU_SYNC, "*:synchronize_srcu", {"expedited": 0}, requires=("ssp",)),

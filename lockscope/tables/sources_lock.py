@@ -52,4 +52,5 @@ SOURCES = (
     Source(Op.IRQS_ON, "preemptirq:irq_enable"),
     Source(Op.IRQS_OFF, "preemptirq:irq_disable"),
     Source(Op.FREE, "kmem:kfree"),
+    Source(Op.CONSOLE, "printk:console", {"text": "msg"}),
 )

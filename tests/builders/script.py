@@ -133,6 +133,10 @@ class Task:
         other.cpu = self.cpu
         return other
 
+    def sys_enter(self, number: int = 16, **more: Any) -> Task:
+        """A system call begins."""
+        return self.event("raw_syscalls:sys_enter", id=number, args=(0,) * 6, **more)
+
     def sys_exit(self, number: int = 16, ret: int = 0, **more: Any) -> Task:
         """Return to user space."""
         return self.event("raw_syscalls:sys_exit", id=number, ret=ret, **more)

@@ -189,6 +189,53 @@ def test_open_on_exit_by_lockdep_alone():
     assert [(f.code, f.classes) for f in found] == [("LS206", ("&kvm->srcu",))]
 
 
+def test_a_section_that_another_task_leaves_is_one_finding():
+    script = KvmScript()
+    with script.qemu.ioctl(RUN):
+        script.qemu.read_lock(0)
+    with script.vcpu.ioctl(RUN):
+        script.vcpu.read_unlock(0)
+    assert script.loud(*SRCU, "LS105", "LS106") == ["LS203"]
+    (finding,) = script.found("LS203")
+    assert "left by another task than the one that entered it" in finding.message
+    assert [w.pid for w in finding.witnesses] == [script.qemu.pid, script.vcpu.pid]
+
+
+FUNCTION = 0xFFFFFFFF81190000
+
+
+@pytest.mark.parametrize("unlock_seen", [False, True])
+@pytest.mark.parametrize("inside", [False, True])
+def test_sections_of_srcus_own_code_are_nobodys(unlock_seen, inside):
+    """srcu_gp_start_if_needed() with its unlock inlined (Debian's arm64 6.1), and not."""
+    script = KvmScript()
+    vcpu, ssp = script.vcpu, script.vm.srcu
+
+    def call_srcu() -> None:
+        own = {"ssp": ssp, "idx": 0, "__probe_func": FUNCTION, "__probe_ret_ip": FUNCTION + 0x900}
+        vcpu.event("lockscope:srcu_read_lock", **own)
+        if unlock_seen:
+            vcpu.event("lockscope:srcu_read_unlock", ssp=ssp, idx=0)
+
+    with vcpu.ioctl(RUN):
+        call_srcu()
+    with vcpu.ioctl(RUN):
+        vcpu.read_lock(0)
+        if inside:
+            call_srcu()
+        vcpu.read_unlock(0)
+    assert script.loud(*SRCU) == []
+
+
+def test_sections_of_srcus_own_code_hide_no_leak():
+    script = KvmScript()
+    own = {"ssp": script.vm.srcu, "idx": 0, "__probe_func": FUNCTION, "__probe_ret_ip": FUNCTION + 0x900}
+    with script.vcpu.ioctl(RUN):
+        script.vcpu.event("lockscope:srcu_read_lock", **own)
+        script.vcpu.read_lock(0)
+    assert script.loud(*SRCU) == ["LS203", "LS206"]
+
+
 @pytest.mark.parametrize("lost", ["unlock", "lock"])
 def test_a_lost_end_is_no_imbalance(lost):
     script = KvmScript()

@@ -186,7 +186,6 @@ def test_irqs_seen_on_under_a_hold_once() -> None:
     with t.context(IRQS_OFF):
         t.acquire("&base->lock", A)
     for number in range(3):
-        t.event("raw_syscalls:sys_enter", id=number)
         t.event("kvmmmu:kvm_tdp_mmu_spte_changed", gfn=number)
     t.event("preemptirq:irq_enable").release("&base->lock", A)
     found = walked(s)
