@@ -306,6 +306,10 @@ def _summary(info: TraceInfo, found: Gathered, how: str) -> TraceSummary:
     notes = list(info.notes)
     if evidence.filtered:
         notes.append("task switches are missing that no loss accounts for: the recorder left tasks out (a PID filter)")
+    if evidence.lockdep.exchanged:
+        notes.append("this kernel logged lock_acquired and lock_contended exchanged (5.9 to 5.12): read as meant")
+    if evidence.lockdep.doubt:
+        notes.append(evidence.lockdep.doubt)
     lost = [{"cpu": cpu, "count": number, "kind": "gap"} for cpu, number in sorted(found.lost_by_cpu.items())]
     lost += [
         {"cpu": n.cpu, "count": n.count, "kind": n.kind, "buffer": n.buffer, "remedy": n.remedy}

@@ -9,7 +9,8 @@ from lockscope.checks._base import Grounds
 from lockscope.findings import Status
 from lockscope.kvm.versions import parse
 from lockscope.reconstruct.evidence import Evidence
-from lockscope.reconstruct.graph_rows import contexts_unknown
+from lockscope.reconstruct.graph_rows import FLAGS, contexts_unknown
+from lockscope.reconstruct.usage import bh_told
 
 _LOCKS = "no lock events were recorded: lockscope record -- COMMAND, best on a kernel with CONFIG_PROVE_LOCKING"
 _RELEASES = "releases were not recorded, so nobody knows what was held when: trace-cmd record -e lock:lock_release"
@@ -49,6 +50,8 @@ class LockGrounds:
     def _doubts(self, evidence: Evidence) -> Iterator[str]:
         if evidence.lost != 0:
             yield "events were lost (LS901)"
+        if self.classes and evidence.lockdep.doubt is not None:
+            yield evidence.lockdep.doubt
         if contexts_unknown(evidence):
             yield "without interrupt contexts only sleeping locks are judged (tracefs option irq-info)"
         if self.balance and evidence.filtered:
@@ -66,12 +69,13 @@ class LockGrounds:
 
 def _irq_doubts(evidence: Evidence) -> Iterator[str]:
     kernel = parse(evidence.info.kernel)
-    if kernel is None:
-        return
-    if kernel.before(5, 10):
+    if kernel is not None and kernel.before(5, 10):
         yield "before 5.10 lock events always say that irqs are off"
-    if kernel.before(6, 1):
-        yield "before 6.1 no event says whether softirqs were off"
+    if not bh_told(evidence.info, evidence.chains.entries[:, FLAGS]):
+        if kernel is not None and kernel.before(6, 1):
+            yield "before 6.1 no event says whether softirqs were off"
+        else:
+            yield "nothing in the trace says whether softirqs were off (trace-cmd report never does: use the trace.dat)"
 
 
 def recorded(evidence: Evidence, *names: str) -> bool:

@@ -34,26 +34,43 @@ What it looks like
 
 What it cannot see
 ------------------
-Whether an interrupt handler is threaded: a hard interrupt alone is never held against a spinlock_t or rwlock_t.
+Whether an interrupt handler is threaded: a hard interrupt alone is never held against a spinlock_t or rwlock_t. Where
+one was waited for there the check is partial, and names it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lockscope.checks._base import check
+from lockscope.checks._base import Grounds, check
 from lockscope.checks._grounds import LockGrounds
 from lockscope.checks._story import Teller, address, merged, rests_on
-from lockscope.findings import Confidence, Finding, Severity
+from lockscope.findings import Confidence, Finding, Severity, Status
 from lockscope.reconstruct.chains import Chain, Entry
 from lockscope.reconstruct.evidence import Evidence
-from lockscope.reconstruct.graph_waits import ANY, WAIT_NAMES, TooLong, too_long
+from lockscope.reconstruct.graph_waits import ANY, WAIT_NAMES, TooLong, too_long, undecided_in_hardirqs
 
 _CODE, _NAME = "LS109", "invalid-wait-context"
 _CONTEXTS = ("a task", "a softirq", "a hard interrupt", "an NMI")
 
 
-@check(_CODE, _NAME, Severity.ERROR, LockGrounds(waits=True, balance=True))
+class _WaitGrounds(LockGrounds):
+    """In part, too, where a spinlock_t was taken in a handler that may or may not be threaded."""
+
+    def __call__(self, evidence: Evidence) -> Grounds:
+        found = LockGrounds.__call__(self, evidence)
+        unsure = [] if found.status is Status.SKIPPED else undecided_in_hardirqs(evidence)
+        if not unsure:
+            return found
+        more = f" and {len(unsure) - 3} more" if len(unsure) > 3 else ""
+        reason = (
+            f"{', '.join(unsure[:3])}{more}: taken in a hard interrupt, which is wrong on PREEMPT_RT unless its handler "
+            "can be threaded; no event says whether it can"
+        )
+        return Grounds(Status.PARTIAL, "; ".join(r for r in (found.reason, reason) if r))
+
+
+@check(_CODE, _NAME, Severity.ERROR, _WaitGrounds(waits=True, balance=True))
 def judge(evidence: Evidence) -> Iterator[Finding]:
     """One finding for every class, and what limits it."""
     teller = Teller(evidence)

@@ -72,6 +72,7 @@ class Facts:
     cpus: int = 0
     overwritten: int = 0
     roles: tuple[str, ...] = ()  # of the flag characters, from the column header
+    bh_shown: bool = False  # the header says that the first of them tells whether BH is off (6.1 and later)
     rows: list[tuple[bytes, ...]] = field(default_factory=list)  # the event lines of the head, by the form's groups
     logged: bool = False  # lines have in front what the kernel's log adds
 
@@ -124,6 +125,7 @@ def facts(head: bytes) -> Facts | None:
         int(cpus or 0),
         max(int(entries[2]) - int(entries[1]), 0) if entries else 0,
         _roles(head),
+        b"irqs-off/BH-disabled" in head,
         rows[form],
         logged,
     )

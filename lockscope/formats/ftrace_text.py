@@ -103,6 +103,8 @@ class FtraceText:
             info.notes.append("trace-cmd report does not print whether softirqs are off, nor NMI context")
         if not f.tracefs:
             info.notes.append("trace-cmd report prints a preempted task (R+) and an idle one (I) as R, unless with -R")
+        if f.bh_shown and f.tracefs:
+            info.options["bh_shown"] = True
         if f.overwritten:
             info.losses.append(LossNote("overrun", None, f.overwritten, _LARGER_BUFFER))
         return info

@@ -24,6 +24,7 @@ from lockscope.kernels.walk_notes import *
 F_TEXT, F_LOCK, F_TS, F_SEQ, F_NAME, F_CONTENDED, F_CHAIN, F_CALLER, F_CPU, F_CONTEXT = range(10)
 OWN_FILE = 1 << 14  # bytes of code before and behind __srcu_read_lock() that are taken for SRCU's file
 HOW_WAITS = 3  # bits: takes a lock, exclusively or to read
+HOW_IRQS_OFF, HOW_BH_OFF = 64, 128  # the function turns these off itself, before it asks for the lock
 HOW_READ, HOW_TRIES, HOW_SLEEPS = 2, 4, 16  # bits of a function's row in ``functions``; see ``walk.function_row``
 
 
@@ -72,7 +73,10 @@ def attempt(m: Any, t: int, f: int, how: int) -> None:
         return
     cls = function_class(m, m[f + F_LOCK], m[f + F_NAME], m[f + F_TEXT])
     read = 1 if how & HOW_READ else 0
+    entered = m[R_FLAGS]
+    m[R_FLAGS] |= (0x01 if how & HOW_IRQS_OFF else 0) | (0x80 if how & HOW_BH_OFF else 0)
     c = note_attempt(m, t, cls, m[f + F_LOCK], read, 1, m[f + F_CALLER], m[f + F_TS], m[f + F_SEQ])
+    m[R_FLAGS] = entered
     m[f + F_CHAIN] = c + 1
 
 

@@ -279,18 +279,8 @@ def detail(m: Any, t: int, slots: Any, first: int) -> None:
     else:
         if m[K_DETAIL_FIRST] > m[K_PLAIN_FIRST] and comes_twice(m, name):
             marks |= HALF
-        at = push(
-            m,
-            t,
-            cls,
-            lock,
-            read | trylock << 2,
-            check,
-            nest,
-            slots[first + 7],
-            ALONE | marks,
-            name_says(m, name, N_ROLE),
-        )
+        role = name_says(m, name, N_ROLE)
+        at = push(m, t, cls, lock, read | trylock << 2, check, nest, slots[first + 7], ALONE | marks, role)
     if at >= 0 and not m[entry_at(m, t, at) + MARKS] & HALF:
         after_wound(m, t, at)
         enter(m, t, at)

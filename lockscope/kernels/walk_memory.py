@@ -70,21 +70,19 @@ BY_NAME, BY_KEY, BY_ADDRESS, BY_PLACE, BY_INIT, BY_SRCU = range(6)
 (N_ROLE, N_READ, N_CHECK, N_SPINS, N_RQ, N_SLEEPS, N_NONE, N_KEPT, N_TRACING, N_JOINED, N_MISSED, N_WIDTH) = range(12)
 NEVER_KEPT, KEPT_BY_NAME, ALWAYS_KEPT = range(3)  # what is wanted of an operation's rows
 RAW_UNLOCK = 32  # of a probed function: it releases a raw_spinlock_t
-LOGS_ACQUIRED = 2  # N_SLEEPS: and has lock_acquired events
-TAKES_LEVEL = 2  # N_SPINS: no lock, but preemption is off as long
+LOGS_ACQUIRED = TAKES_LEVEL = 2  # N_SLEEPS: has lock_acquired events; N_SPINS: no lock, but preemption is off
 CUT, KNOWN, NEVER_HELD = range(3)  # how a hold ends
 READ_PLAIN, READ_RECURSIVE, READ_RWLOCK = 0, 1, 2  # what "read" in lock:lock_acquire means for a kind of lock
 CHAIN_WIDTH, ODD_WIDTH, HOLD_WIDTH, FN_WIDTH = 8, 17, 14, 10
 HAD_TO_WAIT, WAITED_FOR = 32, 64  # bits of a hold's mode: its task waited for it, others did while it lasted
-ODD_DENIED, ODD_PROVED = 14, 15  # how often another task got what seems leaked; the preempt count says so too
-ODD_SINCE = 16  # when the task was last seen to hold nothing
+# How often another task got what seems leaked; the preempt count says so too; when the task last held nothing.
+ODD_DENIED, ODD_PROVED, ODD_SINCE = 14, 15, 16
 (RELEASE_NOT_HELD, HELD_AT_USER, HELD_AT_EXIT, SWITCHED_ATOMIC, INIT_HELD, FREED_HELD, IRQS_ON_HELD, WW_ORDER,
  GAVE_UP, NEST_NOT_HELD) = range(10)  # fmt: skip
 ROLES, MODE, SRCU_DEPTH, MMU_LOCK, SRCU = 18, 16, 17, 1, 2
 RECENT, CPUS, OWNED, TAKEN_SLOTS, WAITED = 1 << 16, 1 << 16, 1 << 12, 1 << 16, 1 << 12
 MOST_UNSURE = 48
 IMAGE = -0x80000000  # x86-64's kernel image and modules: 0xffffffff80000000 and up, as signed numbers
-
 # The head of ``m``: counters, options, the row at hand, bases and sizes of regions.
 (
     K_TASKS,
@@ -221,8 +219,7 @@ IRQS_ON, FREE, GAP, OF_SUBSYSTEMS = 24, 29, 30, 32
 SRCU_ENTER, SRCU_ASKED, SRCU_LEAVE, SRCU_SYNC = 32, 33, 34, 35
 EDEADLK = -35
 SYNC = 2  # CHECK of a wait for all holders that takes nothing: lockdep's lock_sync()
-# How near a ww_acquire_ctx has its two maps, dep_map and first_lock_dep_map (include/linux/ww_mutex.h, 7.0 and later):
-# struct lockdep_map takes 48 to 56 bytes. The second has the class of the mutexes to come and is no lock itself.
+# How near a ww_acquire_ctx has its first_lock_dep_map (7.x): of the class of the mutexes to come, and no lock itself.
 NEXT_TO = 256
 
 

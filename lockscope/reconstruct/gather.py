@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockscope.errors import FormatError
+from lockscope.kernels.tape_rows import H_OP
 from lockscope.kvm import versions
 from lockscope.reconstruct.comms import Comms
 from lockscope.reconstruct.evidence import Evidence
@@ -23,6 +24,7 @@ from lockscope.reconstruct.lifetimes import Lifetimes
 from lockscope.reconstruct.lock_names import named
 from lockscope.reconstruct.lock_places import OPS as _PLACING
 from lockscope.reconstruct.lock_places import LockPlaces
+from lockscope.reconstruct.lockdep_state import LockdepState, exchanged, swap
 from lockscope.reconstruct.markers import Markers
 from lockscope.reconstruct.partners import Partners
 from lockscope.reconstruct.srcu_links import linked
@@ -36,7 +38,7 @@ from lockscope.tables.tape import PackedTape, Projector, TapeBatch, source_of
 T = TypeVar("T")
 Progress = Callable[[int, int | None], None]
 _ROWS = 1 << 18  # a batch and its tape take 80 MB, and five are about at once
-_TASKS = frozenset({Op.SWITCH, Op.RENAME, Op.FORK, Op.TASK_EXIT, Op.LOSS, Op.GAP})
+_TASKS = frozenset({Op.SWITCH, Op.RENAME, Op.FORK, Op.TASK_EXIT, Op.LOSS, Op.GAP, Op.CONSOLE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,7 @@ class _Reading:
         self.silences, self.partners = Silences(), Partners(self.info.cpus)
         self.seen_cpus: set[int] = set()
         self.holes = Holes(options.holes, options.absent)
+        self.swapped: bool | None = None
 
     def run(self, progress: Progress | None) -> Gathered:
         projector = Projector(None, self.info.symbols)
@@ -108,6 +111,7 @@ class _Reading:
         self.walk: LockWalk | None = None
         comms, switches = Comms(self.info.comms, self.info.parents), SwitchChain()
         self.lives = Lifetimes()
+        self.lockdep = LockdepState()
         projector.texts.shared = True
         for tape, ended in prefetched(self._walked(projector)):
             self.facts.feed(tape)
@@ -116,6 +120,7 @@ class _Reading:
             comms.feed(tape, projector.texts)
             switches.feed(tape)
             self.lives.feed(tape)
+            self.lockdep.feed(tape, projector.texts)
             if self.options.tape is not None:
                 self.options.tape(tape)
             if progress is not None:
@@ -144,6 +149,10 @@ class _Reading:
         for batch in self.reader.batches(self.options.keep, rows=_ROWS):
             cpu_of = np.array([s.cpu for s in self.info.streams], np.int32)
             tape = projector.project(batch, self.reader.formats, cpu_of)
+            if self.swapped is None and len(tape):
+                self.swapped = exchanged(tape.head[:, H_OP], self.kernel)
+            if self.swapped:
+                swap(tape.head)
             self.places.take(batch, tape, self.reader.formats)
             projector.texts.publish()
             yield batch, self.holes.put(tape, batch.first_seq, len(batch), self.info.streams)
@@ -167,6 +176,7 @@ class _Reading:
             keep_locks=bool(self.options.ops & LOCK_OPS) or len({s.buffer for s in self.info.streams}) > 1,
             judged=self.options.judged and not self.markers.wanted,
             preempt_mask=0xFF if self.kernel and self.kernel.before(5, 15) else 0x0F,
+            split=not (self.kernel and self.kernel.before(7, 0)),
             contexts=not self.info.options.get("flags_unknown", False),
         )
 
@@ -250,9 +260,12 @@ class _Reading:
             holes=self.options.holes,
             absent=self.options.absent,
             seen_cpus=frozenset(self.seen_cpus),
+            lockdep=self.lockdep,
         )
         if self.options.holes or self.options.absent:
             evidence.lost = None
+        self.lockdep.learn(evidence)
+        self.lockdep.exchanged = bool(self.swapped)
         if vms is not None and hasattr(vms, "vm_of"):
             evidence.vm_of = vms.vm_of
         return evidence

@@ -99,3 +99,17 @@ def too_long(evidence: Evidence) -> list[TooLong]:
     judged &= ~by_name | ((outer[nxt] >= SLEEP) & ((setter < 0) | (limit >= SPIN)))
     wrong = np.flatnonzero(judged & (outer[nxt] > limit))
     return [TooLong(int(c), int(setter[c]), int(limit[c]), int(outer[nxt[c]])) for c in wrong]
+
+
+def undecided_in_hardirqs(evidence: Evidence) -> list[str]:
+    """Classes of spinlock_t and rwlock_t waited for in hard interrupts: right in a handler that can be threaded, wrong
+    in any other, and no event says which it is (check_wait_context(), hardirq_threaded)."""
+    rows = lock_graph(evidence).rows
+    if not len(rows.last):
+        return []
+    outer, inner, _ = wait_types(evidence)
+    limit, _ = _limits(evidence, rows, inner)
+    nxt = rows.entry[rows.last, CLS]
+    judged = rows.live & (inner[nxt] > 0) & (rows.entry[rows.last, TRYLOCK] == 0)
+    found = judged & (rows.context[rows.last] == HARDIRQ) & (outer[nxt] == CONFIG) & (limit == CONFIG)
+    return sorted({evidence.classes[c].name for c in nxt[found].tolist()})

@@ -31,6 +31,7 @@ from lockscope.reconstruct.graph_rows import (
     hardirq_of,
     softirq_of,
 )
+from lockscope.tables.events import TraceInfo
 
 # Bit numbers, as enum lock_usage_bit has them: state * 4 + 2 * enabled + read; state 0 hardirq, 1 softirq.
 READ_BIT, ENABLED_BIT, STATE_BITS = 1, 2, 4
@@ -104,11 +105,22 @@ def irqs_on(flags: Ints, kernel: str | None) -> Bools:
     return on
 
 
-def softirqs_on(flags: Ints, kernel: str | None) -> Bools:
-    """Whether a softirq could have come in. Before 6.1 no event says whether BH is off (TRACE_FLAG_BH_OFF)."""
-    version = parse(kernel)
-    told = version.at_least(6, 1) if version is not None else bool((flags & BH_OFF).any())
-    on: Bools = irqs_on(flags, kernel) & ((flags & (BH_OFF | IN_SOFTIRQ)) == 0) & told
+def bh_told(info: TraceInfo, flags: Ints) -> bool:
+    """Whether events say if BH is off: since 6.1 (TRACE_FLAG_BH_OFF), and where text shows the bit.
+
+    ``flags``: of all events at hand. Where the kernel's version is not known, one of them with BH off says so.
+    """
+    if int(info.options.get("flags_hidden", 0)) & BH_OFF:
+        return False
+    version = parse(info.kernel)
+    if version is not None:
+        return version.at_least(6, 1)
+    return bool(info.options.get("bh_shown", False)) or bool((flags & BH_OFF).any())
+
+
+def softirqs_on(flags: Ints, info: TraceInfo, *, told: bool) -> Bools:
+    """Whether a softirq could have come in; not where nothing tells if BH is off."""
+    on: Bools = irqs_on(flags, info.kernel) & ((flags & (BH_OFF | IN_SOFTIRQ)) == 0) & told
     return on
 
 
@@ -126,12 +138,13 @@ def _used_in(rows: Rows, at: Ints) -> list[tuple[Ints, Ints]]:
     return found
 
 
-def _enabled(rows: Rows, row: Ints, by: Ints, kernel: str | None) -> list[tuple[Ints, Ints, Ints]]:
+def _enabled(rows: Rows, row: Ints, by: Ints, info: TraceInfo) -> list[tuple[Ints, Ints, Ints]]:
     """Locks (``row``) marked by acquisitions (``by``) that saw irqs on: (bit, row, by) columns."""
     flags = rows.entry[by, FLAGS]
     read = (rows.entry[row, READ] != 0).astype(np.int64)
     found = []
-    for state, seen in enumerate((irqs_on(flags, kernel), softirqs_on(flags, kernel))):
+    told = bh_told(info, rows.entry[:, FLAGS])
+    for state, seen in enumerate((irqs_on(flags, info.kernel), softirqs_on(flags, info, told=told))):
         found.append((state * STATE_BITS + ENABLED_BIT + read[seen], row[seen], by[seen]))
     return found
 
@@ -149,21 +162,21 @@ def _in_nmi(rows: Rows) -> list[tuple[Ints, Ints]]:
 
 
 def _marks(evidence: Evidence, rows: Rows) -> tuple[Ints, Ints, Ints]:
-    kernel, entry = evidence.info.kernel, rows.entry
+    info, entry = evidence.info, rows.entry
     checked = entry[:, CHECK] != 0
     own = rows.last[rows.live & checked[rows.last]]
     under = np.flatnonzero(rows.held & rows.same & checked & rows.live[rows.chain])
     marks = [(bit, row, row) for bit, row in (*_used_in(rows, own), *_in_nmi(rows))]
     taken = own[entry[own, CHECK] != SYNC]  # mark_usage(): lock_sync() holds nothing that an interrupt could want
-    marks += _enabled(rows, taken, taken, kernel)
-    marks += _enabled(rows, under, rows.next[under], kernel)
+    marks += _enabled(rows, taken, taken, info)
+    marks += _enabled(rows, under, rows.next[under], info)
     bit, row, by = (np.concatenate([m[i] for m in marks]).astype(np.int64) for i in range(3))
     return bit, row, by
 
 
 def _from_oddities(evidence: Evidence, rows: Rows, usage: Usage) -> None:
     """Irqs seen on at a release, or another event that is no acquisition."""
-    kernel = evidence.info.kernel
+    info, told = evidence.info, bh_told(evidence.info, rows.entry[:, FLAGS])
     names = zip(rows.node_window.tolist(), rows.node_class.tolist(), rows.node_lock.tolist(), strict=True)
     node_of = {name: node for node, name in enumerate(names)}
     for i, odd in enumerate(evidence.oddities):
@@ -174,7 +187,7 @@ def _from_oddities(evidence: Evidence, rows: Rows, usage: Usage) -> None:
         if node is None or not held.check or held.context != TASK:
             continue
         flags = np.array([odd.flags], np.int64)
-        for state, seen in enumerate((irqs_on(flags, kernel), softirqs_on(flags, kernel))):
+        for state, seen in enumerate((irqs_on(flags, info.kernel), softirqs_on(flags, info, told=told))):
             bit = state * STATE_BITS + ENABLED_BIT + (held.read != 0)
             if seen[0] and not usage.has(node, bit):
                 usage.mask[node] |= 1 << bit

@@ -382,6 +382,8 @@ def _function_row(name: str, numbers: dict[str, int]) -> tuple[int, int]:
     if plain == name or "unlock" in plain:
         return sleeps | (kernel.RAW_UNLOCK if "raw_spin_unlock" in plain else 0), -1
     how = (2 if "read" in plain else 1) | sleeps
+    # _raw_spin_lock_irqsave() and kin turn irqs, or softirqs, off before they wait (include/linux/spinlock_api_smp.h).
+    how |= attempts.HOW_IRQS_OFF if "_irq" in plain else attempts.HOW_BH_OFF if plain.endswith("_bh") else 0
     if "trylock" in plain:
         how |= 4
     elif "killable" in plain or "interruptible" in plain:

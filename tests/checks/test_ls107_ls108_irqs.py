@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 
+from lockscope.checks._base import all_checks
 from lockscope.findings import Confidence, Status
 from lockscope.reconstruct.usage import bit_name, lock_usage
 from tests.builders.chains import evidence_of, findings, run_check
@@ -176,3 +177,21 @@ def test_grounds_of_old_kernels() -> None:
     assert run.reason is not None
     assert "5.10" in run.reason
     assert run_check("LS108", "t: spin:A")[0].status is Status.RAN
+
+
+def test_where_nothing_tells_whether_softirqs_were_off() -> None:
+    """Text without a version: its header says that the flags show it, or an event does; trace-cmd report hides it."""
+    script = "t: softirq( spin:A -A )\nt: spin:A -A"
+    for kernel, options, bad in (
+        (None, {}, False), (None, {"bh_shown": True}, True), ("6.12.1", {}, True),
+        ("5.15.3", {"bh_shown": True}, False),
+        ("6.12.1", {"flags_hidden": 0xE0}, False),
+    ):  # fmt: skip
+        evidence = evidence_of(script)
+        evidence.info.kernel = kernel
+        evidence.info.options |= options
+        run, found = all_checks()["LS108"].run(evidence)
+        assert (bool(found), run.status is Status.PARTIAL) == (bad, not bad), (kernel, options)
+        if not bad:
+            assert run.reason is not None
+            assert "whether softirqs were off" in run.reason

@@ -109,3 +109,13 @@ def test_grounds() -> None:
     assert run_check("LS109", "t: spin:A", told=False)[0].status is Status.PARTIAL
     assert run_check("LS109", "t: spin:A", filtered=True)[0].status is Status.PARTIAL
     assert run_check("LS109", "t: spin:A")[0].status is Status.RAN
+
+
+def test_a_spinlock_in_a_hard_interrupt_is_not_decided() -> None:
+    for script, name in (("t: hardirq( spin:A -A )", "A"), ("t: hardirq( rread:R -R )", "R")):
+        run, found = all_checks()["LS109"].run(evidence_of(script))
+        assert (found, run.status) == ([], Status.PARTIAL)
+        assert run.reason is not None
+        assert run.reason.startswith(f"{name}: taken in a hard interrupt")
+    for script in ("t: hardirq( raw:A -A )", "t: softirq( spin:A -A )", "t: hardirq( spin:A? -A )", "t: spin:A -A"):
+        assert all_checks()["LS109"].run(evidence_of(script))[0].status is Status.RAN, script
