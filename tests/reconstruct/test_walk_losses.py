@@ -154,5 +154,6 @@ def test_same_situation_in_two_windows_is_two_chains() -> None:
     for name in ("one", "two"):
         s.marker(f"begin {name}")
         t.take("&kvm->lock", A).release("&kvm->lock", A)
+    s.marker("end two")
     found = walked(s, **WINDOWS)
     assert [(c.window, c.count) for c in (found.evidence.chains[i] for i in range(2))] == [(0, 1), (1, 1)]
