@@ -64,8 +64,8 @@ class _WaitGrounds(LockGrounds):
             return found
         more = f" and {len(unsure) - 3} more" if len(unsure) > 3 else ""
         reason = (
-            f"{', '.join(unsure[:3])}{more}: taken in a hard interrupt, which is wrong on PREEMPT_RT unless its handler "
-            "can be threaded; no event says whether it can"
+            f"{', '.join(unsure[:3])}{more}: taken in a hard interrupt, which is wrong on PREEMPT_RT unless its "
+            "handler can be threaded; no event says whether it can"
         )
         return Grounds(Status.PARTIAL, "; ".join(r for r in (found.reason, reason) if r))
 
