@@ -131,6 +131,7 @@ def test_set_spte_alone_does_not_say_which_mmu_it_was() -> None:
 
 
 @pytest.mark.all
+@pytest.mark.long
 @pytest.mark.parametrize("name", [*CLEAN, *OTHERS])
 def test_cuts_anywhere(name: str, tmp_path: Path) -> None:
     data, bad = (SAMPLES / f"{name}.dat").read_bytes(), []
@@ -148,6 +149,7 @@ def test_cuts_anywhere(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.all
+@pytest.mark.long
 @pytest.mark.parametrize("name", [*CLEAN, *OTHERS])
 def test_pauses_anywhere(name: str) -> None:
     of = recording(name)
@@ -158,6 +160,7 @@ def test_pauses_anywhere(name: str) -> None:
 
 
 @pytest.mark.all
+@pytest.mark.long
 @pytest.mark.parametrize("name", [*CLEAN, *OTHERS])
 def test_one_cpu_and_one_task(name: str) -> None:
     of = recording(name)
@@ -177,6 +180,7 @@ _NO_PARTNER = (
 
 
 @pytest.mark.all
+@pytest.mark.long
 @pytest.mark.parametrize("name", [*CLEAN, *OTHERS])
 def test_one_type_of_events_lost_alone(name: str) -> None:
     of = recording(name)

@@ -35,6 +35,7 @@ def test_files_that_lie_are_refused_or_read_in_part(form: str) -> None:
 
 
 @pytest.mark.all
+@pytest.mark.long
 @pytest.mark.parametrize("form", FORMATS)
 def test_many_more_files_that_lie(form: str) -> None:
     run(form, FEW, ALL)

@@ -81,6 +81,7 @@ def test_without_a_place_functions_work_all_the_same(
 
 
 @pytest.mark.all
+@pytest.mark.long
 def test_a_service_account_without_a_home(tmp_path: Path) -> None:
     """Needs root, to become somebody who may write nothing but the temporary directory."""
     assert os.geteuid() == 0, "needs root"

@@ -117,6 +117,7 @@ def slow(job: Job) -> bytes:
 
 
 @pytest.mark.all
+@pytest.mark.long
 def test_one_machine_opens_no_port() -> None:
     with socket.socket() as known:
         known.bind(("127.0.0.1", 0))
@@ -128,6 +129,7 @@ def test_one_machine_opens_no_port() -> None:
 
 
 @pytest.mark.all
+@pytest.mark.long
 def test_nights_that_are_killed_at_random(tmp_path: Path) -> None:
     """The whole command, killed again and again, then left alone: as if nothing had happened."""
     rng = random.Random(7)

@@ -38,6 +38,7 @@ def test_scenario(name: str, kernel: str, near: bool, tmp_path: Path) -> None:
 
 
 @pytest.mark.all
+@pytest.mark.long
 @pytest.mark.parametrize("vendor", ["amd", "intel"])
 @pytest.mark.parametrize(("name", "kernel", "near"), CASES)
 def test_scenario_on_both_vendors(name: str, kernel: str, near: bool, vendor: str, tmp_path: Path) -> None:
