@@ -217,7 +217,9 @@ def sync_page(s: KvmScript, broken: bool) -> None:
 
 @bug("LS303")
 def direct_fault(s: KvmScript, broken: bool) -> None:
-    """47b0c2e4c220: the legacy MMU's fault path took mmu_lock for reading."""
+    """47b0c2e4c220: the legacy MMU's fault path took mmu_lock for reading (its probe tells that it is that MMU)."""
+    with s.qemu.mmu_lock():
+        s.qemu.event("lockscope:mmu_spte_update", sptep=SPTEP + 8, new_spte=RO, flush=0)
     with s.vcpu.ioctl(RUN), s.vcpu.srcu(), s.vcpu.mmu_lock(read=broken):
         s.vcpu.page(0, 0x84).set_spte(0x180, RW, SPTEP)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
 
 import lockscope
 from lockscope.findings import Report, Severity
+from lockscope.formats.open import open_trace
 
 SAMPLES = Path(__file__).parents[2] / "sample_traces"
 CORRECT = ("dirty_log", "instances", "legacy_mmu", "lossy", "memslot_stress", "stock61_dirty_log_auto", "stock61_smm")
@@ -52,7 +54,9 @@ def test_the_standard_events_alone_raise_no_false_alarm() -> None:
 @pytest.mark.parametrize("name", CORRECT)
 @pytest.mark.parametrize("excluded", [(), ("lockscope:lockdep_*",)])
 def test_correct_kernels_are_quiet(name: str, excluded: tuple[str, ...]) -> None:
-    assert loud(judged(f"{name}.dat", exclude_events=excluded)) == set()
+    events = [f.full_name for f in open_trace(str(SAMPLES / f"{name}.dat")).formats]
+    here = tuple(p for p in excluded if any(fnmatchcase(e, p) for e in events))  # what matches nothing is refused
+    assert loud(judged(f"{name}.dat", exclude_events=here)) == set()
 
 
 @pytest.mark.parametrize(
