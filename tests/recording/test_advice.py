@@ -51,7 +51,11 @@ def test_every_check_gets_an_answer() -> None:
         assert len(list(commands(Recorded((code,), lockdep=True)))) == 1
 
 
-@pytest.mark.parametrize("path", sorted(SAMPLES.glob("*.dat")), ids=lambda p: p.stem)
+# info reads no events to the end: that lockdep switched itself off, as the self-tests make it do, only analyze knows.
+KNOWN_BEFORE = [p for p in sorted(SAMPLES.glob("*.dat")) if p.stem != "selftest_train"]
+
+
+@pytest.mark.parametrize("path", KNOWN_BEFORE, ids=lambda p: p.stem)
 def test_what_can_be_decided_is_what_analyze_decides(path: Path) -> None:
     """Information LS9xx apart: those are about the recording itself."""
     answers = answered(load(path).info())["answers"]
