@@ -28,13 +28,14 @@ apt() { # COMMAND...: with those suites, and nothing of this machine's own
 }
 
 add_suite() {
-  echo "deb ${mirror:-http://deb.debian.org/debian} $1 main" >apt/sources.list
+  echo "deb $mirror $1 main" >apt/sources.list
   if apt apt-get -qq update 2>apt/log; then cat apt/sources.list >>apt/all; else echo "no suite $1 here: $(head -1 apt/log)" >&2; fi
 }
 
 list_suites() {
   mkdir -p apt/state/lists/partial apt/cache/archives/partial && : >apt/status >apt/all
-  mirror=$({ cat /etc/apt/sources.list /etc/apt/sources.list.d/*.sources 2>/dev/null || true; } | awk '/^URIs:/ {print $2; exit} /^deb / {for (i = 2; i <= NF; i++) if ($i ~ /:\/\//) {print $i; exit}}')
+  mirror=${MIRROR:-$({ cat /etc/apt/sources.list /etc/apt/sources.list.d/*.sources 2>/dev/null || true; } | awk '/^URIs:/ {print $2; exit} /^deb / {for (i = 2; i <= NF; i++) if ($i ~ /:\/\//) {print $i; exit}}')}
+  [ -n "$mirror" ] || { echo "apt's sources name no mirror: set MIRROR=URL, one of Debian's" >&2; exit 1; }
   for suite in $suites; do add_suite "$suite"; done
   # by its codename too: a mirror's alias may lag behind
   codename=$(sed -n 's/^Codename: //p' apt/state/lists/*_stable_InRelease 2>/dev/null | head -1 || true)
