@@ -14,7 +14,7 @@ from lockscope.checks._base import Check, all_checks
 from lockscope.errors import MatchError, UsageError
 from lockscope.findings import CheckRun, Finding, Report, Status, TraceSummary, Verdict, WindowSummary
 from lockscope.formats.merged import open_merged
-from lockscope.kernels import walk_memory as counters
+from lockscope.core import walk_memory as counters
 from lockscope.reconstruct.collect import EXHIBIT_FACTS, Collector
 from lockscope.reconstruct.doubts import Doubts, doubts, is_alarm, rests_on, told
 from lockscope.reconstruct.evidence import Evidence
@@ -299,9 +299,9 @@ def _of(run: CheckRun, index: int) -> CheckRun:
 def _summary(info: TraceInfo, found: Gathered, how: str) -> TraceSummary:
     evidence, walk = found.evidence, found.walk
     unpaired = {
-        "locks held or released without their other end": walk.counter(counters.K_UNPAIRED),
-        f"acquisitions deeper than {counters.DEPTH - 1}": walk.counter(counters.K_TOO_DEEP),
-        "times that events contradicted what a task seemed to hold": walk.counter(counters.K_STALE),
+        "locks held or released without their other end": walk.counter("unpaired"),
+        f"acquisitions deeper than {counters.DEPTH - 1}": walk.counter("too_deep"),
+        "times that events contradicted what a task seemed to hold": walk.counter("stale"),
     }
     notes = list(info.notes)
     if evidence.filtered:

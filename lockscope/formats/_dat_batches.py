@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockscope.formats._dat_pages import Arena, PageStream
-from lockscope.kernels import records
+from lockscope.core import records
 from lockscope.tables.events import EventBatch, RecordLayout
 
 _MOST_PENDING = 96 << 20  # streams so far apart in time that more would wait are merged as they are

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockscope.formats._dat_layout import BufferData, CpuData, Head
-from lockscope.kernels import records
+from lockscope.core import records
 from lockscope.units import byte_order
 
 _WINDOW = 1 << 18  # packed bytes looked at in one go

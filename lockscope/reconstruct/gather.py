@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockscope.errors import FormatError
-from lockscope.kernels.tape_rows import H_OP
+from lockscope.core.tape_rows import H_OP
 from lockscope.kvm import versions
 from lockscope.reconstruct.comms import Comms
 from lockscope.reconstruct.evidence import Evidence

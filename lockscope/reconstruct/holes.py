@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lockscope.kernels import tape_rows as head
+from lockscope.core import tape_rows as head
 from lockscope.reconstruct.interruptions import Hole
 from lockscope.tables.events import LOSS, Stream
 from lockscope.tables.ops import WIDTH, Op

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lockscope.kernels.tape_rows import H_OP, H_SLOTS
+from lockscope.core.tape_rows import H_OP, H_SLOTS
 from lockscope.kvm.known_places import of_release
 from lockscope.kvm.places import PREFIX
 from lockscope.tables.binary_print import PrintFormats, render

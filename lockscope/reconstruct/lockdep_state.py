@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from lockscope.kernels.tape_rows import H_OP
+from lockscope.core.tape_rows import H_OP
 from lockscope.reconstruct.nesting import annotated_names
 from lockscope.tables.ops import Op
 from lockscope.units import seconds

@@ -7,7 +7,7 @@ import re
 import numpy as np
 
 from lockscope.errors import MatchError
-from lockscope.kernels.tape_rows import H_SEQ
+from lockscope.core.tape_rows import H_SEQ
 from lockscope.reconstruct.evidence import Window
 from lockscope.tables.binary_print import PrintFormats, render
 from lockscope.tables.events import EventBatch, EventFormat, TraceInfo

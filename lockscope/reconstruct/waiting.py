@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lockscope.kernels import walk_attempts as attempts
-from lockscope.kernels import walk_memory as kernel
+from lockscope.core import walk_attempts as attempts
+from lockscope.core import walk_memory as kernel
 from lockscope.reconstruct.chains import Entry
 from lockscope.reconstruct.walk_regions import Memory
 
-_RETURN, _HELD = 2, (kernel.ACQUIRED, kernel.TRYLOCK)
+_LINK = list(kernel.Link.fields())
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,53 +46,57 @@ class WaitingTask:
 
 
 def waiting_tasks(memory: Memory, functions: NDArray[np.int64]) -> list[WaitingTask]:
-    """The tasks that hold a lock or wait for one as the walk ends; ``functions``: see ``kernels.walk.function_row``."""
-    tasks = memory.region("tasks")[: int(memory.m[kernel.K_TASKS])]
-    busy = (tasks[:, kernel.T_DEPTH] > 0) | (tasks[:, kernel.T_FN] > 0) | (tasks[:, kernel.T_WAITS] != 0)
+    """The tasks that hold a lock or wait for one as the walk ends; ``functions``: see ``core.walk.function_row``."""
+    tasks = memory.used("tasks")
+    busy = (tasks["depth"] > 0) | (tasks["calls"] > 0) | (tasks["waits"] != 0)
     return [_task(memory, functions, t) for t in np.flatnonzero(busy).tolist()]
 
 
 def _task(memory: Memory, functions: NDArray[np.int64], t: int) -> WaitingTask:
     row = memory.region("tasks")[t]
-    depth, active = int(row[kernel.T_DEPTH]), int(row[kernel.T_ACTIVE])
-    stack = memory.region("stacks")[t].reshape(kernel.DEPTH, kernel.WIDTH)[:depth]
-    held = tuple(Entry(*e[: kernel.ENTRY].tolist()) for e in stack if e[list(_HELD)].any())
-    base = (int(row[kernel.T_PID]), int(row[kernel.T_CPU]))
-    known = bool(row[kernel.T_WHOLE])
-    for f in range(int(row[kernel.T_FN]) - 1, -1, -1):
-        at = memory.region("functions")[t].reshape(kernel.FN_DEPTH, kernel.FN_WIDTH)[f]
-        how = int(functions[at[attempts.F_TEXT], 0])
-        if how & attempts.HOW_WAITS and not how & attempts.HOW_TRIES and active <= at[attempts.F_TS]:
+    depth, active = int(row["depth"]), int(row["active"])
+    stack = memory.region("stacks")[t * kernel.DEPTH :][:depth]
+    held = tuple(Entry(*e) for e in stack[_got(stack)][_LINK].tolist())
+    base = (int(row["pid"]), int(row["cpu"]))
+    known = bool(row["whole"])
+    for f in range(int(row["calls"]) - 1, -1, -1):
+        at = memory.region("calls")[t * kernel.FN_DEPTH + f]
+        how = int(functions[at["text"], 0])
+        if how & attempts.HOW_WAITS and not how & attempts.HOW_TRIES and active <= at["ts"]:
             cls = _class_of_attempt(memory, at)
-            lock, ts, seq, ip = (
-                int(at[i]) for i in (attempts.F_LOCK, attempts.F_TS, attempts.F_SEQ, attempts.F_CALLER)
-            )
+            lock, ts, seq, ip = (int(at[name]) for name in ("lock", "ts", "seq", "caller"))
             return WaitingTask(*base, lock, cls, how & attempts.HOW_READ, ts, seq, ip, held, known, t, f, how)
     asked = _asked(memory, stack)
     if asked is not None and active <= asked.ts_ns:
         return WaitingTask(*base, asked.lock, asked.cls, asked.read, asked.ts_ns, asked.seq, asked.ip, held, known, t)
-    lock, since = int(row[kernel.T_WAITS]), int(row[kernel.T_WAITS_TS])
+    lock, since = int(row["waits"]), int(row["waits_ts"])
     if lock and active <= since:
         return WaitingTask(*base, lock, -1, 0, since, -1, 0, held, known, t)
     return WaitingTask(*base, 0, -1, 0, 0, -1, 0, held, known, t)
 
 
-def _class_of_attempt(memory: Memory, at: NDArray[np.int64]) -> int:
+def _got(stack: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which entries of a stack their task has."""
+    found: NDArray[np.bool_] = (stack["acquired"] != 0) | (stack["trylock"] != 0)
+    return found
+
+
+def _class_of_attempt(memory: Memory, at: Any) -> int:
     """The class of a lock whose attempt was noted as a chain; -1 where it was not."""
-    chain = int(at[attempts.F_CHAIN]) - 1
+    chain = int(at["chain"]) - 1
     if chain < 0:
         return -1
     row = memory.region("chains")[chain]
-    return int(memory.region("rows")[row[0] + row[7] - 1, 0])
+    return int(memory.region("links")["cls"][row["first"] + row["length"] - 1])
 
 
-def _asked(memory: Memory, stack: NDArray[np.int64]) -> Entry | None:
+def _asked(memory: Memory, stack: NDArray[Any]) -> Entry | None:
     """The lock that lockdep's events say a task asked for, and did not get."""
-    tasks = stack[stack[:, kernel.CONTEXT] == 0] if len(stack) else stack
-    if not len(tasks) or tasks[-1, list(_HELD)].any():
+    own = stack[stack["context"] == 0]
+    if not len(own) or _got(own)[-1]:
         return None
-    waited_for = memory.region("classes")[int(tasks[-1, kernel.CLS]), kernel.C_GOT] > 0
-    return Entry(*tasks[-1, : kernel.ENTRY].tolist()) if waited_for else None
+    waited_for = memory.region("classes")["got"][own["cls"][-1]] > 0
+    return Entry(*own[_LINK][-1].tolist()) if waited_for else None
 
 
 def owners(waiter: WaitingTask, tasks: Sequence[WaitingTask]) -> list[tuple[WaitingTask, Entry]]:

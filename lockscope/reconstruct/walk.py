@@ -7,16 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lockscope.kernels import walk as compiled
-from lockscope.kernels import walk_attempts as attempts
-from lockscope.kernels import walk_locks as locks
-from lockscope.kernels import walk_memory as kernel
-from lockscope.kernels import walk_notes as notes
-from lockscope.kernels.tape_rows import H_TS
+from lockscope.core import walk as compiled
+from lockscope.core import walk_attempts as attempts
+from lockscope.core import walk_memory as kernel
+from lockscope.core.tape_rows import H_TS
 from lockscope.kvm.locks import is_kvm, kind_of, role_of
 from lockscope.reconstruct.chains import Chains, Entry, LockClass, Oddity
 from lockscope.reconstruct.lock_names import NAMELESS, UNNAMED, UNNAMED_SRCU, kind_of_function
@@ -38,22 +37,7 @@ _WHAT = (
     "gave-up",
     "nest-not-held",
 )
-HOLD_COLUMNS = (
-    "cls",
-    "lock",
-    "pid",
-    "cpu",
-    "end_cpu",
-    "asked_ns",
-    "acquired_ns",
-    "end_ns",
-    "depth",
-    "mode",
-    "ip",
-    "seq",
-    "known",
-    "contended_ns",
-)
+HOLD_COLUMNS = kernel.Hold.fields()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +71,6 @@ class WalkOptions:
     split: bool = True
 
 
-_SEQ = Entry._fields.index("seq")
 _HELD_BATCHES = 3  # one being walked, one waiting, one in the hands of the facts
 
 
@@ -110,7 +93,7 @@ class LockWalk:
     def __init__(self, texts: Texts, options: WalkOptions) -> None:
         self.texts, self.options = texts, options
         self.memory = Memory(holds=options.holds)
-        _set_options(self.memory.m, options)
+        _set_options(self.memory.w, options)
         self.kinds: NDArray[np.int64] = np.zeros((0, 2), np.int64)
         self._named = 0
         self._wanted = _wanted(options)
@@ -133,14 +116,14 @@ class LockWalk:
         self._learn_names()
         n = len(tape)
         self._kept_for(n)
-        self.memory.m[kernel.R_KEPT] = 0
+        self.memory.w.kept_rows = 0
         begin = 0
         for row, window in marks:
             begin = self._run(tape, begin, row)
             self._mark(window, int(tape.head[min(row, n - 1), H_TS]) if n else 0)
         self._run(tape, begin, n)
         self.memory.drain()
-        kept = int(self.memory.m[kernel.R_KEPT])
+        kept = self.memory.w.kept_rows
         batch = tape.rows(self._kept[:kept])
         batch.held = self._held[-1][:kept]
         return batch
@@ -148,13 +131,13 @@ class LockWalk:
     def ended(self) -> Ended:
         """Take the holds that ended since the last call; ``holds`` is empty then."""
         memory, told = self.memory, []
-        for i, (region, count) in enumerate((("rows", kernel.K_ROWS), ("odd_rows", kernel.K_ODD_ROWS))):
-            now = int(memory.m[count])
-            told.append(memory.region(region)[self._told[i] : now, _SEQ].copy())
+        for i, (region, count) in enumerate((("links", "links_used"), ("odd_links", "odd_links_used"))):
+            now = memory.count(count)
+            told.append(memory.region(region)["seq"][self._told[i] : now].copy())
             self._told[i] = now
         parts = memory.taken()
         holds = np.concatenate(parts) if parts else np.zeros((0, len(HOLD_COLUMNS)), np.int64)
-        roles = memory.region("names")[self._classes()[:, 0], 0]
+        roles = memory.region("names")["role"][self._classes()["name"]]
         return Ended(holds, np.concatenate(told), roles > 0)
 
     def _kept_for(self, rows: int) -> None:
@@ -167,23 +150,20 @@ class LockWalk:
         self._held.append(oldest)
 
     def _mark(self, window: int, ts: int) -> None:
-        m = self.memory.m
-        m[kernel.O_JUDGE] = int(window >= 0)
-        m[kernel.O_WINDOW] = window
-        m[kernel.R_TS] = ts
+        w = self.memory.w
+        w.judging, w.window, w.ts = int(window >= 0), window, ts
         self.memory.forget_all()
         self.memory.region("owners")[:] = 0
-        notes.reset(m, int(window >= 0))
+        compiled.reset(w, int(window >= 0))
 
     def _run(self, tape: PackedTape, begin: int, end: int) -> int:
         while begin < end:
             begin = compiled.walk(
-                self.memory.m, tape.head, tape.slots, self.kinds, self._wanted, begin, end, self._kept, self._held[-1]
+                self.memory.w, tape.head, tape.slots, self.kinds, self._wanted, begin, end, self._kept, self._held[-1]
             )
             if begin < end:
                 self.memory.drain()
                 self.memory.grow()
-        self.memory.verify()
         return begin
 
     def _learn_names(self) -> None:
@@ -202,91 +182,66 @@ class LockWalk:
     def finish(self, ts: int) -> None:
         """The trace is over: who waits does so for good, and what is still held has no known end."""
         memory = self.memory
-        memory.m[kernel.R_TS] = ts
-        tasks = memory.region("tasks")[: int(memory.m[kernel.K_TASKS])]
+        memory.w.ts = ts
+        tasks = memory.used("tasks")
         self.waiting = waiting_tasks(memory, self.kinds)
-        for t in np.flatnonzero(tasks[:, kernel.T_DEPTH] > 0).tolist():
+        for t in np.flatnonzero(tasks["depth"] > 0).tolist():
             memory.make_room()
-            locks.stand(memory.m, t)
+            compiled.stand(memory.w, t)
         for task in self.waiting:
             if task.function >= 0:
                 memory.make_room()
-                attempts.stand_attempt(memory.m, task.number, task.function, task.how)
+                compiled.stand_attempt(memory.w, task.number, task.function, task.how)
         if self.options.holds:
-            unpaired = memory.m[kernel.K_UNPAIRED]
+            unpaired = memory.w.unpaired
             memory.forget_all()  # rows for what is still held; nothing was lost, the trace is over
-            memory.m[kernel.K_UNPAIRED] = unpaired
-        memory.verify()
+            memory.w.unpaired = unpaired
 
     def classes(self) -> list[LockClass]:
         """All classes seen, by number."""
         words = self.texts.all()
         return [_lock_class(i, row, words) for i, row in enumerate(self._classes().tolist())]
 
-    def _classes(self) -> NDArray[np.int64]:
-        return self.memory.region("classes")[: int(self.memory.m[kernel.K_CLASSES])]
+    def _classes(self) -> NDArray[Any]:
+        return self.memory.used("classes")
 
     def statistics(self) -> dict[str, NDArray[np.int64]]:
         """Per class, by number: acquisitions, reads, trylocks, contended, waits and holds (sums and maxima, ns)."""
         c = self._classes()
-        names = (
-            "acquired",
-            "reads",
-            "trylocks",
-            "contended",
-            "wait_ns",
-            "wait_max_ns",
-            "hold_ns",
-            "hold_max_ns",
-            "holds",
-        )
-        return {name: c[:, kernel.C_COUNT + i] for i, name in enumerate(names)}
+        columns = ("count", "reads", "tries", "contended", "wait", "wait_max", "hold", "hold_max", "holds")
+        names = ("acquired", "reads", "trylocks", "contended", "wait_ns", "wait_max_ns", "hold_ns", "hold_max_ns", "holds")
+        return {name: c[column] for name, column in zip(names, columns, strict=True)}
 
     def chains(self) -> Chains:
         """The distinct chains, in the order in which they were first seen."""
         m = self.memory
-        c = m.region("chains")[: int(m.m[kernel.K_CHAINS])]
-        start = np.concatenate((c[:, 0], [int(m.m[kernel.K_ROWS])])).astype(np.int64)
-        rows = m.region("rows")[: start[-1]]
+        c = m.used("chains")
+        start = np.concatenate((c["first"], [m.w.links_used])).astype(np.int64)
+        rows = _as_grid(m.region("links")[: start[-1]])
         return Chains(
             start,
             rows,
-            c[:, 1].copy(),
-            c[:, 2].astype(np.int32),
-            c[:, 3].astype(np.int32),
-            c[:, 4].astype(np.int32),
-            c[:, 5].astype(np.int32),
-            c[:, 6].astype(bool),
+            c["count"].copy(),
+            c["cpu"].astype(np.int32),
+            c["pid"].astype(np.int32),
+            c["preempt"].astype(np.int32),
+            c["window"].astype(np.int32),
+            c["whole"].astype(bool),
         )
 
     def oddities(self) -> list[Oddity]:
         """What the walk met that no chain shows."""
         found = []
-        rows = self.memory.region("odd_rows")
-        for row in self.memory.region("odd")[: int(self.memory.m[kernel.K_ODD])].tolist():
-            count = row[10] - row[kernel.ODD_DENIED]
+        links = _as_grid(self.memory.region("odd_links"))
+        for row in self.memory.used("odd"):
+            count = row["count"] - row["denied"]
             if count <= 0:
                 continue
-            held = tuple(Entry(*e) for e in rows[row[9] : row[9] + row[13]].tolist())
-            found.append(
-                Oddity(
-                    _WHAT[row[0]],
-                    row[1],
-                    row[2],
-                    row[3],
-                    row[4],
-                    row[5],
-                    row[6],
-                    row[7],
-                    row[8],
-                    held,
-                    count,
-                    row[11],
-                    row[12],
-                    bool(row[kernel.ODD_PROVED]),
-                    row[kernel.ODD_SINCE],
-                )
-            )
+            held = tuple(Entry(*e) for e in links[row["first"] : row["first"] + row["length"]].tolist())
+            numbers = (int(row[name]) for name in ("ts", "seq", "cpu", "pid", "flags", "preempt", "cls", "lock"))
+            window, detail, since = int(row["window"]), int(row["detail"]), int(row["since"])
+            proved = bool(row["proved"])
+            found.append(Oddity(_WHAT[row["what"]], *numbers, held, int(count), window, detail, proved, since))
         return found
 
     @property
@@ -296,24 +251,28 @@ class LockWalk:
         Who is switched out took the run queue's lock just before (``__schedule()``, kernel/sched/core.c): where others
         were seen to and some were not, their lock events are missing. One could be a trace that begins in between.
         """
-        bare = self.counter(kernel.K_BARE)
-        return 1 < bare < self.counter(kernel.K_SWITCHES)
+        return 1 < self.counter("bare_switches") < self.counter("switches")
 
     def last_taken(self, pid: int, lock: int) -> int:
         """When a task last asked for a lock, at the latest (ns); 0 if it never did."""
-        return int(kernel.last_taken(self.memory.m, pid, lock))
+        return int(compiled.last_taken(self.memory.w, pid, lock))
 
     def first_seen(self) -> dict[int, int]:
         """When each task was first seen, at the latest (ns), by pid; without those that a very long trace forgot."""
-        tasks = self.memory.region("tasks")[: int(self.memory.m[kernel.K_TASKS])]
+        tasks = self.memory.used("tasks")
         seen: dict[int, int] = {}
-        for pid, ts in tasks[:, [kernel.T_PID, kernel.T_FIRST]].tolist():
+        for pid, ts in zip(tasks["pid"].tolist(), tasks["first"].tolist(), strict=True):
             seen[pid] = min(ts, seen.get(pid, ts))
         return seen
 
-    def counter(self, which: int) -> int:
-        """One of the kernel's K_ counters."""
-        return int(self.memory.m[which])
+    def counter(self, which: str) -> int:
+        """One of the walk's counters (``core.walk_memory.Walk``), or how many keys one of its tables has."""
+        return self.memory.count(which)
+
+
+def _as_grid(rows: NDArray[Any]) -> NDArray[np.int64]:
+    """Rows as int64 of two dimensions: a view."""
+    return rows.view(np.int64).reshape(len(rows), -1)
 
 
 def _wanted(o: WalkOptions) -> NDArray[np.int64]:
@@ -324,16 +283,11 @@ def _wanted(o: WalkOptions) -> NDArray[np.int64]:
     return wanted
 
 
-def _set_options(m: NDArray[np.int64], o: WalkOptions) -> None:
-    m[kernel.O_DETAILED], m[kernel.O_WINDOW], m[kernel.O_SOFTIRQ], m[kernel.O_RT] = o.detailed, -1, o.fake_softirq, o.rt
-    m[kernel.O_NOVALIDATE], m[kernel.O_FLAGS], m[kernel.O_HOLDS] = _signed(o.no_validate), o.flags_say_irqs, o.holds
-    m[kernel.O_RECURSIVE], m[kernel.O_HASHED], m[kernel.O_JUDGE] = o.recursive_reads, o.hashed, o.judged
-    m[kernel.O_CONTEXTS], m[kernel.O_PREEMPT], m[kernel.O_SLEEP], m[kernel.O_SPLIT] = (
-        o.contexts,
-        o.preempt_mask,
-        4,
-        o.split,
-    )
+def _set_options(w: compiled.Walk, o: WalkOptions) -> None:
+    w.detailed, w.window, w.fake_softirq, w.rt = o.detailed, -1, o.fake_softirq, o.rt
+    w.no_validate, w.says_irqs, w.with_holds = _signed(o.no_validate), o.flags_say_irqs, o.holds
+    w.recursive_reads, w.hashed, w.judging = o.recursive_reads, o.hashed, o.judged
+    w.contexts, w.preempt_mask, w.sleep_type, w.split = o.contexts, o.preempt_mask, 4, o.split
 
 
 def _signed(value: int) -> int:
@@ -374,7 +328,7 @@ def _name_row(name: str, srcu_checked: bool, rt: bool) -> tuple[int, ...]:
 
 
 def _function_row(name: str, numbers: dict[str, int]) -> tuple[int, int]:
-    """What a probed function does with its lock (see ``kernels.walk.function_row``), and the number of its return
+    """What a probed function does with its lock (see ``core.walk.function_row``), and the number of its return
     event.
     """
     plain = name.removesuffix("_entry")
@@ -396,7 +350,8 @@ def _sleeps(function: str) -> int:
     return attempts.HOW_SLEEPS if function.startswith(("mutex_", "down_", "up_", "rt_mutex_")) else 0
 
 
-def _lock_class(index: int, row: list[int], words: list[str]) -> LockClass:
+def _lock_class(index: int, row: tuple[int, ...], words: list[str]) -> LockClass:
+    c = dict(zip(kernel.Class.fields(), row, strict=True))
     name, key, subclass, keyed, inner, outer, lock_type = row[:7]
     if keyed == kernel.BY_ADDRESS:  # its lock type is the number of the function that took it
         text = f"{UNNAMED}{key & (1 << 64) - 1:x}"
@@ -404,7 +359,7 @@ def _lock_class(index: int, row: list[int], words: list[str]) -> LockClass:
     if keyed == kernel.BY_SRCU:
         return LockClass(index, UNNAMED_SRCU + f"{key & (1 << 64) - 1:x}", key, 0, False, 0, 0, "srcu", 0)
     text = words[name] or NAMELESS
-    waited = row[kernel.C_GOT] > 0
+    waited = c["got"] > 0
     return LockClass(
         index,
         text,
@@ -416,7 +371,7 @@ def _lock_class(index: int, row: list[int], words: list[str]) -> LockClass:
         kind_of(text),
         lock_type,
         waited,
-        row[kernel.C_ANNOTATED],
+        c["annotated"],
     )
 
 

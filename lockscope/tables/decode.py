@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from lockscope.errors import LockscopeError
-from lockscope.kernels import columns
+from lockscope.core import columns
 from lockscope.tables.events import EventBatch, EventFormat, Field, RecordLayout
 from lockscope.tables.texts import Texts
 

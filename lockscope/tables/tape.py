@@ -12,7 +12,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from lockscope.kernels import columns, tape_rows
+from lockscope.core import columns, tape_rows
 from lockscope.registry import modules
 from lockscope.tables.events import LOSS, EventBatch, EventFormat, Field
 from lockscope.tables.lock_code import lock_code
@@ -246,16 +246,17 @@ class Projector:
         head, slots = self._room.take(rows, room + WIDTH)
         lay = batch.layout
         common = np.array([lay.flags_at, lay.preempt_at, lay.pid_at, 1], np.int64)
-        reached, filled, used = 0, 0, 0
+        reached, done = 0, np.zeros(2, np.int64)
         while reached < len(batch):
             t = self.texts
-            reached, filled, used = columns.project(
+            reached = columns.project(
                 batch.data, batch.at, batch.size, batch.kind, batch.ts_ns, batch.stream, batch.first_seq, lay.big,
-                common, cpu_of, self._ops, self._widths, self._plan, self._code, reached, filled, used, head, slots,
+                common, cpu_of, self._ops, self._widths, self._plan, self._code, reached, done, head, slots,
                 t.table, t.pool, t.ends, t.state,
             )  # fmt: skip
             if reached < len(batch):
                 t.grow()
+        used = int(done[1])
         slots[used : used + WIDTH] = 0
         tape = PackedTape(head[:rows], slots[: used + WIDTH], self._widths)
         return _with_gaps(tape, batch, gaps, cpu_of) if gaps else tape

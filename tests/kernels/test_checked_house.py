@@ -10,7 +10,7 @@ import pytest
 
 import lockscope
 from lockscope.findings import Report
-from lockscope.kernels import walk_memory as counters
+from lockscope.core import walk_memory as counters
 from lockscope.reconstruct import walk_regions
 from lockscope.report import json_report
 from lockscope.trace_perf import perf_figures

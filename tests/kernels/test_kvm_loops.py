@@ -98,7 +98,7 @@ def made(seed: int) -> dict[str, Any]:
 
 
 def _intern(texts: Texts, word: str) -> None:
-    from lockscope.kernels.interner import intern
+    from lockscope.core.interner import intern
 
     data = np.frombuffer(word.encode(), np.uint8).copy()
     intern(data, 0, len(data), texts.table, texts.pool, texts.ends, texts.state)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lockscope.kernels import records
+from lockscope.core import records
 from tests.builders.checked import OutsideError, checked_loops
 from tests.builders.trace_dat import ACQUIRE, Kernel, Page
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lockscope.kernels import walk_memory as counters
+from lockscope.core import walk_memory as counters
 from tests.builders.found import Hold, chains, holds, oddities, walked
 from tests.builders.records import PLAIN, PLAIN_INIT
 from tests.builders.script import BH_OFF, HARDIRQ, IRQS_OFF, NMI, SOFTIRQ, Script
@@ -107,7 +107,7 @@ def test_held_before_the_trace_began() -> None:
     found = walked(s)
     assert holds(found) == [Hold("&rq->lock_x", signed(A), 100, 30, 0, 30, 0, "end", "hardirq")]
     assert oddities(found) == []
-    assert found.walk.counter(counters.K_UNPAIRED) == 1
+    assert found.walk.counter("unpaired") == 1
 
 
 def test_still_held_at_the_end() -> None:

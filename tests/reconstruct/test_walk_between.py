@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lockscope.kernels import walk_memory as counters
+from lockscope.core import walk_memory as counters
 from tests.builders.found import Hold, chains, holds, oddities, walked
 from tests.builders.script import HARDIRQ, IRQS_OFF, Script, Task
 
@@ -168,7 +168,7 @@ def test_a_probed_run_queue_is_taken_by_one_task_and_released_by_the_next() -> N
     assert [(h.lock, h.pid, h.known) for h in holds(found)] == [
         (signed(RQ), 100, "both"), (signed(RQ1), 0, "both"), (signed(A), 100, "both"),
     ]  # fmt: skip
-    assert found.walk.counter(counters.K_UNPAIRED) == 0
+    assert found.walk.counter("unpaired") == 0
 
 
 def test_a_lock_that_is_kept_over_a_switch_is_no_run_queue() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lockscope.kernels import walk_memory as counters
+from lockscope.core import walk_memory as counters
 from lockscope.reconstruct.gather import Gathered
 from tests.builders.found import chains, holds, oddities, walked
 from tests.builders.records import PLAIN
@@ -14,7 +14,7 @@ A, B, C = 0x100, 0x200, 0x300
 
 
 def stale(found: Gathered) -> int:
-    return found.walk.counter(counters.K_STALE)
+    return found.walk.counter("stale")
 
 
 def spin(t: Task, name: str, lock: int) -> Task:
@@ -406,7 +406,7 @@ def test_an_interrupt_that_is_over_holds_nothing() -> None:
         t.take("&other->lock", C).release("&other->lock", C)
     found = walked(s)
     assert chains(found) == ["&irq->lock?", "&a->mutex?", "&other->lock?"]
-    assert found.walk.counter(counters.K_STALE) == 1
+    assert found.walk.counter("stale") == 1
 
 
 def test_rcu_sched_section_that_was_left_unseen() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lockscope.kernels import walk_memory as counters
+from lockscope.core import walk_memory as counters
 from lockscope.reconstruct.gather import GatherOptions, gather
 from lockscope.rules.load import choose
 from lockscope.tables.symbols import Symbols
@@ -57,7 +57,7 @@ def test_failed_trylock_and_killed_attempt_are_no_holds() -> None:
     unlock(lock(t, "mutex_lock_killable", A, ret=0), "mutex_unlock", A)
     found = walked(s)
     assert [(h.how, h.known) for h in holds(found)] == [("try", "both"), ("", "both")]
-    assert (oddities(found), found.walk.counter(counters.K_UNPAIRED)) == ([], 0)
+    assert (oddities(found), found.walk.counter("unpaired")) == ([], 0)
 
 
 def test_readers() -> None:
@@ -106,7 +106,7 @@ def test_unlock_of_what_was_taken_by_a_function_that_is_not_probed() -> None:
     unlock(t, "mutex_unlock", A)
     found = walked(s)
     assert [h.known for h in holds(found)] == ["end"]
-    assert (oddities(found), found.walk.counter(counters.K_UNPAIRED)) == ([], 1)
+    assert (oddities(found), found.walk.counter("unpaired")) == ([], 1)
 
 
 def test_leak_of_a_probed_lock_may_be_an_unlock_that_is_not_probed() -> None:

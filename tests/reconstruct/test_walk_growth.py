@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lockscope.kernels import walk_memory as counters
-from lockscope.kernels.tape_rows import H_OP, H_PID, H_SEQ, H_SLOTS, H_TS, HEAD_WIDTH
+from lockscope.core import walk_memory as counters
+from lockscope.core.tape_rows import H_OP, H_PID, H_SEQ, H_SLOTS, H_TS, HEAD_WIDTH
 from lockscope.reconstruct import walk_regions
 from lockscope.reconstruct.walk import LockWalk, WalkOptions
 from lockscope.tables.ops import WIDTH, Op
@@ -78,8 +78,8 @@ def test_a_hundred_thousand_tasks_that_never_release_do_not_fill_memory() -> Non
     walk = walk_of([(Op.ACQUIRE, i + 1, 8, 0) for i in range(n)], ["&kvm->lock"])
     assert walk.memory.m.nbytes < 512 << 20
     assert sum(len(part) for part in walk.holds) == n
-    still_held = walk.counter(counters.K_TASKS)  # at the trace's end: nothing was lost of these
-    assert walk.counter(counters.K_UNPAIRED) == n - still_held > n // 2
+    still_held = walk.counter("task_table")  # at the trace's end: nothing was lost of these
+    assert walk.counter("unpaired") == n - still_held > n // 2
 
 
 def test_results_do_not_depend_on_batches() -> None:
@@ -119,16 +119,16 @@ def test_stack_of_sixty_locks() -> None:
     found = walked(deep(60))
     assert len(holds(found)) == 62
     assert {h.known for h in holds(found)} == {"both"}
-    assert found.walk.counter(counters.K_TOO_DEEP) == 0
+    assert found.walk.counter("too_deep") == 0
 
 
 def test_deeper_than_the_stack_is_left_out_and_counted() -> None:
     found = walked(deep(300))
-    assert found.walk.counter(counters.K_TOO_DEEP) == 300 - 62
+    assert found.walk.counter("too_deep") == 300 - 62
     assert oddities(found) == []  # their releases are no unbalanced ones
     assert chains(found)[-1].rstrip("?") == "&mm->mmap_lock > &kvm->lock"
     assert [h.known for h in holds(found) if h.name != "&mapping->i_mmap_rwsem"] == ["both", "both"]
-    assert found.walk.counter(counters.K_UNPAIRED) == 0
+    assert found.walk.counter("unpaired") == 0
 
 
 def test_the_two_events_of_one_acquisition_are_left_out_as_one() -> None:
@@ -142,7 +142,7 @@ def test_the_two_events_of_one_acquisition_are_left_out_as_one() -> None:
             t.release("&mapping->i_mmap_rwsem", 0x1000 + i)
         t.release("&kvm->lock", 0x20)
         found = walked(s)
-        assert found.walk.counter(counters.K_TOO_DEEP) == 70 - 63
+        assert found.walk.counter("too_deep") == 70 - 63
         assert [o[0] for o in oddities(found)] == ["release-not-held"]
 
 

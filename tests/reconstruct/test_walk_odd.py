@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lockscope.kernels import walk_memory as counters
+from lockscope.core import walk_memory as counters
 from tests.builders.found import chains, holds, oddities, walked
 from tests.builders.records import PLAIN_INIT
 from tests.builders.script import BH_OFF, HARDIRQ, IRQS_OFF, SOFTIRQ, Script
@@ -22,7 +22,7 @@ def test_release_of_what_a_known_task_does_not_hold() -> None:
     assert (odd.lock, odd.pid, odd.cpu, odd.ts_ns, odd.seq, odd.count) == (A, 100, 0, 1_006_000, 6, 1)
     assert [(h.name, h.known) for h in holds(found)] == [("&kvm->lock", "both"), ("&a->mutex", "begin"),
                                                          ("&kvm->lock", "end")]  # fmt: skip
-    assert found.walk.counter(counters.K_UNPAIRED) == 1
+    assert found.walk.counter("unpaired") == 1
 
 
 def test_the_same_again_is_counted() -> None:
@@ -107,7 +107,7 @@ def test_run_queue_changes_hands_at_a_switch() -> None:
     assert [(h.name, h.pid, h.known) for h in holds(found)] == [
         ("&rq->__lock", 100, "both"), ("&rq->__lock", 101, "both"),
     ]  # fmt: skip
-    assert found.walk.counter(counters.K_UNPAIRED) == 0
+    assert found.walk.counter("unpaired") == 0
 
 
 def test_run_queue_that_was_got_is_held_though_the_attempt_is_missing() -> None:
