@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lockscope.errors import UsageError
 from lockscope.figures import LockFigures, LockRow, Times, WaitChains, WaitLink
 from lockscope.formats.merged import open_merged
-from lockscope.kernels import lock_stats
+from lockscope.core import lock_stats
 from lockscope.core.walk_memory import HAD_TO_WAIT
 from lockscope.reconstruct import lock_waits
 from lockscope.reconstruct.contention import Contention, type_name

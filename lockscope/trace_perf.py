@@ -1,4 +1,4 @@
-"""``perf lock``'s figures: the same accounting (``kernels.perf_sequences``), in the same order.
+"""``perf lock``'s figures: the same accounting (``core.perf_sequences``), in the same order.
 
 perf lists locks of equal rank in the order of its hash table (tools/perf/builtin-lock.c and include/linux/hash.h,
 Linux 6.1): by bucket of 4,096, the newest first. So are they here, which makes outputs comparable line by line.
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from lockscope.errors import UsageError
 from lockscope.figures import PerfFigures, PerfRow
 from lockscope.formats.merged import open_merged
-from lockscope.kernels import columns, kvm_tables, perf_sequences
-from lockscope.kernels.perf_sequences import (
+from lockscope.core import columns, numbering, perf_sequences
+from lockscope.core.perf_sequences import (
     ADDRESS,
     CALLER,
     S_ACQUIRED,
@@ -127,7 +127,7 @@ def _roomy(table: Ints, rows: Ints, more: int) -> tuple[Ints, Ints]:
     known = int(table[0]) + more
     while 2 * known > len(table) >> 1:
         wider = np.zeros(2 * len(table) - 2, np.int64)
-        kvm_tables.rehash(table, wider)
+        numbering.rehash(table, wider)
         table = wider
     if known > len(rows):
         rows = np.concatenate((rows, np.zeros((max(known - len(rows), len(rows)), rows.shape[1]), np.int64)))

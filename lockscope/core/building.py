@@ -51,7 +51,10 @@ def extensions(limited: bool = True) -> list[Any]:
         found.append(extension(f"{units.PACKAGE}.{name}", unit))
     return list(
         cythonize(
-            found, include_path=[str(ROOT)], compiler_directives=units.DIRECTIVES, quiet=True,
+            found,
+            include_path=[str(ROOT)],
+            compiler_directives=units.DIRECTIVES,
+            quiet=True,
             shared_utility_qualified_name=shared,
         )  # fmt: skip
     )

@@ -182,9 +182,7 @@ def project(
                     value = caller(data, record, length, width, offset, big, code)
                 elif how != EMPTY:
                     found = span(data, record, length, how, offset, width, big)
-                    value = text_number(
-                        data, record + begin_of(found), length_of(found), table, pool, ends, state
-                    )
+                    value = text_number(data, record + begin_of(found), length_of(found), table, pool, ends, state)
                     if value < 0:
                         done[0], done[1] = n, used
                         return i

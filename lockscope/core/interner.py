@@ -52,9 +52,7 @@ def same(data: Bytes, text: int, pool: Bytes, known: int, length: int) -> bool:
 
 
 @step
-def number_of(
-    data: Bytes, text: int, length: int, table: Halves, pool: Buffer, ends: Ints, state: Ints
-) -> int:
+def number_of(data: Bytes, text: int, length: int, table: Halves, pool: Buffer, ends: Ints, state: Ints) -> int:
     """The number of a text, given a new one if it was not seen; -1 when the tables must grow first.
 
     ``table`` (a power of two): open addressing, number + 1. ``pool`` holds the texts one behind the other, ``ends``
@@ -89,9 +87,7 @@ def number_of(
 
 
 @inline
-def text_number(
-    data: Bytes, text: int, length: int, table: Halves, pool: Buffer, ends: Ints, state: Ints
-) -> int:
+def text_number(data: Bytes, text: int, length: int, table: Halves, pool: Buffer, ends: Ints, state: Ints) -> int:
     """The number of the text in a stretch of bytes (up to its first NUL); -1 when the tables must grow first.
 
     A few texts make up nearly all of a trace: one that was met lately is known by its ends and its length, and by its
@@ -119,8 +115,6 @@ def text_number(
 
 
 @loop
-def intern(
-    data: Bytes, begin: int, length: int, table: Halves, pool: Buffer, ends: Ints, state: Ints
-) -> int:
+def intern(data: Bytes, begin: int, length: int, table: Halves, pool: Buffer, ends: Ints, state: Ints) -> int:
     """The number of ``data[begin:begin + length]``; -1 when the tables must grow first. See ``number_of``."""
     return number_of(data, begin, length, table, pool, ends, state)

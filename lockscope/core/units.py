@@ -60,15 +60,30 @@ def written(unit: str) -> str:
     rows = {n.name for t in modules.values() for n in t.body if isinstance(n, ast.ClassDef) and _is_row(n)}
     states = {n.name for t in modules.values() for n in t.body if isinstance(n, ast.ClassDef) and _has(n, "state")}
     turn = _Turn(constants, rows, states)
+    wanted = _wanted(modules, unit)
     body: list[ast.stmt] = []
     for name, tree in modules.items():
         for node in tree.body:
-            body += _statement(node, turn, python=name == unit)
-    head = ["import cython", f"from cython.cimports.{_MACHINE} import (full, mix, prefetch, put8, put16, put32, put64,",
+            if name == unit or getattr(node, "name", "") in wanted:
+                body += _statement(node, turn, python=name == unit)
+    head = ["import cython", f"from {PACKAGE}.types import Row", f"from cython.cimports.{_MACHINE} import (full, mix, prefetch, put8, put16, put32, put64,",
             "    times, u8, u16, u32, u64)"]  # fmt: skip
     given = [f"{name} = {value}" for name, value in constants.items()]
     text = ast.unparse(ast.fix_missing_locations(ast.Module(body, [])))
     return "\n".join([*head, *given, "", text, ""])
+
+
+def _wanted(modules: dict[str, ast.Module], unit: str) -> set[str]:
+    """The functions and classes that a unit's own module needs, itself or by others."""
+    places = {n.name: n for t in modules.values() for n in t.body if isinstance(n, (ast.FunctionDef, ast.ClassDef))}
+    found: set[str] = set()
+    ahead: list[ast.AST] = [modules[unit]]
+    while ahead:
+        names = {n.id for n in ast.walk(ahead.pop()) if isinstance(n, ast.Name)}
+        fresh = (names & set(places)) - found
+        found |= fresh
+        ahead += [places[name] for name in fresh]
+    return found
 
 
 def _parsed(name: str) -> ast.Module:
@@ -119,7 +134,7 @@ def _statement(node: ast.stmt, turn: _Turn, *, python: bool) -> list[ast.stmt]:
     """A statement of a module as the unit has it; ``python``: of the module that Python imports."""
     if isinstance(node, ast.ClassDef) and _is_row(node):
         fields = ", ".join(f"{f.target.id}=cython.longlong" for f in node.body if isinstance(f, ast.AnnAssign))
-        return ast.parse(f"{node.name} = cython.struct({fields})").body
+        return [*ast.parse(f"C{node.name} = cython.struct({fields})").body, *([node] if python else [])]
     if isinstance(node, ast.ClassDef) and _has(node, "state"):
         return [turn.state(node)]
     if isinstance(node, ast.FunctionDef):
@@ -127,6 +142,8 @@ def _statement(node: ast.stmt, turn: _Turn, *, python: bool) -> list[ast.stmt]:
             return [turn.function(node)]
         if _has(node, "loop"):
             return [turn.function(node, "_loop_"), *turn.entry(node)] if python else []
+        for line in ("cython.wraparound(True)", "cython.infer_types(False)"):  # as Python has it
+            node.decorator_list.append(ast.parse(line, mode="eval").body)
         return [node] if python else []
     if isinstance(node, (ast.Import, ast.ImportFrom)):
         ours = isinstance(node, ast.ImportFrom) and (node.module or "").startswith((PACKAGE, "__future__", "typing"))
@@ -172,7 +189,9 @@ class _Turn(ast.NodeTransformer):
         """An annotation as Cython has it."""
         text = ast.unparse(given) if given is not None else "int"
         if text in self.rows:
-            text = f"cython.pointer({text})"
+            text = f"cython.pointer(C{text})"
+        elif text.removesuffix("[::1]") in self.rows:
+            text = "C" + text
         elif text.startswith("tuple["):
             text = "(" + ", ".join("cython.longlong" for _ in text.split(",")) + ")"
         return ast.parse(_TYPES.get(text, text), mode="eval").body
@@ -202,14 +221,11 @@ class _Turn(ast.NodeTransformer):
 
     def entry(self, node: ast.FunctionDef) -> list[ast.stmt]:
         """What Python calls: its arguments made C's, then the function of C's without Python's lock."""
-        given = ", ".join(
-            f"{a.arg}: {ast.unparse(self.type(a.annotation))}" for a in node.args.args
-        )
+        given = ", ".join(f"{a.arg}: {ast.unparse(self.type(a.annotation))}" for a in node.args.args)
         names = ", ".join(a.arg for a in node.args.args)
         nothing = isinstance(node.returns, ast.Constant)
-        text = (
-            f"def {node.name}({given}):\n    with cython.nogil:\n        made = _loop_{node.name}({names})\n"
-            + ("" if nothing else "    return made\n")
+        text = f"def {node.name}({given}):\n    with cython.nogil:\n        _made = _loop_{node.name}({names})\n" + (
+            "" if nothing else "    return _made\n"
         )
         return ast.parse(text).body
 
@@ -245,18 +261,28 @@ class _Turn(ast.NodeTransformer):
         return node
 
     def visit_Name(self, node: ast.Name) -> ast.AST:  # noqa: N802 (ast's name)
-        return _number(self.constants[node.id]) if isinstance(node.ctx, ast.Load) and node.id in self.constants else node
+        return (
+            _number(self.constants[node.id]) if isinstance(node.ctx, ast.Load) and node.id in self.constants else node
+        )
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.AST:  # noqa: N802 (ast's name)
         self.generic_visit(node)
         node.left, node.right = _counted(node.left), _counted(node.right)
         value = _value(node)
+        if value is None and isinstance(node.op, ast.LShift) and isinstance(node.left, ast.Constant):
+            node.left = ast.parse(f"cython.cast(cython.longlong, {node.left.value})", mode="eval").body
         return _number(value) if value is not None else node
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:  # noqa: N802 (ast's name)
         self.generic_visit(node)
         value = _value(node)
         return _number(value) if value is not None and not isinstance(node.op, ast.Not) else node
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:  # noqa: N802 (ast's name)
+        node.annotation = self.type(node.annotation)
+        if node.value is not None:
+            node.value = _counted(self.visit(node.value))
+        return node
 
     def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:  # noqa: N802 (ast's name)
         self.generic_visit(node)

@@ -129,6 +129,7 @@ from lockscope.core.walk_notes import (
     waits_for,
 )
 
+
 @step
 def switch(w: Walk, t: int, prev_state: int) -> None:
     """The task is switched out: any spinning lock it holds is odd, but for the run queue's.

@@ -58,15 +58,15 @@ def spins(w: Walk, cls: int) -> int:
     if c.inner != 0:
         spin = c.inner == 2 or (c.inner == 3 and w.sleep_type == 4 and not w.rt)
         # An RCU read section has an inner wait type too, and an outer one; a local_lock has lock type 1.
-        return (spin and c.outer == 0 and c.type == 0)
-    return (name_of(w, c.name).spins == 1)
+        return spin and c.outer == 0 and c.type == 0
+    return name_of(w, c.name).spins == 1
 
 
 @inline
 def blocks(w: Walk, cls: int) -> int:
     """Whether nobody gets past an exclusive lock of this class: no map, RCU, seqcount or local_lock."""
     c = class_at(w, cls)
-    return (c.got > 0 or spins(w, cls) != 0 or name_of(w, c.name).sleeps == LOGS_ACQUIRED)
+    return c.got > 0 or spins(w, cls) != 0 or name_of(w, c.name).sleeps == LOGS_ACQUIRED
 
 
 @inline
@@ -219,14 +219,14 @@ def proves_progress(w: Walk, e: Entry, op: int, lock: int, name: int) -> int:
     """Whether a row says that the attempt of entry ``e`` is over: 1 it was got, 2 it may have failed, 0 neither."""
     same = e.lock == lock or e.alias == lock
     if op == ACQUIRED_OP:
-        return (same)
+        return same
     if op == RELEASE:
-        return (0 if not same else 2 if w.acquired > 0 else 1)
+        return 0 if not same else 2 if w.acquired > 0 else 1
     if op == ACQUIRE or op == DETAIL:
         if same and e.marks & (ALONE if op == ACQUIRE else PENDING):
             return 0  # its own other event
-        return (spins(w, e.cls) != 0 or name_of(w, name).sleeps == LOGS_ACQUIRED)
-    return (op == SYS_ENTER or op == SYS_EXIT or op == TASK_EXIT or op >= OF_SUBSYSTEMS)
+        return spins(w, e.cls) != 0 or name_of(w, name).sleeps == LOGS_ACQUIRED
+    return op == SYS_ENTER or op == SYS_EXIT or op == TASK_EXIT or op >= OF_SUBSYSTEMS
 
 
 @step

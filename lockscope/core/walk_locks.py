@@ -60,6 +60,7 @@ from lockscope.core.walk_notes import (
     waits_for,
 )
 
+
 @step
 def drop_run_queues(w: Walk, t: int, asked: int) -> None:
     """Take off run-queue locks that were given up unseen, in a switch that was not recorded or that a filter cut.

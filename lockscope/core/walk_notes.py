@@ -38,13 +38,14 @@ from lockscope.core.walk_memory import (
     waiter_at,
 )
 
+
 @step
 def sleeps(w: Walk, cls: int) -> int:
     """Whether a class is of locks that sleep, by its wait type or its name."""
     c = class_at(w, cls)
     if c.inner != 0:
-        return (c.inner == w.sleep_type)
-    return (name_of(w, c.name).sleeps != 0)
+        return c.inner == w.sleep_type
+    return name_of(w, c.name).sleeps != 0
 
 
 @step

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from lockscope.formats._dat_pages import Arena
 from lockscope.formats._perf_layout import IdTable
 from lockscope.formats._perf_source import Source
-from lockscope.kernels import perf_records as walk
+from lockscope.core import perf_records as walk
 from lockscope.tables.events import LOSS, EventBatch, RecordLayout
 
 _MOST_PENDING = 256 << 20  # bytes; where the recorder's buffers are larger than this, order is approximate
@@ -159,7 +159,7 @@ class Feed:
         self.state[walk.S_ROWS], self.state[walk.S_SIDE] = rows.n, 0
         lay = plan.layout
         reason = walk.walk(
-            rows.arena.data, rows.arena.used, lay.big, plan.attrs, plan.ids.keys, plan.ids.values, plan.ids.at,
+            rows.arena.data, rows.arena.used, lay.big, plan.attrs, plan.ids.table, plan.ids.owners, plan.ids.at,
             plan.ids.back, plan.chains, lay.type_at, plan.preempt_at, plan.wanted, self.state, self.last,
             *rows.columns, rows.side,
         )  # fmt: skip

@@ -13,7 +13,7 @@ from lockscope.formats._dat_layout import MAGIC as TRACING_MAGIC
 from lockscope.formats._dat_layout import Head as TracingHead
 from lockscope.formats._perf_layout import Attr, Head
 from lockscope.formats._perf_source import Opened
-from lockscope.kernels.perf_records import COMPRESSED, COMPRESSED2, SAMPLE
+from lockscope.core.perf_records import COMPRESSED, COMPRESSED2, SAMPLE
 from lockscope.units import byte_order
 
 _KILLED = "it was cut, or perf record was killed before it could write the end of the file"

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockscope.formats._dat_layout import Head as TracingHead
-from lockscope.kernels import perf_records as walk
+from lockscope.core import perf_records as walk
+from lockscope.core.numbering import number_in
 from lockscope.units import byte_order
 
 MAGIC, SWAPPED = b"PERFILE2", b"2ELIFREP"
@@ -84,7 +85,7 @@ class Attr:
         return f"{kind}_{self.config:#x}"
 
     def row(self, *, big: bool) -> list[int]:
-        """How its records are laid out, for ``kernels.perf_records.walk``."""
+        """How its records are laid out, for ``core.perf_records.walk``."""
         shape = self.sample_type
         words = [
             walk.IDENTIFIER,
@@ -178,15 +179,15 @@ class Head:
 class IdTable:
     """The hash table of event ids for the walk, and where records have them."""
 
-    keys: NDArray[np.int64]
-    values: NDArray[np.uint32]
+    table: NDArray[np.int64]  # the number of an id
+    owners: NDArray[np.int64]  # its event, by number
     at: int
     back: int
 
     @staticmethod
     def of(attrs: list[Attr], *, big: bool) -> tuple[IdTable, bool]:
         """The table, and whether every record's event can be told."""
-        none = IdTable(np.empty(0, np.int64), np.empty(0, np.uint32), 0, 0)
+        none = IdTable(np.zeros(2 + 2 * 16, np.int64), np.empty(0, np.int64), 0, 0)
         if len(attrs) < 2:
             return none, True
         places = {a.id_places(big=big) for a in attrs}
@@ -194,8 +195,8 @@ class IdTable:
         pairs = [(i, owner) for owner, a in enumerate(attrs) for i in a.ids]
         if len({p[0] for p in places}) > 1 or at is None or not pairs:
             return none, len({(a.sample_type, a.read_format, a.type == TRACEPOINT) for a in attrs}) == 1
-        room = 1 << max(4, (2 * len(pairs) - 1).bit_length())
-        table = IdTable(np.zeros(room, np.int64), np.zeros(room, np.uint32), at, back or 0)
-        idents = np.array([i for i, _ in pairs], np.uint64).view(np.int64)
-        walk.fill_ids(idents, np.array([o for _, o in pairs], np.int64), table.keys, table.values)
+        room = 1 << (2 * len(pairs) + 2).bit_length()
+        table = IdTable(np.zeros(2 + 2 * room, np.int64), np.zeros(len(pairs), np.int64), at, back or 0)
+        for ident, owner in pairs:
+            table.owners[number_in(table.table, ident - (1 << 64) if ident >> 63 else ident)] = owner
         return table, True

@@ -18,7 +18,7 @@ from lockscope.formats._perf_batches import Batcher, Feed, Plan, Rows
 from lockscope.formats._perf_head import read_comm, read_head
 from lockscope.formats._perf_layout import Attr, IdTable
 from lockscope.formats._perf_source import Opened, Source, parts_of
-from lockscope.kernels import perf_records as walk
+from lockscope.core import perf_records as walk
 from lockscope.tables.events import (
     UNKNOWN,
     EventBatch,

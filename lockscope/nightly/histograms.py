@@ -1,6 +1,6 @@
 """Wait and hold times of every lock class as histograms, which add up over traces, hosts and nights.
 
-The buckets are those of ``lockscope locks`` (``kernels.lock_stats``): exact below 64 ns, beyond that 32 to the octave.
+The buckets are those of ``lockscope locks`` (``core.lock_stats``): exact below 64 ns, beyond that 32 to the octave.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from lockscope.kernels.lock_stats import EXACT, G_CONTENDED, HOLD, STEPS, WAIT, bucket_ends
+from lockscope.core.lock_stats import EXACT, G_CONTENDED, HOLD, STEPS, WAIT, bucket_ends
 from lockscope.reconstruct.lock_statistics import Groups
 
 Ints = NDArray[np.int64]

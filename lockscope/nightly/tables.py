@@ -156,7 +156,7 @@ CLASSES = HistoryTable(
                 _c(f"{kind}_p90", "float64", "ns", "90th percentile"),
                 _c(f"{kind}_p99", "float64", "ns", "99th percentile"),
                 _c(f"{kind}_max", "int64", "ns", "longest"),
-                _c(f"{kind}_bins", "bins", "", "buckets that are not empty: lockscope/kernels/lock_stats.py"),
+                _c(f"{kind}_bins", "bins", "", "buckets that are not empty: lockscope/core/lock_stats.py"),
                 _c(f"{kind}_counts", "counts", "", "how many in each"),
             )
         ),

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from lockscope.kernels import kvm_tables, lock_contention
+from lockscope.core import lock_contention, numbering
+from lockscope.core.walk_memory import Hold
 from lockscope.reconstruct.walk import HOLD_COLUMNS
 from lockscope.tables.ops import Op
 from lockscope.tables.tape import TapeBatch
@@ -42,7 +43,7 @@ class Contention:
 
     def __init__(self) -> None:
         self._table = np.zeros(2 + (2 << 12), np.int64)
-        self._pending = np.zeros((1 << 11, lock_contention.P_WIDTH), np.int64)
+        self._pending = lock_contention.Pending.rows(1 << 11)
 
     def feed(self, batch: TapeBatch) -> Iterator[NDArray[np.int64]]:
         """The waits that end in a batch, as ended holds (``HOLD_COLUMNS``) whose class is the flags."""
@@ -52,7 +53,7 @@ class Contention:
             self._make_room(len(part))
             out = np.empty((len(part), len(HOLD_COLUMNS)), np.int64)
             columns = (getattr(batch, name)[part] for name in ("ts_ns", "cpu", "pid", "op", "slots", "seq"))
-            made = lock_contention.pair(*columns, self._table, self._pending, out)
+            made = lock_contention.pair(*columns, self._table, self._pending, out.view(Hold.dtype).reshape(-1))
             if made:
                 yield out[:made]
 
@@ -60,10 +61,8 @@ class Contention:
         known = int(self._table[0]) + more
         while 2 * known > len(self._table) >> 1:
             wider = np.zeros(2 * len(self._table) - 2, np.int64)
-            kvm_tables.rehash(self._table, wider)
+            numbering.rehash(self._table, wider)
             self._table = wider
         if known > len(self._pending):
-            more_rows = np.zeros(
-                (max(known, 2 * len(self._pending)) - len(self._pending), lock_contention.P_WIDTH), np.int64
-            )
+            more_rows = lock_contention.Pending.rows(max(known, 2 * len(self._pending)) - len(self._pending))
             self._pending = np.concatenate((self._pending, more_rows))

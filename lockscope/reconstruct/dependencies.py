@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockscope.findings import GraphClass, GraphEdge, LockGraph
-from lockscope.kernels.graph import components
+from lockscope.core.graph import components
 from lockscope.kvm import locks
 from lockscope.reconstruct.evidence import Evidence
 from lockscope.reconstruct.graph import KIND_NAMES, Graph, lock_graph

@@ -25,12 +25,13 @@ A debt that no flush pays counts only if a vCPU of the VM runs after the operati
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from collections.abc import Iterator
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lockscope.kernels import kvm_flush as kernel
+from lockscope.core import kvm_flush as kernel
 from lockscope.kvm import spte
 from lockscope.kvm.spte_layouts import LARGE, WRITABLE, Layout
 from lockscope.reconstruct.flush_log import FlushLog
@@ -171,8 +172,8 @@ class FlushFact:
     def __init__(self, making: Making) -> None:
         self._vms, self._layout = making.facts["vms"], making.facts["spte_layout"]
         self._kernel = spte.version(making.info.kernel)
-        self._tasks, self._groups, self._debts = Table(7), Rows(kernel.G_WIDTH), Rows(kernel.D_WIDTH)
-        self._active = Rows(1)
+        self._tasks, self._groups, self._debts = Table(kernel.FlushTask), Rows(kernel.Group), Rows(kernel.Debt)
+        self._active = Rows()
         self._dying = np.zeros(64, np.int64)
         self._seen = np.zeros(4, np.int64)
         self._locks = np.zeros(0, np.int64)
@@ -240,7 +241,7 @@ class FlushFact:
         kernel.follow(
             cols, batch.slots, batch.held, dead, self._dying, self._options(), self._tasks.table, self._tasks.rows,
             self._groups.rows, self._groups.count, self._debts.rows, self._debts.count,
-            self._active.rows.reshape(-1), self._active.count, self._seen,
+            self._active.rows, self._active.count, self._seen,
         )  # fmt: skip
         self._compact()
 
@@ -301,27 +302,27 @@ class FlushFact:
         groups, debts = self._groups.used, self._debts.used
         if len(groups) < 1024 and len(debts) < 1 << 16:
             return
-        keep = ~np.isin(groups[:, kernel.G_STATE], (kernel.PAID, kernel.HARMLESS))
-        told = np.flatnonzero(keep & (groups[:, kernel.G_STATE] >= kernel.UNPAID))
+        keep = ~np.isin(groups["state"], (kernel.PAID, kernel.HARMLESS))
+        told = np.flatnonzero(keep & (groups["state"] >= kernel.UNPAID))
         if len(told) > _MOST_GROUPS or len(debts) > _MOST_DEBTS:
             self._untold += max(0, len(told) - _MOST_GROUPS // 2)
             keep[told[_MOST_GROUPS // 2 :]] = False
         self._log.take(groups[~keep])
         number = np.cumsum(keep) - 1
-        stay = debts[keep[debts[:, kernel.D_GROUP]]].copy()
-        stay[:, kernel.D_GROUP] = number[stay[:, kernel.D_GROUP]]
+        stay = debts[keep[debts["group"]]].copy()
+        stay["group"] = number[stay["group"]]
         groups = groups[keep].copy()
-        first = np.searchsorted(stay[:, kernel.D_GROUP], np.arange(len(groups)))
-        order = np.argsort(stay[:, kernel.D_GROUP], kind="stable")
+        first = np.searchsorted(stay["group"], np.arange(len(groups)))
+        order = np.argsort(stay["group"], kind="stable")
         stay = stay[order]
-        groups[:, kernel.G_FIRST] = np.searchsorted(stay[:, kernel.D_GROUP], np.arange(len(groups)))
+        groups["first"] = np.searchsorted(stay["group"], np.arange(len(groups)))
         del first
-        active = self._active.rows[: int(self._active.count[0]), 0]
+        active = self._active.used
         active = number[active[keep[active]]]
         self._groups.rows[: len(groups)], self._debts.rows[: len(stay)] = groups, stay
-        self._active.rows[: len(active), 0] = active
+        self._active.rows[: len(active)] = active
         self._groups.count[0], self._debts.count[0], self._active.count[0] = len(groups), len(stay), len(active)
-        self._tasks.rows[:, [kernel.T_GROUP, kernel.T_SHORT]] = 0
+        self._tasks.rows["group"], self._tasks.rows["too_short"] = 0, 0
 
     def finish(self) -> FlushDebts:
         """The debts that were not paid as they should have been."""
@@ -329,46 +330,51 @@ class FlushFact:
         self._log.take(self._groups.used)
         found = FlushDebts([], losses, owed, flushes, self._guests, self._untold, self._log)
         debts = self._debts.used
-        for index, row in enumerate(self._groups.used.tolist()):
-            state = row[kernel.G_STATE]
+        for index, row in enumerate(_dicts(self._groups.used)):
+            state = row["state"]
             if state in (kernel.UNPAID, kernel.LATE, kernel.FOREIGN, kernel.TOO_SMALL, kernel.ENDED):
-                found.groups.append(_group(row, state, debts[debts[:, kernel.D_GROUP] == index]))
+                found.groups.append(_group(row, state, debts[debts["group"] == index]))
         return found
 
 
-def _group(g: list[int], state: int, debts: NDArray[np.int64]) -> DebtGroup:
-    if state == kernel.UNPAID and g[kernel.G_FOREIGN_N]:
-        debts = debts[g[kernel.G_FOREIGN_N] :]  # the ones before were covered by somebody else's flush
-    debts = debts[debts[:, kernel.D_COVERED] == 0] if np.any(debts[:, kernel.D_COVERED] == 0) else debts
-    places = bool(np.all(debts[:, kernel.D_GFN] >= 0))
-    request = g[kernel.G_ARG] & 0xFFFFFFFF
+def _dicts(groups: NDArray[Any]) -> Iterator[dict[str, int]]:
+    names = kernel.Group.fields()
+    return (dict(zip(names, row, strict=True)) for row in groups.tolist())
+
+
+def _group(g: dict[str, int], state: int, debts: NDArray[Any]) -> DebtGroup:
+    if state == kernel.UNPAID and g["foreign_n"]:
+        debts = debts[g["foreign_n"] :]  # the ones before were covered by somebody else's flush
+    debts = debts[debts["covered"] == 0] if np.any(debts["covered"] == 0) else debts
+    places = bool(np.all(debts["gfn"] >= 0))
+    request = g["arg"] & 0xFFFFFFFF
     return DebtGroup(
-        f"LS{g[kernel.G_CODE]}",
-        FLOWS[g[kernel.G_FLOW]],
+        f"LS{g['code']}",
+        FLOWS[g["flow"]],
         STATES[state],
-        _IOCTLS.get(request) if g[kernel.G_CALL] == kernel.IOCTL else None,
-        g[kernel.G_VM],
-        g[kernel.G_PID],
-        int(debts[0, kernel.D_TS]) if len(debts) else g[kernel.G_TS],
-        g[kernel.G_SEQ],
-        int(debts[0, kernel.D_CPU]) if len(debts) else g[kernel.G_CPU],
-        g[kernel.G_LAST_TS],
+        _IOCTLS.get(request) if g["call"] == kernel.IOCTL else None,
+        g["vm"],
+        g["pid"],
+        int(debts["ts"][0]) if len(debts) else g["ts"],
+        g["seq"],
+        int(debts["cpu"][0]) if len(debts) else g["cpu"],
+        g["last_ts"],
         len(debts),
-        g[kernel.G_LOSSES],
-        int(debts[0, kernel.D_OLD]) if len(debts) else 0,
-        int(debts[0, kernel.D_NEW]) if len(debts) else 0,
-        g[kernel.G_SOFT_TS],
-        g[kernel.G_END_TS],
-        g[kernel.G_END_CPU],
-        g[kernel.G_END_OP],
-        g[kernel.G_USE_TS],
-        g[kernel.G_USE_CPU],
-        g[kernel.G_USE_PID],
-        g[kernel.G_PAID_TS],
-        g[kernel.G_PAID_CPU],
-        g[kernel.G_PAID_PID],
-        int(debts[0, kernel.D_SPTEP]) if len(debts) else 0,
-        runs(debts[:, kernel.D_GFN if places else kernel.D_SPTEP], debts[:, kernel.D_LEVEL], 1 if places else 8),
+        g["losses"],
+        int(debts["old"][0]) if len(debts) else 0,
+        int(debts["new"][0]) if len(debts) else 0,
+        g["soft_ts"],
+        g["end_ts"],
+        g["end_cpu"],
+        g["end_op"],
+        g["use_ts"],
+        g["use_cpu"],
+        g["use_pid"],
+        g["paid_ts"],
+        g["paid_cpu"],
+        g["paid_pid"],
+        int(debts["sptep"][0]) if len(debts) else 0,
+        runs(debts["gfn" if places else "sptep"], debts["level"], 1 if places else 8),
         places,
     )
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from lockscope.kernels import kvm_flush as kernel
-
-COLUMNS = (kernel.G_TS, kernel.G_PAID_TS, kernel.G_N, kernel.G_CODE, kernel.G_FLOW, kernel.G_STATE, kernel.G_VM,
-           kernel.G_PID, kernel.G_CPU, kernel.G_SEQ)  # fmt: skip
+COLUMNS = ("ts", "paid_ts", "n", "code", "flow", "state", "vm", "pid", "cpu", "seq")  # of kvm_flush.Group
 TS, PAID_TS, NUMBER, CODE, FLOW, STATE, VM, PID, CPU, SEQ = range(len(COLUMNS))
 _MOST = 1 << 16
 
@@ -21,11 +20,12 @@ class FlushLog:
         self._kept = self._seen = 0
         self.stride = 1
 
-    def take(self, groups: NDArray[np.int64]) -> None:
+    def take(self, groups: NDArray[Any]) -> None:
         """Keep these groups, whose stories are over."""
         number = np.arange(self._seen, self._seen + len(groups))
         self._seen += len(groups)
-        rows = groups[:, COLUMNS][number % self.stride == 0]
+        kept = groups[number % self.stride == 0]
+        rows = np.column_stack([kept[name] for name in COLUMNS])
         if not len(rows):
             return
         self._parts.append(rows)

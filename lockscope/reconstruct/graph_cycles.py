@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lockscope.kernels.graph import UNREACHED, components, cycle_lengths, shortest_path
+from lockscope.core.graph import UNREACHED, components, cycle_lengths, shortest_path
 from lockscope.reconstruct.graph import EXCLUSIVE, WAITS, Graph
 from lockscope.reconstruct.graph_rows import TS, Bools, Ints
 from lockscope.reconstruct.graph_states import States, peel, states_of

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lockscope.kernels.kvm_tables import (
+from lockscope.core.kvm_tables import (
     C_CPU,
     C_FLAGS,
     C_HOW,
@@ -18,9 +18,9 @@ from lockscope.kernels.kvm_tables import (
     C_SEQ,
     C_TS,
     C_VM,
-    number_all,
-    rehash,
 )  # fmt: skip
+from lockscope.core.numbering import number_all, rehash
+from lockscope.core.types import Row
 from lockscope.tables.ops import SLOTS, Op
 from lockscope.tables.tape import TapeBatch
 
@@ -58,7 +58,7 @@ class OpIndex:
 
 
 def columns_of(batch: TapeBatch, rows: NDArray[np.int64], how: NDArray[np.int64], own: int = 0) -> NDArray[np.int64]:
-    """The rows as a loop takes them (``kernels.kvm_tables``), with room for ``own`` more columns."""
+    """The rows as a loop takes them (``core.kvm_tables``), with room for ``own`` more columns."""
     cols = np.empty((C_OWN + own, len(rows)), np.int64)
     cols[C_ROW], cols[C_HOW], cols[C_OWN:] = rows, how, 0
     given = ((C_TS, batch.ts_ns), (C_SEQ, batch.seq), (C_CPU, batch.cpu), (C_PID, batch.pid), (C_FLAGS, batch.flags),
@@ -74,16 +74,19 @@ def columns_of(batch: TapeBatch, rows: NDArray[np.int64], how: NDArray[np.int64]
 
 
 class Table:
-    """Keys, their numbers, and rows of ``width`` int64 by number."""
+    """Keys, their numbers, and a row by number; without ``kind`` it is an int64."""
 
-    def __init__(self, width: int, room: int = 256) -> None:
-        self.width = width
+    def __init__(self, kind: type[Row] | None = None, room: int = 256) -> None:
+        self._kind = kind
         self.forgotten = 0
         self._empty(room)
 
     def _empty(self, room: int) -> None:
         self.table: NDArray[np.int64] = np.zeros(2 + 8 * room, np.int64)
-        self.rows: NDArray[np.int64] = np.zeros((room, self.width), np.int64)
+        self.rows = self._rows(room)
+
+    def _rows(self, number: int) -> NDArray[Any]:
+        return np.zeros(number, np.int64) if self._kind is None else self._kind.rows(number)
 
     def __len__(self) -> int:
         return int(self.table[0])
@@ -95,7 +98,7 @@ class Table:
             self._empty(1 << max(8, int(more).bit_length()))
         need = len(self) + more + 2
         if need > len(self.rows):
-            grown = np.zeros((1 << int(need).bit_length(), self.width), np.int64)
+            grown = self._rows(1 << int(need).bit_length())
             grown[: len(self)] = self.rows[: len(self)]
             self.rows = grown
         if 4 * need > len(self.table):
@@ -108,7 +111,7 @@ class Distinct:
     """Values, numbered in order of first sight: what ``np.unique`` would sort, in one pass."""
 
     def __init__(self) -> None:
-        self._table = Table(1, 64)
+        self._table = Table(None, 64)
 
     def __len__(self) -> int:
         return len(self._table)
@@ -116,7 +119,7 @@ class Distinct:
     @property
     def values(self) -> NDArray[np.int64]:
         """The values by number."""
-        found: NDArray[np.int64] = self._table.rows[: len(self), 0]
+        found: NDArray[np.int64] = self._table.rows[: len(self)]
         return found
 
     def number(self, values: NDArray[Any]) -> NDArray[np.int64]:
@@ -125,26 +128,30 @@ class Distinct:
         given, reached = np.ascontiguousarray(values, np.int64), 0
         while reached < len(given) and len(self) < _MOST_DISTINCT:
             self._table.make_room(64)
-            reached = number_all(given, self._table.table, self._table.rows.reshape(-1), out, reached)
+            reached = number_all(given, self._table.table, self._table.rows, out, reached)
         return out
 
 
 class Rows:
-    """Rows of ``width`` int64 that a loop appends to; ``count[0]`` are in use."""
+    """Rows that a loop appends to, without ``kind`` int64; ``count[0]`` are in use."""
 
-    def __init__(self, width: int, room: int = 256) -> None:
-        self.rows: NDArray[np.int64] = np.zeros((room, width), np.int64)
+    def __init__(self, kind: type[Row] | None = None, room: int = 256) -> None:
+        self._kind = kind
+        self.rows = self._fresh(room)
         self.count: NDArray[np.int64] = np.zeros(1, np.int64)
 
     def make_room(self, more: int) -> None:
         """Let ``more`` rows fit."""
         need = int(self.count[0]) + more + 1
         if need > len(self.rows):
-            grown = np.zeros((1 << int(need).bit_length(), self.rows.shape[1]), np.int64)
+            grown = self._fresh(1 << int(need).bit_length())
             grown[: int(self.count[0])] = self.rows[: int(self.count[0])]
             self.rows = grown
 
+    def _fresh(self, number: int) -> NDArray[Any]:
+        return np.zeros(number, np.int64) if self._kind is None else self._kind.rows(number)
+
     @property
-    def used(self) -> NDArray[np.int64]:
+    def used(self) -> NDArray[Any]:
         """The rows in use."""
         return self.rows[: int(self.count[0])]

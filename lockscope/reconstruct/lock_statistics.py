@@ -1,6 +1,6 @@
 """How often locks were taken, how long tasks waited for them and held them, by whatever tells the holds apart.
 
-Ended holds come in batch by batch and are counted at once (``kernels.lock_stats``); what stays is one row for each
+Ended holds come in batch by batch and are counted at once (``core.lock_stats``); what stays is one row for each
 group and one number for each bucket of its histograms.
 """
 
@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from lockscope.kernels import kvm_tables, lock_stats
-from lockscope.kernels.lock_stats import (
+from lockscope.core import lock_stats, numbering
+from lockscope.core.lock_stats import (
     BUCKET_BITS,
     G_ACQUIRED,
     G_CONTENDED,
@@ -183,5 +183,5 @@ class LockStatistics:
 
 def _doubled(table: Ints) -> Ints:
     wider = np.zeros(2 * len(table) - 2, np.int64)
-    kvm_tables.rehash(table, wider)
+    numbering.rehash(table, wider)
     return wider

@@ -14,8 +14,8 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lockscope.kernels import kvm_spte as kernel
-from lockscope.kernels.kvm_flush import SET_MEMORY, SET_MEMORY2
+from lockscope.core import kvm_spte as kernel
+from lockscope.core.kvm_flush import SET_MEMORY, SET_MEMORY2
 from lockscope.kvm import spte
 from lockscope.kvm.spte_layouts import LARGE, WRITABLE, Layout
 from lockscope.kvm.versions import parse
@@ -122,9 +122,11 @@ class HistoryFact:
         self._layout, self._vm_fact, self._rules = making.facts["spte_layout"], making.facts["vms"], making.rules
         self._kernel = parse(making.info.kernel)
         self._skew = making.facts["clock_skew"]
-        self._tasks, self._sptes, self._pages, self._places = Table(7), Table(18), Table(2), Table(11)
-        self._vms = np.zeros((64, 6), np.int64)
-        self._found: NDArray[np.int64] = np.zeros((kernel.MOST * kernel.KINDS, kernel.WIDTH), np.int64)
+        self._tasks, self._sptes, self._pages, self._places = (
+            Table(kernel.SpteTask), Table(kernel.Spte), Table(kernel.Page), Table(kernel.Place)
+        )
+        self._vms = kernel.SpteVm.rows(64)
+        self._found = kernel.SpteFinding.rows(kernel.MOST * kernel.KINDS)
         self._count: NDArray[np.int64] = np.zeros(kernel.UNDECIDED + 1, np.int64)
         self._memory = np.zeros(1, np.int64)
         self._seen = np.zeros(4, np.int64)
@@ -162,7 +164,7 @@ class HistoryFact:
         self._places.make_room(len(index.of(Op.SPTE_TDP)) + 2 * len(index.of(Op.FAST_PF)) + len(index.of(Op.MMU_PAGE)))
         most = int(vm.max()) + 1
         if most > len(self._vms):
-            self._vms = np.concatenate((self._vms, np.zeros((most, 6), np.int64)))
+            self._vms = np.concatenate((self._vms, kernel.SpteVm.rows(most)))
         kernel.follow(
             cols, batch.slots, held, self._options(lay), self._vms, self._tasks.table, self._tasks.rows,
             self._sptes.table, self._sptes.rows, self._pages.table, self._pages.rows, self._places.table,
@@ -224,12 +226,12 @@ class HistoryFact:
 
     def finish(self) -> SpteHistory:
         """What does not fit."""
-        legacy = np.flatnonzero((self._vms[:, kernel.V_TDP] == 0) & (self._vms[:, kernel.V_PAGES] > 0))
+        legacy = np.flatnonzero((self._vms["tdp"] == 0) & (self._vms["pages"] > 0))
         rows = self._found[: int(self._count[0])]
         # The TDP MMU sets SPTEs with mmu_lock read-held: only a VM that is known to have none of it can do wrong there.
-        keep = (rows[:, kernel.F_WHAT] != kernel.SET_UNDER_READ) | np.isin(rows[:, kernel.F_VM], legacy)
+        keep = (rows["what"] != kernel.SET_UNDER_READ) | np.isin(rows["vm"], legacy)
         if not self._vm_fact.mmu_lock_seen:  # not one acquisition was recorded, or none could be named
-            keep &= rows[:, kernel.F_WHAT] != kernel.NO_LOCK
+            keep &= rows["what"] != kernel.NO_LOCK
         events = [SpteEvent(_WHAT[row[0]], *row[1:]) for row in rows[keep].tolist()]
         base = self._bases.most_common(1)
         transitions, judged, fast_faults, fixed = self._seen.tolist()
@@ -241,7 +243,7 @@ class HistoryFact:
             fixed,
             base[0][0] if base else None,
             self._layout.found.layout,
-            set(np.flatnonzero(self._vms[:, kernel.V_DOUBT]).tolist()),
+            set(np.flatnonzero(self._vms["doubt"]).tolist()),
             int(self._count[kernel.UNDECIDED]),
             self._vm_fact.mmu_lock_seen,
             {

@@ -13,13 +13,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lockscope.kernels import kvm_srcu as kernel
-from lockscope.kernels.kvm_tables import number_in
+from lockscope.core import kvm_srcu as kernel
+from lockscope.core.numbering import number_in
 from lockscope.kvm.locks import Role, kind_of, role_of
 from lockscope.reconstruct.kvm_facts import Making
 from lockscope.reconstruct.kvm_grace import Wait, waits
@@ -69,7 +69,7 @@ class SrcuEvent(NamedTuple):
     "open-at-user", "sync-inside", "unprotected" (an access, ``op``), "lock-inside" (``detail``: set of roles),
     "never-left", "synced" (``detail``: set of roles held around a synchronisation), "other-vm" (an access whose only
     guard is that of another VM: ``ssp`` is the guard, ``detail`` the other VM's ``kvm``, ``kvm`` the one accessed,
-    ``idx`` what the guard is, as ``kernels.kvm_srcu.BY_SSP`` and its neighbours). ``call``, ``arg``: the task's system
+    ``idx`` what the guard is, as ``core.kvm_srcu.BY_SSP`` and its neighbours). ``call``, ``arg``: the task's system
     call and its second argument (an ioctl's request), -1 and 0 where unknown.
     """
 
@@ -159,13 +159,14 @@ class SrcuFact:
 
     def __init__(self, making: Making) -> None:
         self._texts, self._vms, self._placed = making.texts, making.facts["vms"], making.places
-        self._tasks, self._kinds = Table(kernel.T_WIDTH), Table(1)
-        self._found: NDArray[np.int64] = np.zeros((kernel.MOST * kernel.KINDS, kernel.WIDTH), np.int64)
+        self._tasks, self._kinds = Table(kernel.SrcuTask), Table()
+        self._sections = kernel.Section.rows(0)
+        self._found = kernel.Met.rows(kernel.MOST * kernel.KINDS)
         self._count: NDArray[np.int64] = np.zeros(kernel.FIRST_KIND + kernel.KINDS, np.int64)
         self._seen = np.zeros(5, np.int64)
         self._symbols = making.info.symbols
         self._own: dict[tuple[int, int], bool] = {}
-        self._guards = np.zeros((_GUARDS, 3), np.int64)
+        self._guards = kernel.Guard.rows(_GUARDS)
         self._map_votes: Counter[int] = Counter()
         self._place_votes: Counter[int] = Counter()
         self._map_names: dict[int, str] = {}
@@ -201,15 +202,19 @@ class SrcuFact:
                 self._waits[key] = first, times + 1
         # a task has sections in each irq context, and each CPU has an idle task
         self._tasks.make_room(4 * (index.tasks + index.cpus))
+        more = kernel.DEPTH * len(self._tasks.rows) - len(self._sections)
+        if more > 0:
+            self._sections = np.concatenate((self._sections, kernel.Section.rows(more)))
         kernel.follow(
             columns_of(batch, rows, how),
             batch.slots,
             batch.held,
             self._vms.deaths(),
             self._kinds.table,
-            self._kinds.rows.reshape(-1),
+            self._kinds.rows,
             self._tasks.table,
             self._tasks.rows,
+            self._sections,
             self._found,
             self._count,
             self._seen,
@@ -284,7 +289,7 @@ class SrcuFact:
         self._kvms = set(self._all_kvms.values.tolist())
         self._kinds.make_room(len(self._locked))
         for ssp in self._locked:
-            self._kinds.rows[number_in(self._kinds.table, ssp), 0] = self._kind(ssp)
+            self._kinds.rows[number_in(self._kinds.table, ssp)] = self._kind(ssp)
 
     def _busiest_place(self) -> int | None:
         votes: Counter[int] = Counter()
@@ -318,30 +323,29 @@ class SrcuFact:
         role = role_of(name)
         return {Role.SRCU: kernel.KVM_SRCU, Role.IRQ_SRCU: kernel.KVM_IRQ_SRCU}.get(role, kernel.FOREIGN)
 
-    def _told(self) -> NDArray[np.int64]:
+    def _told(self) -> NDArray[Any]:
         """What was met; of the accesses with one guard, those guarded by what is another VM's.
 
         The guard lies where it lies in every ``struct kvm``: at the distance that most accesses agree on.
         """
         rows = self._found[: int(self._count[0])].copy()
-        keep = rows[:, kernel.WHAT] != _OTHER_VM
+        keep = rows["what"] != _OTHER_VM
         for by in (kernel.BY_SSP, kernel.BY_MAP, kernel.BY_SLOTS_LOCK):
-            votes = self._guards[(self._guards[:, kernel.G_BY] == by) & (self._guards[:, kernel.G_TIMES] > 0)]
+            votes = self._guards[(self._guards["by"] == by) & (self._guards["times"] > 0)]
             if not len(votes):
                 continue
-            first = votes[votes[:, kernel.G_TIMES].argmax()]
-            if 4 * first[kernel.G_TIMES] < 3 * votes[:, kernel.G_TIMES].sum():
+            first = votes[votes["times"].argmax()]
+            if 4 * first["times"] < 3 * votes["times"].sum():
                 continue
-            ours = (rows[:, kernel.WHAT] == _OTHER_VM) & (rows[:, kernel.IDX] == by)
-            ours &= rows[:, kernel.DETAIL] != first[kernel.G_DISTANCE]
-            rows[ours, kernel.DETAIL] = rows[ours, kernel.SSP] - first[kernel.G_DISTANCE]
-            keep |= ours & np.isin(rows[:, kernel.DETAIL], np.array(sorted(self._kvms), np.int64))
-        told: NDArray[np.int64] = rows[keep]
-        return told
+            ours = (rows["what"] == _OTHER_VM) & (rows["idx"] == by)
+            ours &= rows["detail"] != first["distance"]
+            rows["detail"][ours] = rows["ssp"][ours] - first["distance"]
+            keep |= ours & np.isin(rows["detail"], np.array(sorted(self._kvms), np.int64))
+        return rows[keep]
 
     def finish(self) -> SrcuSections:
         """What was met."""
-        kernel.still_open(self._tasks.table, self._tasks.rows, self._found, self._count)
+        kernel.still_open(self._tasks.table, self._tasks.rows, self._sections, self._found, self._count)
         events = [SrcuEvent(_WHAT[row[0]], *row[1:]) for row in self._told().tolist()]
         untold = {_WHAT[kind]: int(n) - kernel.MOST for kind, n in enumerate(self._count[1:]) if n > kernel.MOST}
         names = {ssp & _64: name for ssp in self._locked if (name := self._name(ssp))}

@@ -15,8 +15,8 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lockscope.kernels import kvm_vms as kernel
-from lockscope.kernels.kvm_tables import C_OP
+from lockscope.core import kvm_vms as kernel
+from lockscope.core.kvm_tables import C_OP
 from lockscope.kvm.locks import Role, role_of
 from lockscope.reconstruct.kvm_facts import Making
 from lockscope.reconstruct.kvm_state import Distinct, OpIndex, Table, columns_of
@@ -119,8 +119,8 @@ class VmFact:
         self._asked = 0
         self._nearest: Counter[int] = Counter()
         self._mmu_locks, self._kvms = Distinct(), Distinct()
-        self._keys, self._tasks = Table(1), Table(1)
-        self._vms = np.zeros((256, 8), np.int64)
+        self._keys, self._tasks = Table(), Table()
+        self._vms = kernel.Vm.rows(256)
         self._made = np.zeros(1, np.int64)
         self._roles = np.zeros(0, np.int64)
         self._last: dict[int, int] = {}  # stream -> time of its last row
@@ -165,7 +165,7 @@ class VmFact:
                 self._vms = np.concatenate((self._vms, np.zeros_like(self._vms)))
             reached = kernel.attribute(
                 cols, batch.slots, held, np.array(_IN_KVM, np.int64), self._options(), self._keys.table,
-                self._keys.rows.reshape(-1), self._vms, self._made, self._tasks.table, self._tasks.rows.reshape(-1),
+                self._keys.rows, self._vms, self._made, self._tasks.table, self._tasks.rows,
                 batch.vm, reached,
             )  # fmt: skip
 
@@ -244,7 +244,7 @@ class VmFact:
 
     def deaths(self) -> NDArray[np.int64]:
         """By VM number, when it was destroyed; 0 for living ones and for number 0."""
-        return np.concatenate((np.zeros(1, np.int64), self._vms[: int(self._made[0]), kernel.V_DIED]))
+        return np.concatenate((np.zeros(1, np.int64), self._vms["died"][: int(self._made[0])]))
 
     def distances(self) -> dict[Role, int]:
         """From a role's lock to the VM's mmu_lock, where learned."""

@@ -272,7 +272,7 @@ class LockWalk:
 
 def _as_grid(rows: NDArray[Any]) -> NDArray[np.int64]:
     """Rows as int64 of two dimensions: a view."""
-    return rows.view(np.int64).reshape(len(rows), -1)
+    return rows.view(np.int64).reshape(len(rows), len(rows.dtype))
 
 
 def _wanted(o: WalkOptions) -> NDArray[np.int64]:

@@ -198,7 +198,7 @@ class Memory:
         """Take the ended holds out of their region: to ``sink``, as a view for as long as the call, or to be kept."""
         n = self.w.holds_used
         if n:
-            ended = self.region("holds")[:n].view(np.int64).reshape(n, -1)
+            ended = self.region("holds")[:n].view(np.int64).reshape(n, len(kernel.Hold.fields()))
             if self.sink is not None:
                 self.sink(ended)
             else:

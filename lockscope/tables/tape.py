@@ -76,7 +76,7 @@ _TEXT_HOW = {"data_loc": columns.DATA_LOC, "rel_loc": columns.REL_LOC, "string":
 
 
 def callchain_place(fmt: EventFormat) -> tuple[int, int] | None:
-    """How an event's callchain lies in its records, as ``kernels.columns.span`` has it, and where; None without one."""
+    """How an event's callchain lies in its records, as ``core.columns.span`` has it, and where; None without one."""
     chain = fmt.field("callchain")
     how = _CHAIN_HOW.get(chain.kind) if chain is not None else None
     return (how, chain.offset) if chain is not None and how else None
@@ -147,7 +147,7 @@ class TapeBatch:
 class PackedTape:
     """All rows of a batch as the walk takes them, one cache line each: most are of locks, and only it reads those.
 
-    ``head`` int64[n, 10]: ``kernels.tape_rows``. ``slots`` int64[]: each row's behind the one's before, as many as
+    ``head`` int64[n, 10]: ``core.tape_rows``. ``slots`` int64[]: each row's behind the one's before, as many as
     its operation has, and room for one more row. ``widths`` int64[formats]. The memory is used again some batches
     later.
     """

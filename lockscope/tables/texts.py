@@ -12,7 +12,7 @@ _MOST_TEXTS = 1 << 22
 
 
 class Texts:
-    """The interner's tables (see ``kernels.interner``), and the way back from numbers to text."""
+    """The interner's tables (see ``core.interner``), and the way back from numbers to text."""
 
     def __init__(self) -> None:
         self.table = np.zeros(1 << 14, np.int32)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lockscope.kernels.lock_stats import bucket_ends
+from lockscope.core.lock_stats import bucket_ends
 from lockscope.nightly import tables
 from lockscope.nightly.examine import class_row
 from lockscope.nightly.histograms import BINS, ClassTimes, Times

@@ -13,7 +13,7 @@ import struct
 from pathlib import Path
 
 from lockscope.formats import _perf_layout as layout
-from lockscope.kernels.perf_records import SAMPLE, TIME
+from lockscope.core.perf_records import SAMPLE, TIME
 
 _HEADER = struct.Struct("<13Q")
 

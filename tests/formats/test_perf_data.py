@@ -13,7 +13,7 @@ from lockscope.formats import _perf_layout as layout
 from lockscope.formats import _perf_source
 from lockscope.formats.open import open_trace
 from lockscope.formats.perf_data import PerfData
-from lockscope.kernels import perf_records as walk
+from lockscope.core import perf_records as walk
 from tests.builders.perf_data import (
     KERNEL_CONTEXT,
     ROUND,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lockscope.kernels import kvm_flush as kernel
+from lockscope.core import kvm_flush as kernel
 from lockscope.kvm.spte import layout_named
 from lockscope.reconstruct.flush_debts import losses_of
 from lockscope.reconstruct.kvm_runs import Run, runs, runs_text

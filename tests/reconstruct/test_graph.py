@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lockscope.kernels.graph import components
+from lockscope.core.graph import components
 from lockscope.reconstruct.evidence import Evidence
 from lockscope.reconstruct.graph import edges, lock_graph
 from lockscope.reconstruct.graph_cycles import rings

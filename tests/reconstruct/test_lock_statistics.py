@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from lockscope.kernels import lock_stats
+from lockscope.core import lock_stats
 from lockscope.reconstruct.lock_statistics import ERROR, Groups, LockStatistics
 from lockscope.reconstruct.walk import HOLD_COLUMNS
 

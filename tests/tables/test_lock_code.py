@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lockscope import load
-from lockscope.kernels import perf_records as walk
+from lockscope.core import perf_records as walk
 from lockscope.tables.lock_code import lock_code
 from lockscope.tables.symbols import Symbols
 from tests.builders.perf_data import KERNEL_CONTEXT, USER_CONTEXT, USUAL, Event, Kernel, PerfFile, Sample

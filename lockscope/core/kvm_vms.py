@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from lockscope.core.hashing import known, number
+from lockscope.core.kvm_tables import C_HOW, C_OWN, C_PID, C_ROW, C_TS
+from lockscope.core.machine import mix
+from lockscope.core.types import Grid, Ints, Row, loop, ref, step
 
-import numpy as np
-
-from lockscope.kernels.kvm_tables import C_HOW, C_OWN, C_PID, C_ROW, C_TS, helper, known, mix, number
-from lockscope.kernels.outer import outer
-from lockscope.kernels.views import matrix, vector
-
-# Columns of a VM.
-V_KEY, V_KVM, V_BORN, V_DIED, V_KILLER, V_GONE, V_FIRST, V_ROWS, V_WIDTH = range(9)
 # What a row is to this loop (``how``).
 BY_LOCK, BY_ARGUMENT, BIRTH, DEATH, USER = range(5)
 VCPU_MUTEX = 6
@@ -22,42 +17,60 @@ C_ARGUMENT = C_OWN  # slot with a pointer to struct kvm, -1
 O_KVM, O_KVM_KNOWN, O_DISTANCES, O_KNOWN = 0, 1, 2, 20
 
 
-@helper("i8(i8, i8, i8, i8, vector, vector, matrix, vector)")
-def _of_key(key: Any, born: Any, ts: Any, pid: Any, keys: Any, current: Any, vms: Any, made: Any) -> Any:
+class Vm(Row):
+    """A VM."""
+
+    key: int
+    kvm: int
+    born: int
+    died: int
+    killer: int  # the task that destroyed it
+    gone: int  # whether that one has left the system call
+    first: int
+    rows: int
+
+
+@step
+def _of_key(key: int, born: int, ts: int, pid: int, keys: Ints, current: Ints, vms: Vm[::1], made: Ints) -> int:
     """The VM now living at a key; after its death another one, once a different task or a later syscall uses it."""
     n = number(keys, key)
     vm = current[n] - 1
     if vm >= 0 and not born:
-        dead = vms[vm, V_DIED] != 0
-        if not dead or (pid == vms[vm, V_KILLER] and vms[vm, V_GONE] == 0):
+        dead = vms[vm].died != 0
+        if not dead or (pid == vms[vm].killer and vms[vm].gone == 0):
             return vm
     vm = made[0]
     made[0] += 1
-    for i in range(V_WIDTH):
-        vms[vm, i] = 0
-    vms[vm, V_KEY], vms[vm, V_FIRST] = key, ts
+    v = ref(vms[vm])
+    v.kvm, v.born, v.died, v.killer, v.gone, v.rows = 0, 0, 0, 0, 0, 0
+    v.key, v.first = key, ts
     if born:
-        vms[vm, V_BORN] = ts
+        vms[vm].born = ts
     current[n] = vm + 1
     return vm
 
 
-@outer(
-    "i8(i8[:, ::1], i8[:, ::1], i8[:, ::1], i8[::1], i8[::1], i8[::1], i8[::1], i8[:, ::1], i8[::1], "
-    "i8[::1], i8[::1], i8[::1], i8)"
-)
+@loop
 def attribute(
-    cols: Any, slots: Any, held: Any, prefer: Any, options: Any,
-    keys: Any, current: Any, vms: Any, made: Any, tasks: Any, task_vm: Any, out: Any, begin: Any,
-) -> Any:  # fmt: skip
+    cols: Grid,
+    slots: Grid,
+    held: Grid,
+    prefer: Ints,
+    options: Ints,
+    keys: Ints,
+    current: Ints,
+    vms: Vm[::1],
+    made: Ints,
+    tasks: Ints,
+    task_vm: Ints,
+    out: Ints,
+    begin: int,
+) -> int:
     """Fill ``out[row]`` with the VM's number + 1 (0: unknown), from row ``begin`` on; return where it ran out of room.
 
     ``prefer``: roles, the surest sign of a VM first.
     """
     rows = cols.shape[1]
-    cols, slots, held, prefer = matrix(cols), matrix(slots), matrix(held), vector(prefer)
-    options, keys, current, vms = vector(options), vector(keys), vector(current), matrix(vms)
-    made, tasks, task_vm, out = vector(made), vector(tasks), vector(task_vm), vector(out)
     for r in range(begin, rows):
         full = keys[0] + 1 >= len(current) or 4 * keys[0] + 8 > len(keys) or made[0] + 1 >= len(vms)
         if full or tasks[0] + 2 >= len(task_vm) or 4 * tasks[0] + 12 > len(tasks):
@@ -68,14 +81,14 @@ def attribute(
         task = number(tasks, mix(p, 1))
         if kind == USER:
             last = task_vm[task] - 1
-            if last >= 0 and vms[last, V_KILLER] == p and vms[last, V_DIED] != 0:
-                vms[last, V_GONE] = 1
+            if last >= 0 and vms[last].killer == p and vms[last].died != 0:
+                vms[last].gone = 1
             continue
         if kind == BIRTH:
             _of_key(slots[i, 0], 1, ts, p, keys, current, vms, made)
             continue
-        key = np.int64(0)
-        kvm = np.int64(0)
+        key = 0
+        kvm = 0
         if cols[C_ARGUMENT, r] >= 0:
             kvm = slots[i, cols[C_ARGUMENT, r]]
             if options[O_KVM_KNOWN]:
@@ -87,25 +100,25 @@ def attribute(
                     key = held[i, role] + options[O_DISTANCES + role]
                     break
         mutex = held[i, VCPU_MUTEX]
-        vm = np.int64(-1)
+        vm = -1
         if key != 0:
             vm = _of_key(key, 0, ts, p, keys, current, vms, made)
             task_vm[task] = vm + 1
             if mutex != 0:
                 task_vm[number(tasks, mix(mutex, 2))] = vm + 1
         else:
-            at = known(tasks, mix(mutex, 2)) if mutex != 0 else np.int64(-1)
+            at = known(tasks, mix(mutex, 2)) if mutex != 0 else -1
             if at >= 0:
                 vm = task_vm[at] - 1
             if vm < 0:
                 vm = task_vm[task] - 1
             if vm < 0 and made[0] == 1:
-                vm = np.int64(0)  # the only VM that the trace has shown
+                vm = 0  # the only VM that the trace has shown
         if vm >= 0:
             if kvm != 0:
-                vms[vm, V_KVM] = kvm
+                vms[vm].kvm = kvm
             if kind == DEATH:
-                vms[vm, V_DIED], vms[vm, V_KILLER] = ts, p
-            vms[vm, V_ROWS] += 1
+                vms[vm].died, vms[vm].killer = ts, p
+            vms[vm].rows += 1
         out[i] = vm + 1
     return rows

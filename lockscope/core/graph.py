@@ -6,28 +6,32 @@ States and edges come as compressed rows: the edges out of state ``s`` are ``tar
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+from numpy.typing import NDArray
 
-from lockscope.kernels.outer import outer
+from lockscope.core.types import Grid, Ints, loop
 
 UNREACHED = 1 << 30
 
 
-@outer()
-def components(start: Any, target: Any) -> Any:
+def components(start: NDArray[np.int64], target: NDArray[np.int64]) -> NDArray[np.int64]:
     """int64[states]: the strongly connected component of every state (Tarjan 1972, with its own stack).
 
     Components are numbered from 0; a state with no edge is one of its own.
     """
     states = len(start) - 1
-    order = np.zeros(states, np.int64)
-    low = np.zeros(states, np.int64)
+    order, low, waiting, path = (np.zeros(states, np.int64) for _ in range(4))
     number = np.full(states, -1, np.int64)
-    waiting = np.empty(states, np.int64)
-    path = np.empty(states, np.int64)
-    edge = start[:-1].copy()
+    number_components(start, target, order, low, number, waiting, path, start[:-1].copy())
+    return number
+
+
+@loop
+def number_components(
+    start: Ints, target: Ints, order: Ints, low: Ints, number: Ints, waiting: Ints, path: Ints, edge: Ints
+) -> None:
+    """``components``: into ``number``; the rest is scratch."""
+    states = len(start) - 1
     seen, named, depth, top = 0, 0, 0, 0
     for root in range(states):
         if order[root] != 0:
@@ -37,7 +41,7 @@ def components(start: Any, target: Any) -> Any:
             here = path[depth - 1]
             if order[here] == 0:
                 seen += 1
-                order[here] = low[here] = seen
+                order[here], low[here] = seen, seen
                 waiting[top] = here
                 top += 1
             if edge[here] < start[here + 1]:
@@ -57,22 +61,28 @@ def components(start: Any, target: Any) -> Any:
                     top -= 1
                     number[waiting[top]] = named
                 named += 1
-    return number
 
 
-@outer()
 def cycle_lengths(
-    start: Any,  # int64[states + 1]
-    target: Any,  # int64[state edges]
-    component: Any,  # int64[states]; only states of one component are on a cycle together
-    into: Any,  # int64[edges]; the state an edge leads to, ascending: edges with the same are searched together
-    tails: Any,  # int64[edges, 2]; the states it may leave from
-) -> Any:
+    start: NDArray[np.int64],  # [states + 1]
+    target: NDArray[np.int64],  # [state edges]
+    component: NDArray[np.int64],  # [states]; only states of one component are on a cycle together
+    into: NDArray[np.int64],  # [edges]; the state an edge leads to, ascending: those with the same are one search
+    tails: NDArray[np.int64],  # [edges, 2]; the states it may leave from
+) -> NDArray[np.int64]:
     """int64[edges]: how many edges the shortest cycle through each edge has; UNREACHED where it is on none."""
     states = len(start) - 1
     length = np.full(len(into), UNREACHED, np.int64)
-    distance = np.full(states, UNREACHED, np.int64)
-    queue = np.empty(states, np.int64)
+    distance, queue = np.full(states, UNREACHED, np.int64), np.zeros(states, np.int64)
+    measure_cycles(start, target, component, into, np.ascontiguousarray(tails), length, distance, queue)
+    return length
+
+
+@loop
+def measure_cycles(
+    start: Ints, target: Ints, component: Ints, into: Ints, tails: Grid, length: Ints, distance: Ints, queue: Ints
+) -> None:
+    """``cycle_lengths``: into ``length``; ``distance`` is UNREACHED everywhere and is so again."""
     e = 0
     while e < len(into):
         root = into[e]
@@ -95,28 +105,38 @@ def cycle_lengths(
             e += 1
         for q in range(tail):
             distance[queue[q]] = UNREACHED
-    return length
 
 
-@outer()
 def shortest_path(
-    start: Any,  # int64[states + 1]
-    target: Any,  # int64[state edges]
+    start: NDArray[np.int64],  # [states + 1]
+    target: NDArray[np.int64],  # [state edges]
     root: int,  # the state to start from
-    goals: Any,  # int64[:]; states to arrive at
-) -> Any:
+    goals: NDArray[np.int64],  # states to arrive at
+) -> NDArray[np.int64]:
     """Positions in ``target`` of the edges of a shortest path from the root to a goal; empty if there is none.
 
     A root that is a goal is left first: the path has at least one edge.
     """
     states = len(start) - 1
-    came_by = np.full(states, -1, np.int64)
-    came_from = np.full(states, -1, np.int64)
-    queue = np.empty(states, np.int64)
-    seen = np.zeros(states, np.bool_)
-    goal = np.zeros(states, np.bool_)
-    goal[goals] = True
-    seen[root] = True
+    came_by, came_from = np.full(states, -1, np.int64), np.full(states, -1, np.int64)
+    queue, seen, goal = np.zeros(states, np.int64), np.zeros(states, np.int64), np.zeros(states, np.int64)
+    goal[goals] = 1
+    edge = search(start, target, root, goal, seen, came_by, came_from, queue)
+    if edge < 0:
+        return np.empty(0, np.int64)
+    path, at = [edge], int(queue[0])
+    while came_by[at] >= 0:
+        path.append(int(came_by[at]))
+        at = int(came_from[at])
+    return np.array(path[::-1], np.int64)
+
+
+@loop
+def search(
+    start: Ints, target: Ints, root: int, goal: Ints, seen: Ints, came_by: Ints, came_from: Ints, queue: Ints
+) -> int:
+    """The edge into the nearest goal, and in ``queue[0]`` the state that it leaves; -1 if none is reached."""
+    seen[root] = 1
     queue[0] = root
     head, tail = 0, 1
     while head < tail:
@@ -125,27 +145,12 @@ def shortest_path(
         for k in range(start[here], start[here + 1]):
             there = target[k]
             if goal[there]:
-                return _unwind(came_by, came_from, here, k)
+                queue[0] = here
+                return k
             if not seen[there]:
-                seen[there] = True
+                seen[there] = 1
                 came_by[there] = k
                 came_from[there] = here
                 queue[tail] = there
                 tail += 1
-    return np.empty(0, np.int64)
-
-
-@outer()
-def _unwind(came_by: Any, came_from: Any, last: int, edge: int) -> Any:
-    steps = 1
-    at = last
-    while came_by[at] >= 0:
-        at = came_from[at]
-        steps += 1
-    path = np.empty(steps, np.int64)
-    path[steps - 1] = edge
-    at = last
-    for i in range(steps - 2, -1, -1):
-        path[i] = came_by[at]
-        at = came_from[at]
-    return path
+    return -1

@@ -6,13 +6,12 @@ for each doubling. Only buckets that occur take room: one table has them all, by
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+from numpy.typing import NDArray
 
-from lockscope.kernels.kvm_tables import helper, known, mix, number
-from lockscope.kernels.outer import outer
-from lockscope.kernels.views import matrix, vector
+from lockscope.core.hashing import known, number
+from lockscope.core.machine import mix
+from lockscope.core.types import Grid, Ints, loop, step
 
 # Columns of an ended hold (``reconstruct.walk.HOLD_COLUMNS``).
 _ASKED, _ACQUIRED, _END, _MODE, _KNOWN, _CONTENDED = 5, 6, 7, 9, 12, 13
@@ -26,23 +25,23 @@ WAIT, HOLD = 0, 1
 EXACT, STEPS = 64, 32
 BUCKET_BITS = 12
 N_GROUPS, N_ORPHANS, N_LIMIT, N_STATE = range(4)  # state: groups, releases of what was not seen taken, most groups
-_LONGEST = np.int64((1 << 63) - 1)
+_LONGEST = (1 << 63) - 1
 
 
-@helper("i8(i8)")
-def bucket(value: Any) -> Any:
+@step
+def bucket(value: int) -> int:
     """The bucket of a time; ``bucket_ends`` says what lies in it."""
     if value < EXACT:
         return max(value, 0)
-    shift, rest = np.int64(0), value >> 6
+    shift, rest = 0, value >> 6
     while rest != 0:
         rest >>= 1
         shift += 1
     return EXACT + (shift - 1) * STEPS + ((value >> shift) & (STEPS - 1))
 
 
-@helper("void(matrix, i8, i8, i8, vector, vector)")
-def spread(groups: Any, g: Any, at: Any, value: Any, table: Any, counts: Any) -> None:
+@step
+def spread(groups: Grid, g: int, at: int, value: int, table: Ints, counts: Ints) -> None:
     """A time more: in a group's figures from column ``at`` on, and in its histogram."""
     groups[g, at] += 1
     groups[g, at + 1] += value
@@ -52,16 +51,15 @@ def spread(groups: Any, g: Any, at: Any, value: Any, table: Any, counts: Any) ->
     counts[number(table, (which << BUCKET_BITS) | bucket(value))] += 1
 
 
-@outer()
+@loop
 def collect(
-    rows: Any, keys: Any, begin: Any, table: Any, groups: Any, bucket_table: Any, counts: Any, state: Any
-) -> Any:
+    rows: Grid, keys: Ints, begin: int, table: Ints, groups: Grid, bucket_table: Ints, counts: Ints, state: Ints
+) -> int:
     """Count ended holds from row ``begin`` on; return where it stopped (the end, or a table must grow first).
 
     ``keys``: the columns that make a group, -1 for none. ``groups``: a row for each, and one more, which takes what
     would be a new group beyond ``state[N_LIMIT]``.
     """
-    table, groups, bucket_table, counts = vector(table), matrix(groups), vector(bucket_table), vector(counts)
     for i in range(begin, len(rows)):
         if 2 * (table[0] + 2) > len(table) >> 1 or 2 * (bucket_table[0] + 4) > len(bucket_table) >> 1:
             return i
@@ -72,7 +70,7 @@ def collect(
             state[N_ORPHANS] += 1
             continue
         mode = rows[i, _MODE]
-        read = np.int64(mode & _READ != 0)
+        read = mode & _READ != 0
         h = mix(read + 11, 7)
         for k in range(KEYS):
             if keys[k] >= 0:
@@ -101,10 +99,10 @@ def collect(
     return len(rows)
 
 
-def bucket_ends(buckets: Any) -> tuple[Any, Any]:
+def bucket_ends(buckets: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The smallest and the largest time of buckets (int64 arrays): exact, or within 1/32 of one another."""
     buckets = np.asarray(buckets, np.int64)
     shift = np.maximum(buckets - EXACT, 0) // STEPS + 1
     low = (STEPS + (buckets - EXACT) % STEPS) << shift
     low = np.where(buckets < EXACT, buckets, low)
-    return low, np.where(buckets < EXACT, buckets, low + (np.int64(1) << shift) - 1)
+    return low, np.where(buckets < EXACT, buckets, low + (1 << shift) - 1)

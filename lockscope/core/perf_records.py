@@ -2,20 +2,13 @@
 
 Layout: include/uapi/linux/perf_event.h (enum perf_event_type) and kernel/events/core.c, perf_output_sample(), v6.12;
 record types from 64 on are perf's own (tools/perf/util/event.h).
-
-Compiled when first called, by the types it is called with: who reads no perf.data need not wait for it.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-from numba import types
-
-from lockscope.kernels.inner import inner
-from lockscope.kernels.memory import BOOL, INT, address, put8, put16, put32, put64, u8, u16, u32, u64
-from lockscope.kernels.outer import outer
+from lockscope.core.hashing import known
+from lockscope.core.machine import put8, put16, put32, put64, u8, u16, u32, u64
+from lockscope.core.types import Buffer, Bytes, Grid, Halves, Ints, inline, loop
 
 LOST, COMM, THROTTLE, UNTHROTTLE, FORK, SAMPLE, LOST_SAMPLES = 2, 3, 5, 6, 7, 9, 13
 TRACING_DATA, FINISHED_ROUND, AUXTRACE, COMPRESSED, COMPRESSED2 = 66, 68, 71, 81, 83
@@ -37,16 +30,16 @@ BPF_FILTERED = 1 << 15  # PERF_RECORD_MISC_LOST_SAMPLES_BPF: left out by a filte
 _CONTEXT_MAX = -4095  # PERF_CONTEXT_MAX: entries of a callchain from here on say what kind of addresses follow
 
 
-@inner(types.void(INT, INT, BOOL), always=True)
-def put32_as(place: int, value: int, big: bool) -> None:
+@inline
+def put32_as(data: Buffer, place: int, value: int, big: bool) -> None:
     """Store 32 bits in the file's byte order."""
     if big:
         value = (value & 0xFF) << 24 | (value & 0xFF00) << 8 | (value >> 8) & 0xFF00 | (value >> 24) & 0xFF
-    put32(place, value)
+    put32(data, place, value)
 
 
-@inner(INT(INT, INT, INT, BOOL), always=True)
-def read_size(place: int, end: int, read_format: int, big: bool) -> int:
+@inline
+def read_size(data: Bytes, place: int, end: int, read_format: int, big: bool) -> int:
     """Bytes of a sample's counter values (PERF_SAMPLE_READ); negative where they do not fit."""
     values = 1 + ((read_format & READ_ID) != 0) + ((read_format & READ_LOST) != 0)
     times = ((read_format & READ_ENABLED) != 0) + ((read_format & READ_RUNNING) != 0)
@@ -54,91 +47,73 @@ def read_size(place: int, end: int, read_format: int, big: bool) -> int:
         return 8 * (values + times)
     if place + 8 > end:
         return -1
-    members = u64(place, big)
+    members = u64(data, place, big)
     if members < 0 or members > (end - place) >> 3:
         return -1
     return 8 * (1 + times + members * values)
 
 
-@inner(INT(INT, INT, BOOL), always=True)
-def without_contexts(first: int, entries: int, big: bool) -> int:
+@inline
+def without_contexts(data: Buffer, first: int, entries: int, big: bool) -> int:
     """Close a callchain's ranks over its context markers, towards its end; return how many addresses stay."""
     to = first + 8 * entries
     kept = 0
     for i in range(entries - 1, -1, -1):
-        ip = u64(first + 8 * i, big)
+        ip = u64(data, first + 8 * i, big)
         if _CONTEXT_MAX <= ip < 0:
             continue
         kept += 1
         if kept != entries - i:
-            put64(to - 8 * kept, u64(first + 8 * i, False))
+            put64(data, to - 8 * kept, u64(data, first + 8 * i, False))
     return kept
 
 
-@inner(INT(INT, INT, INT, INT), always=True)
-def attr_of(ident: int, keys: int, values: int, mask: int) -> int:
-    """The event that an id belongs to; 0 where it is not known. ``mask`` -1: there is only one."""
-    if mask < 0:
-        return 0
-    h = (ident * -7046029254386353131) >> 20 & mask
-    while True:
-        found = u32(values + 4 * h, False)
-        if found == 0:
-            return 0
-        if u64(keys + 8 * h, False) == ident:
-            return found - 1
-        h = (h + 1) & mask
+@inline
+def attr_of(ident: int, table: Ints, owners: Ints) -> int:
+    """The event that an id belongs to; 0 where it is not known."""
+    n = known(table, ident)
+    return owners[n] if n >= 0 else 0
 
 
-@outer()
-def fill_ids(idents: Any, owners: Any, keys: Any, values: Any) -> None:
-    """Fill the hash table of ``attr_of``: int64[2^n] and uint32[2^n] (an owner + 1; 0: empty), twice as large."""
-    mask = len(keys) - 1
-    for i in range(len(idents)):
-        h = (idents[i] * -7046029254386353131) >> 20 & mask
-        while values[h] != 0 and keys[h] != idents[i]:
-            h = (h + 1) & mask
-        keys[h], values[h] = idents[i], owners[i] + 1
-
-
-@outer()
+@loop
 def walk(
-    data: Any,  # uint8[:]; written to: a callchain's length goes in front of the record behind it
+    data: Buffer,  # written to: a callchain's length goes in front of the record behind it
     end: int,  # of what has been read
     big: bool,
-    attrs: Any,  # int64[attrs, A_WIDTH]
-    keys: Any,
-    values: Any,  # the hash table of ids; empty where all samples are of the first attr
+    attrs: Grid,  # [attrs, A_WIDTH]
+    ids: Ints,  # hash table of ids
+    owners: Ints,  # their events; empty where all samples are of the first attr
     id_at: int,  # where a sample has its id
     id_back: int,  # how far from the end other records have theirs; 0: nowhere
     chains: bool,  # whether records get the length of their callchain in front
     type_at: int,  # where a tracepoint's record has its common_type
     preempt_at: int,  # where its preempt count is too high by one; -1: nowhere
-    wanted: Any,  # int32[65536 + attrs]; by common_type, then by attr: the format's index, -1 = leave out
-    state: Any,  # int64[S_WIDTH]
-    last: Any,  # int64[MOST_CPUS]; the newest time of each CPU
-    out_ts: Any,
-    out_at: Any,  # int64[:]; where the record begins; for a loss how many events, -1 = unknown
-    out_size: Any,
-    out_kind: Any,
-    out_cpu: Any,
-    out_lead: Any,  # int32[:]; bytes in front of the record that belong to it
-    side: Any,  # int64[:]; places of records that are none of the walk's business
+    wanted: Halves,  # [65536 + attrs]; by common_type, then by attr: the format's index, -1 = leave out
+    state: Ints,  # [S_WIDTH]
+    last: Ints,  # [MOST_CPUS]; the newest time of each CPU
+    out_ts: Ints,
+    out_at: Ints,  # where the record begins; for a loss how many events, -1 = unknown
+    out_size: Halves,
+    out_kind: Halves,
+    out_cpu: Halves,
+    out_lead: Halves,  # bytes in front of the record that belong to it
+    side: Ints,  # places of records that are none of the walk's business
 ) -> int:
     """Fill the columns from ``state[S_POS]`` on, and move it; return why the walk stopped.
 
     SPECIAL: at a record that is followed by data, or is packed. BAD: at what can't be a record. Every loss becomes a
     row of kind 0 in front of the sample behind it.
     """
-    base = address(data)
-    at_keys, at_values, mask = address(keys), address(values), len(keys) - 1
+    several = len(owners) > 0
     pos, n, sides = state[S_POS], state[S_ROWS], state[S_SIDE]
     limit = len(out_ts) - 2
+    place: int = 0
+    chain: int = 0
     reason = ALL_READ
     while pos + 8 <= end:
-        rec = base + pos
-        kind = u32(rec, big)
-        size = u16(rec + 6, big)
+        rec = pos
+        kind = u32(data, rec, big)
+        size = u16(data, rec + 6, big)
         if size < 8:
             reason = BAD
             break
@@ -149,9 +124,9 @@ def walk(
             if n >= limit:
                 reason = FULL
                 break
-            a = np.int64(0)
-            if mask >= 0 and id_at + 8 <= size:
-                a = attr_of(u64(rec + id_at, big), at_keys, at_values, mask)
+            a = 0
+            if several and id_at + 8 <= size:
+                a = attr_of(u64(data, rec + id_at, big), ids, owners)
             shape = attrs[a, A_SAMPLE_TYPE]
             place = rec + 8 + attrs[a, A_FIXED]
             if place > stop:
@@ -159,29 +134,29 @@ def walk(
                 pos += size
                 continue
             p = rec + 8
-            ts, cpu, tid = state[S_TS], np.int64(0), np.int64(0)
+            ts, cpu, tid = state[S_TS], 0, 0
             p += 8 * (((shape & IDENTIFIER) != 0) + ((shape & IP) != 0))
             if shape & TID:
-                tid = u32(p + 4, big)
+                tid = u32(data, p + 4, big)
                 p += 8
             if shape & TIME:
-                ts = u64(p, big)
+                ts = u64(data, p, big)
                 p += 8
             p += 8 * (((shape & ADDR) != 0) + ((shape & ID) != 0) + ((shape & STREAM_ID) != 0))
             if shape & CPU:
-                cpu = u32(p, big)
+                cpu = u32(data, p, big)
             if shape & READ:
-                more = read_size(place, stop, attrs[a, A_READ_FORMAT], big)
+                more = read_size(data, place, stop, attrs[a, A_READ_FORMAT], big)
                 place = place + more if more >= 0 else stop + 1
-            chain, entries = np.int64(0), np.int64(0)
+            chain, entries = 0, 0
             if shape & CALLCHAIN and place + 8 <= stop:
-                entries = u64(place, big)
+                entries = u64(data, place, big)
                 chain = place + 8
                 if entries < 0 or entries > (stop - chain) >> 3:
                     place = stop + 1
                 else:
                     place = chain + 8 * entries
-                    held = without_contexts(chain, entries, big)
+                    held = without_contexts(data, chain, entries, big)
                     chain += 8 * (entries - held)
                     entries = held
             if place > stop or cpu >= MOST_CPUS or ts < 0:
@@ -189,31 +164,31 @@ def walk(
                 pos += size
                 continue
             record, extent = rec, size
-            index = np.int64(-1)
+            index = -1
             if attrs[a, A_KIND] < 0:
-                extent = u32(place, big) if shape & RAW and place + 4 <= stop else 0
+                extent = u32(data, place, big) if shape & RAW and place + 4 <= stop else 0
                 record = place + 4
                 if extent < type_at + 2 or record + extent > stop:
                     state[S_BROKEN] += 1
                     pos += size
                     continue
-                index = np.int64(wanted[u16(record + type_at, big)])
+                index = wanted[u16(data, record + type_at, big)]
                 if chains:
-                    put32_as(place, entries, big)
+                    put32_as(data, place, entries, big)
                 if preempt_at >= 0 and preempt_at < extent:
-                    depth = u8(record + preempt_at, False)
+                    depth = u8(data, record + preempt_at, False)
                     if depth & 15:
-                        put8(record + preempt_at, depth - 1)
+                        put8(data, record + preempt_at, depth - 1)
             else:
-                index = np.int64(wanted[65536 + a])
-                mode = u16(rec + 4, big) & 7
-                put16(rec, 0)
-                put16(rec + 2, 0)
-                put32_as(rec + 4, tid, big)
+                index = wanted[65536 + a]
+                mode = u16(data, rec + 4, big) & 7
+                put16(data, rec, 0)
+                put16(data, rec + 2, 0)
+                put32_as(data, rec + 4, tid, big)
                 slot = attrs[a, A_SLOT]
                 if slot > 0:
-                    put32_as(rec + slot, (8 * entries) << 16 | (chain - rec) if entries else 0, big)
-                    put8(rec + slot + 4, mode)
+                    put32_as(data, rec + slot, (8 * entries) << 16 | (chain - rec) if entries else 0, big)
+                    put8(data, rec + slot + 4, mode)
             if state[S_LOST] != 0:
                 same = state[S_LOST_CPU] == cpu or state[S_LOST_CPU] < 0
                 out_ts[n], out_at[n], out_size[n], out_kind[n], out_lead[n] = state[S_LOST_TS], state[S_LOST], 0, 0, 0
@@ -228,29 +203,29 @@ def walk(
             state[S_MOST_CPU] = max(state[S_MOST_CPU], cpu)
             last[cpu] = max(last[cpu], ts)
             if index >= 0:
-                out_ts[n], out_at[n], out_size[n], out_kind[n] = ts, record - base, extent, index
+                out_ts[n], out_at[n], out_size[n], out_kind[n] = ts, record, extent, index
                 out_cpu[n], out_lead[n] = cpu, record - rec
                 n += 1
         elif kind == LOST or kind == LOST_SAMPLES or kind == THROTTLE or kind == UNTHROTTLE:
             if n >= limit:
                 reason = FULL
                 break
-            a = np.int64(0)
-            if mask >= 0 and id_back > 0 and id_back + 8 <= size:
-                a = attr_of(u64(stop - id_back, big), at_keys, at_values, mask)
+            a = 0
+            if several and id_back > 0 and id_back + 8 <= size:
+                a = attr_of(u64(data, stop - id_back, big), ids, owners)
             ts, cpu = state[S_TS], state[S_CPU]
             back = attrs[a, A_TIME_BACK]
             if back > 0 and back + 8 <= size:
-                ts = u64(stop - back, big)
+                ts = u64(data, stop - back, big)
             back = attrs[a, A_CPU_BACK]
             if back > 0 and back + 8 <= size:
-                cpu = u32(stop - back, big)
-            count = np.int64(-1)
+                cpu = u32(data, stop - back, big)
+            count = -1
             if kind == LOST and size >= 24:
-                count = u64(rec + 16, big)
+                count = u64(data, rec + 16, big)
             elif kind == LOST_SAMPLES and size >= 16:
-                count = u64(rec + 8, big)
-            if kind == LOST_SAMPLES and (ts == 0 or u16(rec + 4, big) & BPF_FILTERED):
+                count = u64(data, rec + 8, big)
+            if kind == LOST_SAMPLES and (ts == 0 or u16(data, rec + 4, big) & BPF_FILTERED):
                 if sides >= len(side):
                     reason = FULL
                     break
@@ -283,13 +258,12 @@ def walk(
     return reason
 
 
-@outer()
-def last_boundary(data: Any, begin: int, end: int, big: bool) -> int:
+@loop
+def last_boundary(data: Bytes, begin: int, end: int, big: bool) -> int:
     """Where the last whole record before ``end`` ends; -1 where something can't be a record."""
-    base = address(data)
     pos = begin
     while pos + 8 <= end:
-        size = u16(base + pos + 6, big)
+        size = u16(data, pos + 6, big)
         if size < 8:
             return -1
         if pos + size > end:
@@ -298,15 +272,16 @@ def last_boundary(data: Any, begin: int, end: int, big: bool) -> int:
     return pos
 
 
-@outer()
-def carry(data: Any, at: Any, size: Any, kind: Any, lead: Any, out: Any) -> int:
+@loop
+def carry(data: Bytes, at: Ints, size: Halves, kind: Halves, lead: Halves, out: Buffer) -> int:
     """Copy the records of some rows, with what belongs to them in front, to the beginning of ``out``; move ``at``."""
     pos = 0
     for i in range(len(at)):
         if kind[i] == 0:
             continue
-        begin, length = at[i] - lead[i], np.int64(size[i]) + lead[i]
-        out[pos : pos + length] = data[begin : begin + length]
+        begin, length = at[i] - lead[i], size[i] + lead[i]
+        for k in range(length):
+            out[pos + k] = data[begin + k]
         at[i] = pos + lead[i]
         pos += length
     return pos

@@ -7,13 +7,9 @@ trylock for a read, and does not count an acquisition that breaks off.
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-
-from lockscope.kernels.kvm_tables import helper, mix, number, place
-from lockscope.kernels.outer import outer
-from lockscope.kernels.views import matrix, vector
+from lockscope.core.hashing import number, place
+from lockscope.core.machine import mix
+from lockscope.core.types import Grid, Ints, loop, step
 
 _ACQUIRE, _ACQUIRED, _CONTENDED, _RELEASE, _BEGIN, _END = 2, 4, 5, 6, 8, 9  # tables.ops.Op
 _TRY, _READ = 1, 2
@@ -23,11 +19,11 @@ Q_STATE, Q_SINCE, Q_READERS, Q_WIDTH = range(4)
  S_BROKEN, S_CALLER, S_WIDTH) = range(14)  # fmt: skip
 BROKEN = ("acquire", "acquired", "contended", "release")
 ADDRESS, TASK, CALLER = range(3)  # what the statistics are by
-_LONGEST = np.int64((1 << 63) - 1)
+_LONGEST = (1 << 63) - 1
 
 
-@helper("void(matrix, i8, matrix, i8, vector, i8)")
-def broke(stats: Any, s: Any, seqs: Any, q: Any, histogram: Any, what: Any) -> None:
+@step
+def broke(stats: Grid, s: int, seqs: Grid, q: int, histogram: Ints, what: int) -> None:
     """The sequence makes no sense: it is forgotten, and the key marked once."""
     if stats[s, S_BROKEN] == 0:
         stats[s, S_BROKEN] = 1
@@ -35,16 +31,16 @@ def broke(stats: Any, s: Any, seqs: Any, q: Any, histogram: Any, what: Any) -> N
     seqs[q, Q_STATE], seqs[q, Q_READERS] = NEW, 0
 
 
-@helper("void(matrix, i8, i8)")
-def waited(stats: Any, s: Any, lasted: Any) -> None:
+@step
+def waited(stats: Grid, s: int, lasted: int) -> None:
     """A wait is over."""
     stats[s, S_WAIT] += lasted
     stats[s, S_WAIT_MIN] = min(stats[s, S_WAIT_MIN], lasted)
     stats[s, S_WAIT_MAX] = max(stats[s, S_WAIT_MAX], lasted)
 
 
-@helper("void(matrix, i8, matrix, i8, vector, i8)")
-def acquire(stats: Any, s: Any, seqs: Any, q: Any, histogram: Any, flags: Any) -> None:
+@step
+def acquire(stats: Grid, s: int, seqs: Grid, q: int, histogram: Ints, flags: int) -> None:
     """lock_acquire."""
     state = seqs[q, Q_STATE]
     if state == NEW or state == RELEASED:
@@ -59,11 +55,11 @@ def acquire(stats: Any, s: Any, seqs: Any, q: Any, histogram: Any, flags: Any) -
         seqs[q, Q_READERS] += 1
         stats[s, S_ACQUIRED] += 1
     else:
-        broke(stats, s, seqs, q, histogram, np.int64(0))
+        broke(stats, s, seqs, q, histogram, 0)
 
 
-@helper("void(matrix, i8, matrix, i8, vector, i8)")
-def acquired(stats: Any, s: Any, seqs: Any, q: Any, histogram: Any, ts: Any) -> None:
+@step
+def acquired(stats: Grid, s: int, seqs: Grid, q: int, histogram: Ints, ts: int) -> None:
     """lock_acquired."""
     state = seqs[q, Q_STATE]
     if state == NEW:
@@ -71,29 +67,29 @@ def acquired(stats: Any, s: Any, seqs: Any, q: Any, histogram: Any, ts: Any) -> 
     if state == CONTENDED:
         waited(stats, s, ts - seqs[q, Q_SINCE])
     elif state != ACQUIRING:
-        broke(stats, s, seqs, q, histogram, np.int64(1))
+        broke(stats, s, seqs, q, histogram, 1)
         return
     seqs[q, Q_STATE] = ACQUIRED
     stats[s, S_ACQUIRED] += 1
     stats[s, S_WAIT_AVG] = stats[s, S_WAIT] // stats[s, S_CONTENDED] if stats[s, S_CONTENDED] > 0 else 0
 
 
-@helper("void(matrix, i8, matrix, i8, vector, i8)")
-def contended(stats: Any, s: Any, seqs: Any, q: Any, histogram: Any, ts: Any) -> None:
+@step
+def contended(stats: Grid, s: int, seqs: Grid, q: int, histogram: Ints, ts: int) -> None:
     """lock_contended."""
     state = seqs[q, Q_STATE]
     if state == NEW:
         return
     if state != ACQUIRING:
-        broke(stats, s, seqs, q, histogram, np.int64(2))
+        broke(stats, s, seqs, q, histogram, 2)
         return
     seqs[q, Q_STATE], seqs[q, Q_SINCE] = CONTENDED, ts
     stats[s, S_CONTENDED] += 1
     stats[s, S_WAIT_AVG] = stats[s, S_WAIT] // stats[s, S_CONTENDED]
 
 
-@helper("void(matrix, i8, matrix, i8, vector)")
-def release(stats: Any, s: Any, seqs: Any, q: Any, histogram: Any) -> None:
+@step
+def release(stats: Grid, s: int, seqs: Grid, q: int, histogram: Ints) -> None:
     """lock_release."""
     state = seqs[q, Q_STATE]
     if state == NEW:
@@ -102,29 +98,29 @@ def release(stats: Any, s: Any, seqs: Any, q: Any, histogram: Any) -> None:
         seqs[q, Q_READERS] -= 1
         return
     if state != ACQUIRED and state != READ_ACQUIRED:
-        broke(stats, s, seqs, q, histogram, np.int64(3))
+        broke(stats, s, seqs, q, histogram, 3)
     seqs[q, Q_STATE], seqs[q, Q_READERS] = NEW, 0
 
 
-@helper("void(matrix, i8, matrix, i8, vector, i8)")
-def begin_contention(stats: Any, s: Any, seqs: Any, q: Any, histogram: Any, ts: Any) -> None:
+@step
+def begin_contention(stats: Grid, s: int, seqs: Grid, q: int, histogram: Ints, ts: int) -> None:
     """contention_begin; a second one in a row is the same wait."""
     state = seqs[q, Q_STATE]
     if state == NEW or state == ACQUIRED:
         seqs[q, Q_STATE], seqs[q, Q_SINCE] = CONTENDED, ts
         stats[s, S_CONTENDED] += 1
     elif state != CONTENDED:
-        broke(stats, s, seqs, q, histogram, np.int64(2))
+        broke(stats, s, seqs, q, histogram, 2)
 
 
-@helper("void(matrix, i8, matrix, i8, vector, i8)")
-def end_contention(stats: Any, s: Any, seqs: Any, q: Any, histogram: Any, ts: Any) -> None:
+@step
+def end_contention(stats: Grid, s: int, seqs: Grid, q: int, histogram: Ints, ts: int) -> None:
     """contention_end; its average is over what was acquired."""
     state = seqs[q, Q_STATE]
     if state == NEW:
         return
     if state != CONTENDED:
-        broke(stats, s, seqs, q, histogram, np.int64(1))
+        broke(stats, s, seqs, q, histogram, 1)
         return
     waited(stats, s, ts - seqs[q, Q_SINCE])
     seqs[q, Q_STATE] = ACQUIRED
@@ -132,26 +128,24 @@ def end_contention(stats: Any, s: Any, seqs: Any, q: Any, histogram: Any, ts: An
     stats[s, S_WAIT_AVG] = stats[s, S_WAIT] // stats[s, S_ACQUIRED]
 
 
-@outer()
+@loop
 def account(
-    ts: Any,
-    pids: Any,
-    ops: Any,
-    slots: Any,
-    callers: Any,
-    by: Any,
-    seq_table: Any,
-    seqs: Any,
-    stat_table: Any,
-    stats: Any,
-    histogram: Any,
+    ts: Ints,
+    pids: Ints,
+    ops: Ints,
+    slots: Grid,
+    callers: Grid,
+    by: int,
+    seq_table: Ints,
+    seqs: Grid,
+    stat_table: Ints,
+    stats: Grid,
+    histogram: Ints,
 ) -> None:
     """Account for rows of the tape. ``callers`` int64[rows, 2]: of each, what stands for its callchain, and who called.
 
     ``by`` is ADDRESS, TASK or CALLER. The caller makes room, for as many more tasks and keys as there are rows.
     """
-    seq_table, stat_table, histogram = vector(seq_table), vector(stat_table), vector(histogram)
-    seqs, stats = matrix(seqs), matrix(stats)
     for i in range(len(ts)):
         op, lock, pid = ops[i], slots[i, 0], pids[i]
         key = lock if by == ADDRESS else pid if by == TASK else callers[i, 0]
