@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from lockscope.core import building, units
 
 TOOLS = ("trace-cmd", "perf")  # what `make test-all` needs beside Python packages
 
@@ -16,12 +20,30 @@ settings.register_profile("lockscope", deadline=None, derandomize="CI" in os.env
 settings.load_profile("lockscope")
 
 
-def pytest_configure() -> None:
-    """A folder of traces without one would leave tests without cases."""
+def pytest_configure(config: pytest.Config) -> None:
+    """The loops are those of the sources; a folder of traces without one would leave tests without cases."""
+    if not hasattr(config, "workerinput"):  # of several processes the first
+        _compile()
     folder = os.environ.get("LOCKSCOPE_TRACES")
     if folder is not None and not any(Path(folder).rglob("*.dat")):
         msg = f"LOCKSCOPE_TRACES: {folder!r} holds no trace (*.dat)"
         raise pytest.UsageError(msg)
+
+
+def _compile() -> None:
+    """Compile the loops where their sources changed: what is tested would be another program's."""
+    stale = [unit for unit in units.units() if not _fresh(unit)]
+    if stale:
+        done = subprocess.run([sys.executable, building.__file__], capture_output=True, text=True, check=False)
+        if done.returncode:
+            msg = f"lockscope/core was not compiled ({', '.join(stale)}):\n{done.stderr[-2000:]}"
+            raise pytest.UsageError(msg)
+
+
+def _fresh(unit: str) -> bool:
+    """Whether a unit is compiled, and younger than its sources."""
+    newest = max(source.stat().st_mtime_ns for source in units.sources(unit))
+    return any(made.stat().st_mtime_ns >= newest for made in units.HERE.glob(f"{unit}.*.so"))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -29,7 +29,7 @@ RANKS = {
     "reconstruct": 4,
     "formats": 3, "rules": 3,
     "drawing": 2, "tables": 2,
-    "kernels": 1, "kvm": 1, "findings": 1, "figures": 1, "exhibits": 1,
+    "core": 1, "kvm": 1, "findings": 1, "figures": 1, "exhibits": 1,
     "outfiles": 1, "harmless": 0, "errors": 0, "units": 0, "registry": 0,
 }  # fmt: skip
 # Neighbours that are one thing in several files.
@@ -40,17 +40,17 @@ ONE_ROOM = [{"pipeline", "exports"} | _TRACE, {"cli", "__main__"}, {"findings", 
 _GROUND = {"errors", "units", "registry", "outfiles", "harmless"}
 MAY_KNOW = {
     "recording": {"kvm"} | _GROUND,
-    "checks": {"reconstruct", "rules", "tables", "kernels", "kvm", "findings"} | _GROUND,
+    "checks": {"reconstruct", "rules", "tables", "core", "kvm", "findings"} | _GROUND,
     "plots": {"drawing", "findings", "kvm"} | _GROUND,
     "report": {"drawing", "exhibits", "findings", "figures"} | _GROUND,
     "drawing": {"findings", "kvm"} | _GROUND,
-    "reconstruct": {"rules", "tables", "kernels", "kvm", "exhibits", "findings"} | _GROUND,
-    "formats": {"tables", "kernels"} | _GROUND,
+    "reconstruct": {"rules", "tables", "core", "kvm", "exhibits", "findings"} | _GROUND,
+    "formats": {"tables", "core"} | _GROUND,
     "rules": {"kvm", "findings"} | _GROUND,
-    "tables": {"kernels", "kvm"} | _GROUND,
+    "tables": {"core", "kvm"} | _GROUND,
     "findings": {"exhibits", "errors", "units"}, "exhibits": {"findings"}, "figures": {"errors", "units"},
     "kvm": {"errors", "units"},
-    "kernels": {"errors", "units"},
+    "core": {"errors", "units"},
     "outfiles": {"errors"}, "harmless": set(), "errors": set(), "units": set(), "registry": set(),
 }  # fmt: skip
 
@@ -159,7 +159,7 @@ def test_light_modules_import_only_the_standard_library() -> None:
     light = [
         p for p in sources() if room(p) in ("errors", "units", "registry", "findings", "drawing", "report", "rules", "")
     ]
-    heavy = ("numpy", "numba", "pyarrow", "zstandard")
+    heavy = ("numpy", "Cython", "pyarrow", "zstandard")
     assert [_where(i) for i in imports(light) if i.target.split(".")[0] in heavy and not i.late] == []
 
 

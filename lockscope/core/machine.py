@@ -6,19 +6,23 @@ bytes raises ``IndexError``.
 
 from __future__ import annotations
 
+from typing import Any
+
 from lockscope.core.types import Buffer, Bytes
 
 _SIGN = 1 << 63
 
 
-def _load(data: Bytes, at: int, width: int, big: bool) -> int:
+def _load(data: Any, at: int, width: int, big: bool) -> int:
+    data = getattr(data, "values", data)
     if at < 0 or at + width > len(data):
         msg = f"{width} bytes at {at} of {len(data)}"
         raise IndexError(msg)
     return int.from_bytes(data[at : at + width].tobytes(), "big" if big else "little")
 
 
-def _store(data: Buffer, at: int, width: int, value: int) -> None:
+def _store(data: Any, at: int, width: int, value: int) -> None:
+    data = getattr(data, "values", data)
     if at < 0 or at + width > len(data):
         msg = f"{width} bytes at {at} of {len(data)}"
         raise IndexError(msg)

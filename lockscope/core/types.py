@@ -56,12 +56,11 @@ class Row:
 
 
 def loop(function: _F) -> _F:
-    """A function that Python calls. Numbers wrap as C's do."""
+    """A function that Python calls."""
 
     @wraps(function)
     def call(*given: Any) -> Any:
-        with np.errstate(all="ignore"):
-            return function(*given)
+        return function(*(array_of(a) if isinstance(a, np.ndarray) else _plain(a) for a in given))
 
     return call  # type: ignore[return-value]
 
@@ -87,6 +86,78 @@ def ref(row: _T) -> _T:
     return row
 
 
-def rows_of(array: NDArray[Any]) -> Any:
-    """An array of rows as loops take it: ``rows[i].name`` is a field."""
-    return array.view(np.recarray)
+def array_of(values: NDArray[Any]) -> Any:
+    """An array as loops take it."""
+    return Rows(values) if values.dtype.names else Array(values)
+
+
+def _plain(value: Any) -> Any:
+    return int(value) if isinstance(value, (np.integer, np.bool_, bool)) else value
+
+
+class Array:
+    """An array of numbers as C has it: an index lies inside, and what is stored is cut to the item's width."""
+
+    def __init__(self, values: NDArray[Any]) -> None:
+        self.values, self.shape = values, values.shape
+        self._bits = 8 * values.itemsize
+        self._signed = values.dtype.kind == "i"
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def _inside(self, index: Any) -> Any:
+        for i, size in zip(index if isinstance(index, tuple) else (index,), self.shape, strict=True):
+            if not 0 <= i < size:
+                msg = f"index {index} of an array of {self.shape}"
+                raise IndexError(msg)
+        return index
+
+    def __getitem__(self, index: Any) -> int:
+        return int(self.values[self._inside(index)])
+
+    def __setitem__(self, index: Any, value: int) -> None:
+        self.values[self._inside(index)] = _cut(value, self._bits, signed=self._signed)
+
+
+class Rows:
+    """An array of rows: ``rows[i].name`` is a field."""
+
+    def __init__(self, values: NDArray[Any]) -> None:
+        self._columns = {name: values[name] for name in values.dtype.names or ()}
+        self._values = values
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __getitem__(self, index: int) -> _Row:
+        if not 0 <= index < len(self._values):
+            msg = f"row {index} of {len(self._values)}"
+            raise IndexError(msg)
+        return _Row(self._columns, int(index))
+
+    def __setitem__(self, index: int, row: _Row) -> None:
+        to = self[index]
+        for name in self._columns:
+            setattr(to, name, getattr(row, name))
+
+
+class _Row:
+    __slots__ = ("_columns", "_index")
+    _columns: dict[str, NDArray[np.int64]]
+    _index: int
+
+    def __init__(self, columns: dict[str, NDArray[np.int64]], index: int) -> None:
+        object.__setattr__(self, "_columns", columns)
+        object.__setattr__(self, "_index", index)
+
+    def __getattr__(self, name: str) -> int:
+        return int(self._columns[name][self._index])
+
+    def __setattr__(self, name: str, value: int) -> None:
+        self._columns[name][self._index] = _cut(value, 64, signed=True)
+
+
+def _cut(value: int, bits: int, *, signed: bool) -> int:
+    low = int(value) & ((1 << bits) - 1)
+    return low - (1 << bits) if signed and low >> (bits - 1) else low

@@ -296,6 +296,6 @@ class _Turn(ast.NodeTransformer):
         self.generic_visit(node)
         if isinstance(node.func, ast.Name) and node.func.id == "ref":
             node.func = ast.parse("cython.address", mode="eval").body
-        if isinstance(node.func, ast.Name) and node.func.id == "rows_of":
+        if isinstance(node.func, ast.Name) and node.func.id == "array_of":
             return node.args[0]
         return node

@@ -7,7 +7,7 @@ from typing import Any
 
 from lockscope.core.hashing import number
 from lockscope.core.machine import mix
-from lockscope.core.types import Grid, Ints, Row, inline, ref, rows_of, state, step
+from lockscope.core.types import Grid, Ints, Row, inline, ref, array_of, state, step
 
 DEPTH = 64  # lockdep stops at 48 (MAX_LOCK_DEPTH); deeper acquisitions are counted and left out
 FN_DEPTH = 16
@@ -342,16 +342,16 @@ class Walk:
 
     def attach(self, a: Mapping[str, Any]) -> None:
         """Take these arrays from now on."""
-        self.task_table, self.class_table = a["task_table"], a["class_table"]
-        self.chain_table, self.odd_table = a["chain_table"], a["odd_table"]
-        self.held, self.unsure = a["held"], a["unsure"]
-        self.tasks, self.stacks, self.calls = rows_of(a["tasks"]), rows_of(a["stacks"]), rows_of(a["calls"])
-        self.cpus, self.classes, self.recent = rows_of(a["cpus"]), rows_of(a["classes"]), rows_of(a["recent"])
-        self.names, self.chains, self.links = rows_of(a["names"]), rows_of(a["chains"]), rows_of(a["links"])
-        self.odd, self.odd_links, self.holds = rows_of(a["odd"]), rows_of(a["odd_links"]), rows_of(a["holds"])
-        self.owners, self.taken, self.waiters = rows_of(a["owners"]), rows_of(a["taken"]), rows_of(a["waiters"])
-        self.no_task, self.no_entry = rows_of(a["no_task"]), rows_of(a["no_entry"])
-        self.no_class, self.no_name = rows_of(a["no_class"]), rows_of(a["no_name"])
+        self.task_table, self.class_table = array_of(a["task_table"]), array_of(a["class_table"])
+        self.chain_table, self.odd_table = array_of(a["chain_table"]), array_of(a["odd_table"])
+        self.held, self.unsure = array_of(a["held"]), array_of(a["unsure"])
+        self.tasks, self.stacks, self.calls = array_of(a["tasks"]), array_of(a["stacks"]), array_of(a["calls"])
+        self.cpus, self.classes, self.recent = array_of(a["cpus"]), array_of(a["classes"]), array_of(a["recent"])
+        self.names, self.chains, self.links = array_of(a["names"]), array_of(a["chains"]), array_of(a["links"])
+        self.odd, self.odd_links, self.holds = array_of(a["odd"]), array_of(a["odd_links"]), array_of(a["holds"])
+        self.owners, self.taken, self.waiters = array_of(a["owners"]), array_of(a["taken"]), array_of(a["waiters"])
+        self.no_task, self.no_entry = array_of(a["no_task"]), array_of(a["no_entry"])
+        self.no_class, self.no_name = array_of(a["no_class"]), array_of(a["no_name"])
 
 
 @inline

@@ -123,7 +123,10 @@ class HistoryFact:
         self._kernel = parse(making.info.kernel)
         self._skew = making.facts["clock_skew"]
         self._tasks, self._sptes, self._pages, self._places = (
-            Table(kernel.SpteTask), Table(kernel.Spte), Table(kernel.Page), Table(kernel.Place)
+            Table(kernel.SpteTask),
+            Table(kernel.Spte),
+            Table(kernel.Page),
+            Table(kernel.Place),
         )
         self._vms = kernel.SpteVm.rows(64)
         self._found = kernel.SpteFinding.rows(kernel.MOST * kernel.KINDS)

@@ -209,7 +209,17 @@ class LockWalk:
         """Per class, by number: acquisitions, reads, trylocks, contended, waits and holds (sums and maxima, ns)."""
         c = self._classes()
         columns = ("count", "reads", "tries", "contended", "wait", "wait_max", "hold", "hold_max", "holds")
-        names = ("acquired", "reads", "trylocks", "contended", "wait_ns", "wait_max_ns", "hold_ns", "hold_max_ns", "holds")
+        names = (
+            "acquired",
+            "reads",
+            "trylocks",
+            "contended",
+            "wait_ns",
+            "wait_max_ns",
+            "hold_ns",
+            "hold_max_ns",
+            "holds",
+        )
         return {name: c[column] for name, column in zip(names, columns, strict=True)}
 
     def chains(self) -> Chains:

@@ -117,5 +117,5 @@ def test_many_more_damaged_files(folder: Path) -> None:
 
 
 @pytest.mark.all
-def test_damaged_files_with_every_index_checked(folder: Path, tmp_path: Path) -> None:
-    run(folder, 0, FEW, NUMBA_BOUNDSCHECK="1", NUMBA_CACHE_DIR=str(tmp_path))
+def test_damaged_files_with_the_loops_as_python(folder: Path) -> None:
+    run(folder, 0, FEW // 10, LOCKSCOPE_UNCOMPILED="1")

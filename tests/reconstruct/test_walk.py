@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from lockscope.core import walk_memory as counters
 from tests.builders.found import Hold, chains, holds, oddities, walked
 from tests.builders.records import PLAIN, PLAIN_INIT
 from tests.builders.script import BH_OFF, HARDIRQ, IRQS_OFF, NMI, SOFTIRQ, Script

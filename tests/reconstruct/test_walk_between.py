@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from lockscope.core import walk_memory as counters
 from tests.builders.found import Hold, chains, holds, oddities, walked
 from tests.builders.script import HARDIRQ, IRQS_OFF, Script, Task
 

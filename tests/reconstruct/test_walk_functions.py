@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from lockscope.core import walk_memory as counters
 from lockscope.reconstruct.gather import GatherOptions, gather
 from lockscope.rules.load import choose
 from lockscope.tables.symbols import Symbols

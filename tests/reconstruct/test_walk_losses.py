@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from lockscope.core import walk_memory as counters
 from lockscope.reconstruct.gather import Gathered
 from tests.builders.found import chains, holds, oddities, walked
 from tests.builders.script import Script, Task

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from lockscope.core import walk_memory as counters
 from tests.builders.found import chains, holds, oddities, walked
 from tests.builders.records import PLAIN_INIT
 from tests.builders.script import BH_OFF, HARDIRQ, IRQS_OFF, SOFTIRQ, Script

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import struct
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lockscope.kernels import columns, interner, tape_rows
+from lockscope.core import columns, interner, tape_rows
 from lockscope.tables.texts import Texts
-from tests.builders.checked import checked_loops
+from tests.builders.uncompiled import uncompiled
 
 Records = tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int32]]
 
@@ -23,6 +24,25 @@ def _records(raw: list[bytes], before: bytes = b"\xee" * 3) -> Records:
         at.append(len(data))
         data += record + b"\xdd"
     return np.frombuffer(bytearray(data), np.uint8), np.array(at, np.int64), np.array([len(r) for r in raw], np.int32)
+
+
+def both() -> tuple[ModuleType, ModuleType]:
+    """The loops compiled, and as the Python they are."""
+    with uncompiled() as load:
+        return columns, load("columns")
+
+
+def _slot(loops: ModuleType, value: bytes, plan: tuple[int, int, int, int]) -> int:
+    """The one slot of a row that a plan makes of a record."""
+    data, at, size = _records([value])
+    head, slots, texts = np.zeros((1, tape_rows.HEAD_WIDTH), np.int64), np.zeros(1, np.int64), Texts()
+    one, none = np.ones(1, np.int32), np.zeros(1, np.int32)
+    loops.project(
+        data, at, size, one, np.zeros(1, np.int64), none, 0, False, np.zeros(4, np.int64), none,
+        np.array([0, 1]), np.array([0, 1]), np.array([[plan], [plan]], np.int64), np.zeros((0, 2), np.int64), 0,
+        np.zeros(2, np.int64), head, slots, texts.table, texts.pool, texts.ends, texts.state,
+    )  # fmt: skip
+    return int(slots[0])
 
 
 def _gather(records: Records, rows: list[int], plan: list[tuple[int, int]], big: bool) -> tuple[int, list[list[int]]]:
@@ -68,10 +88,10 @@ def test_a_field_that_does_not_fit_reads_as_nothing(big: bool) -> None:
     ],
 )
 def test_read_int(value: bytes, width: int, signed: bool, expected: int) -> None:
-    with checked_loops() as (space, loops):
-        place = space.array(np.frombuffer(bytearray(value), np.uint8)).base
-        assert loops["read_int"](place, len(value), 0, width, signed, False) == expected
-        assert loops["read_int"](place, len(value), -1, width, signed, False) == 0
+    how = columns.SIGNED if signed else columns.UNSIGNED
+    for loops in both():
+        for offset, read in ((0, expected), (-1, 0)):
+            assert _slot(loops, value, (how, offset, width, 0)) == read
 
 
 @pytest.mark.parametrize(
@@ -177,7 +197,7 @@ def test_copy_spans() -> None:
     assert out.tolist() == [7, 8, 9, 10, 11]
 
 
-def _projected(call: Any, wrap: Any, records: Records, texts: Texts) -> Any:
+def _projected(call: Any, records: Records, texts: Texts) -> Any:
     """Rows of a plan with one slot of each kind, for events of format 2; format 0 is a loss, format 1 is left out."""
     kind = np.array([2, 1, 0, 2, 2][: len(records[1])], np.int32)
     plan = np.zeros((3, 7, 4), np.int64)
@@ -195,11 +215,12 @@ def _projected(call: Any, wrap: Any, records: Records, texts: Texts) -> Any:
     common, ops = np.array([0, 1, 4, 1], np.int64), np.array([1, 0, 17], np.int64)
     widths = np.array([1, 0, 7], np.int64)
     times, stream, cpu_of = np.arange(n, dtype=np.int64) + 900, np.ones(n, np.int32), np.array([4, 5], np.int32)
-    _, filled, used = call(
-        *(wrap(r) for r in records), wrap(kind), wrap(times), wrap(stream), 50, False, wrap(common), wrap(cpu_of),
-        wrap(ops), wrap(widths), wrap(plan), np.zeros((0, 2), np.int64), 0, 0, 0, wrap(head), wrap(slots),
-        wrap(texts.table), wrap(texts.pool), wrap(texts.ends), wrap(texts.state),
+    done = np.zeros(2, np.int64)
+    call(
+        *records, kind, times, stream, 50, False, common, cpu_of, ops, widths, plan, np.zeros((0, 2), np.int64), 0,
+        done, head, slots, texts.table, texts.pool, texts.ends, texts.state,
     )  # fmt: skip
+    filled, used = done.tolist()
     assert used == widths[kind[ops[kind] != 0]].sum()
     rows = np.zeros((tape_rows.HEAD_WIDTH, filled), np.int64)
     dense = np.zeros((filled, 7), np.int64)
@@ -210,7 +231,7 @@ def _projected(call: Any, wrap: Any, records: Records, texts: Texts) -> Any:
 def test_project() -> None:
     one = struct.pack("<iI", -2, 5 << 16 | 8) + b"word\0tail"
     texts = Texts()
-    head, slots, columns_of = _projected(columns.project, lambda a: a, _records([one, one, one, b"", one]), texts)
+    head, slots, columns_of = _projected(columns.project, _records([one, one, one, b"", one]), texts)
     assert head == columns_of
     assert [h[tape_rows.H_OP] for h in head] == [17, 1, 17, 17]
     assert head[0][tape_rows.H_PID : tape_rows.H_TS] == [5 << 16 | 8, 0xFE, 0xFF]
@@ -248,30 +269,21 @@ def test_hostile_records_are_never_left() -> None:
         plan = np.array([[int(rng.integers(-2, 40)), w, 5 * p] for w, p in ((1, 0), (2, 1), (4, 3), (8, 7))], np.int64)
         scratch = np.zeros((2, columns.BLOCK), np.int64)
         how, offset = int(rng.integers(3, 8)), int(rng.integers(-2, 40))
-        with checked_loops() as (space, loops):
-            a = space.array
-            given = tuple(map(a, records))
-            loops["gather_columns"](*given, a(rows), a(plan), bool(rng.integers(2)), a(out), *map(a, scratch))
-            loops["gather_spans"](*given, a(rows), how, offset, 8, False, a(begins), a(lengths))
-            loops["copy_spans"](given[0], a(begins), a(lengths), a(np.zeros(int(lengths.sum()), np.uint8)))
-            numbers = a(np.zeros(5, np.int32))
-            done = loops["gather_text"](
-                *given,
-                a(rows),
-                how,
-                offset,
-                8,
-                False,
-                0,
-                numbers,
-                a(texts.table),
-                a(texts.pool),
-                a(texts.ends),
-                a(texts.state),
-            )
-            assert done == 5
-            checked = _projected(loops["project"], a, records, texts)
-        plain = _projected(columns.project, lambda x: x, records, own)
+        big = bool(rng.integers(2))
+        results = []
+        for loops, known in zip(both(), (texts, own), strict=True):
+            out[:], begins[:], lengths[:] = 0, 0, 0
+            short = loops.gather_columns(*records, rows, plan, big, out, *scratch)
+            loops.gather_spans(*records, rows, how, offset, 8, False, begins, lengths)
+            copied = np.zeros(int(lengths.sum()), np.uint8)
+            loops.copy_spans(records[0], begins, lengths, copied)
+            numbers = np.zeros(5, np.int32)
+            tables = (known.table, known.pool, known.ends, known.state)
+            assert loops.gather_text(*records, rows, how, offset, 8, False, 0, numbers, *tables) == 5
+            words = [known[i] for i in numbers]
+            results.append((short, out.tobytes(), begins.tolist(), lengths.tolist(), copied.tobytes(), words))
+        assert results[0] == results[1]
+        checked, plain = _projected(both()[1].project, records, texts), _projected(columns.project, records, own)
         assert (checked[0], [s[:2] for s in checked[1]]) == (plain[0], [s[:2] for s in plain[1]])
         for head, mine, theirs in zip(checked[0], checked[1], plain[1], strict=True):
             if head[0] == 17:
@@ -286,17 +298,10 @@ def test_the_interner_stays_in_its_tables_when_they_are_full() -> None:
         np.zeros(6, np.int64),
         np.zeros(interner.STATE_SIZE, np.int64),
     )
-    with checked_loops() as (space, loops):
-        tables = [space.array(t) for t in small]
-        found = []
-        for i in range(40):
-            word = np.frombuffer(b"w%d" % (i % 30) + b"\0", np.uint8).copy()
-            text = space.array(word)
-            found.append(
-                loops["text_number"](
-                    text.base, len(word), tables[0].base, 16, tables[1].base, 24, tables[2].base, 6, tables[3].base
-                )
-            )
+    found = []
+    for i in range(40):
+        word = np.frombuffer(b"w%d" % (i % 30), np.uint8).copy()
+        found.append(interner.intern(word, 0, len(word), *small))
     assert found[:6] == [0, 1, 2, 3, 4, 5]
     assert set(found[6:30]) == {-1}
     assert found[30:36] == [0, 1, 2, 3, 4, 5]

@@ -9,36 +9,23 @@ import pytest
 from numpy.typing import NDArray
 
 from lockscope.core import records
-from tests.builders.checked import OutsideError, checked_loops
 from tests.builders.trace_dat import ACQUIRE, Kernel, Page
+from tests.builders.uncompiled import uncompiled
 
 PAGE = 256
 
 
-def _index(data: NDArray[np.uint8], starts: list[int], k: Kernel, *, room: int = 1 << 12, wanted: int = 5) -> Any:
+def _index(
+    data: NDArray[np.uint8], starts: list[int], k: Kernel, *, room: int = 1 << 12, wanted: int = 5, loops: Any = records
+) -> Any:
     """(rows as tuples, first row of each page, broken pages)."""
     table = np.full(1 << 16, -1, np.int32)
     table[ACQUIRE] = wanted
     columns = records.empty_columns(room)
     rows, broken = np.zeros(len(starts) + 1, np.int64), np.zeros(len(starts), np.uint8)
-    records.index_pages(
+    loops.index_pages(
         data, np.array(starts, np.int64), PAGE, 8 + k.long_size, k.long_size, k.big, 0, table, *columns, rows, broken
     )
-    n = int(rows[-1])
-    return list(zip(*(c[:n].tolist() for c in columns), strict=True)), rows.tolist(), broken.tolist()
-
-
-def _checked_index(data: NDArray[np.uint8], starts: list[int], k: Kernel, room: int) -> Any:
-    table = np.full(1 << 16, -1, np.int32)
-    table[ACQUIRE] = 5
-    columns = tuple(c[:] for c in records.empty_columns(room))
-    rows, broken = np.zeros(len(starts) + 1, np.int64), np.zeros(len(starts), np.uint8)
-    with checked_loops() as (space, loops):
-        a = space.array
-        loops["index_pages"](
-            a(data), a(np.array(starts, np.int64)), PAGE, 8 + k.long_size, k.long_size, k.big, 0, a(table),
-            *(a(c) for c in columns), a(rows), a(broken),
-        )  # fmt: skip
     n = int(rows[-1])
     return list(zip(*(c[:n].tolist() for c in columns), strict=True)), rows.tolist(), broken.tolist()
 
@@ -99,11 +86,12 @@ def test_hostile_pages_are_never_left(k: Kernel) -> None:
         data = np.frombuffer(b"".join(pages), np.uint8).copy()
         data = data[: len(data) - int(rng.integers(0, 2)) * int(rng.integers(0, PAGE))]
         starts = [0, PAGE, 2 * PAGE, 3 * PAGE, int(rng.integers(-9, 5 * PAGE))]
-        checked = _checked_index(data, starts, k, 80)
-        assert checked == _index(data, starts, k, room=80)  # the compiled loop does the same
-        for _, at, size, kind in checked[0]:
+        found = _index(data, starts, k, room=80)
+        with uncompiled() as load:
+            assert _index(data, starts, k, room=80, loops=load("records")) == found
+        for _, at, size, kind in found[0]:
             assert kind == 0 or 0 <= at <= at + size <= len(data)
-        broken += sum(checked[2])
+        broken += sum(found[2])
     assert broken > 60  # they were hostile indeed
 
 
@@ -119,17 +107,17 @@ def test_a_word_that_should_be_followed_by_another_ends_the_buffer(kind: int, k:
     page.raw(k.pack("I", kind << 27 | 1 if k.big else 1 << 5 | kind))
     assert len(page.build()) == PAGE
     data = np.frombuffer(page.build(), np.uint8).copy()
-    checked = _checked_index(data, [0], k, 9)
-    assert checked == _index(data, [0], k, room=9) == ([], [0, 0], [int(kind != 29)])
+    assert _index(data, [0], k, room=9) == ([], [0, 0], [int(kind != 29)])
 
 
-def test_the_checked_loops_do_check() -> None:
-    with checked_loops() as (space, loops):
-        data = space.array(np.zeros(64, np.uint8))
-        with pytest.raises(OutsideError):
-            loops["read_int"](data.base + 60, 1 << 20, 0, 8, False, False)
-        with pytest.raises(OutsideError):
-            data[64]
+def test_an_index_outside_its_column_raises() -> None:
+    k = Kernel()
+    data = np.frombuffer(k.page(7, PAGE).event(1, k.acquire(1, b"a", 1)).build(), np.uint8).copy()
+    table, columns = np.full(9, 5, np.int32), records.empty_columns(9)
+    for rows, broken in ((0, 1), (2, 0), (2, 1)):  # too few rows, too few pages; in the last the types end at 9
+        given = (np.zeros(rows, np.int64), np.zeros(broken, np.uint8))
+        with pytest.raises(IndexError):
+            records.index_pages(data, np.array([0, 5000]), PAGE, 16, 8, False, 0, table, *columns, *given)
 
 
 def test_first_not_before() -> None:
@@ -138,7 +126,7 @@ def test_first_not_before() -> None:
     assert records.first_not_before(ts[:0], 5) == 0
 
 
-def _merged(streams: list[list[int]], *, checked: bool = False) -> list[tuple[int, int, int, int, int]]:
+def _merged(streams: list[list[int]], loops: Any = records) -> list[tuple[int, int, int, int, int]]:
     """(ts, at, size, kind, stream) of all rows; a row's ``at`` is its place in the joined columns."""
     ts = np.array([t for s in streams for t in s], np.int64)
     n = len(ts)
@@ -151,11 +139,7 @@ def _merged(streams: list[list[int]], *, checked: bool = False) -> list[tuple[in
         np.arange(len(streams), dtype=np.int32) * 10,
         np.empty(len(streams), np.int64),
     ]
-    if checked:
-        with checked_loops() as (space, loops):
-            loops["merge"](*(space.array(a) for a in [*lists, *given, *out]))
-    else:
-        records.merge(*lists, *given, *out)
+    loops.merge(*lists, *given, *out)
     return list(zip(*(c.tolist() for c in out), strict=True))
 
 
@@ -170,7 +154,8 @@ def test_streams_are_merged_by_time_then_place(streams: int, spread: int) -> Non
         for i in sorted(range(len(places)), key=lambda i: (*places[i], i))
     ]
     assert _merged(given) == expected
-    assert _merged(given, checked=True) == expected
+    with uncompiled() as load:
+        assert _merged(given, load("records")) == expected
 
 
 def test_a_stream_that_goes_back_in_time_keeps_its_own_order() -> None:
