@@ -1,11 +1,12 @@
 """Compiles the loops of ``lockscope/core``; everything else about the package is in pyproject.toml."""
 
-import importlib.util
+import sys
 from pathlib import Path
 
 from setuptools import setup
 
-spec = importlib.util.spec_from_file_location("building", Path(__file__).parent / "lockscope/core/building.py")
-building = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(building)
-setup(**building.arguments())
+sys.path.insert(0, str(Path(__file__).parent))
+
+from compiling.building import arguments
+
+setup(**arguments())

@@ -13,10 +13,10 @@ import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
+from lockscope.core import perf_records as walk
 from lockscope.formats import _perf_layout as layout
 from lockscope.formats._compressed import open_stream
 from lockscope.formats._perf_layout import Attr
-from lockscope.core import perf_records as walk
 
 _PAUSE = 1_000_000  # ns between repetitions
 _HEADER = struct.Struct("<13Q")

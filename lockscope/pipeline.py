@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockscope.checks._base import Check, all_checks
+from lockscope.core import walk_memory as counters
 from lockscope.errors import MatchError, UsageError
 from lockscope.findings import CheckRun, Finding, Report, Status, TraceSummary, Verdict, WindowSummary
 from lockscope.formats.merged import open_merged
-from lockscope.core import walk_memory as counters
 from lockscope.reconstruct.collect import EXHIBIT_FACTS, Collector
 from lockscope.reconstruct.doubts import Doubts, doubts, is_alarm, rests_on, told
 from lockscope.reconstruct.evidence import Evidence

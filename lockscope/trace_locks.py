@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from lockscope.core import lock_stats
+from lockscope.core.walk_memory import HAD_TO_WAIT
 from lockscope.errors import UsageError
 from lockscope.figures import LockFigures, LockRow, Times, WaitChains, WaitLink
 from lockscope.formats.merged import open_merged
-from lockscope.core import lock_stats
-from lockscope.core.walk_memory import HAD_TO_WAIT
 from lockscope.reconstruct import lock_waits
 from lockscope.reconstruct.contention import Contention, type_name
 from lockscope.reconstruct.gather import Gathered, GatherOptions, gather, prefetched

@@ -11,9 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lockscope.errors import UsageError
-from lockscope.figures import PerfFigures, PerfRow
-from lockscope.formats.merged import open_merged
 from lockscope.core import columns, numbering, perf_sequences
 from lockscope.core.perf_sequences import (
     ADDRESS,
@@ -31,6 +28,9 @@ from lockscope.core.perf_sequences import (
     S_WAIT_MIN,
     TASK,
 )
+from lockscope.errors import UsageError
+from lockscope.figures import PerfFigures, PerfRow
+from lockscope.formats.merged import open_merged
 from lockscope.reconstruct.comms import Comms
 from lockscope.reconstruct.contention import type_name
 from lockscope.reconstruct.gather import prefetched

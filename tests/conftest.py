@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from lockscope.core import building, units
+from compiling import units
 
+ROOT = Path(__file__).parents[1]
 TOOLS = ("trace-cmd", "perf")  # what `make test-all` needs beside Python packages
 
 # A slow machine is no failure, and a failure must come back: no deadline, the same examples every time where CI runs.
@@ -34,7 +35,9 @@ def _compile() -> None:
     """Compile the loops where their sources changed: what is tested would be another program's."""
     stale = [unit for unit in units.units() if not _fresh(unit)]
     if stale:
-        done = subprocess.run([sys.executable, building.__file__], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, "-m", "compiling.building"], cwd=ROOT, capture_output=True, text=True, check=False
+        )
         if done.returncode:
             msg = f"lockscope/core was not compiled ({', '.join(stale)}):\n{done.stderr[-2000:]}"
             raise pytest.UsageError(msg)

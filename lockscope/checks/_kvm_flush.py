@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from lockscope.checks import _kvm
 from lockscope.checks._base import Grounds
-from lockscope.findings import Confidence, Finding, RuleRef, Severity, Status, Witness
 from lockscope.core import kvm_flush as kernel
+from lockscope.findings import Confidence, Finding, RuleRef, Severity, Status, Witness
 from lockscope.reconstruct.evidence import Evidence
 from lockscope.reconstruct.flush_debts import DebtGroup, FlushDebts
 from lockscope.reconstruct.kvm_runs import Run, runs_text

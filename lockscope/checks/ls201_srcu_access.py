@@ -52,9 +52,9 @@ from collections.abc import Iterator
 
 from lockscope.checks import _kvm, _kvm_srcu
 from lockscope.checks._base import Grounds, check
-from lockscope.findings import Finding, RuleRef, Severity, Witness
 from lockscope.core.kvm_flush import IOCTL
 from lockscope.core.kvm_srcu import BY_SLOTS_LOCK, KVM_CREATE_VM
+from lockscope.findings import Finding, RuleRef, Severity, Witness
 from lockscope.reconstruct.evidence import Evidence
 from lockscope.reconstruct.srcu_sections import SrcuEvent
 from lockscope.units import count

@@ -1,7 +1,7 @@
-"""The loops over events, all of them, and nothing else: Python with the types of ``types.py``, compiled by Cython.
+"""The loops over events, all of them, and nothing else: Python with the types of ``c_types.py``, compiled by Cython.
 
-They are compiled when lockscope is installed (``units.py``, ``building.py``). Where there was no compiler the same files
-run as they stand, some hundred times slower, and one line says so. ``LOCKSCOPE_UNCOMPILED=1`` asks for that.
+They are compiled when lockscope is installed (the folder ``compiling``). Where there was no compiler the same
+files run as they stand, slowly, and one line says so. ``LOCKSCOPE_UNCOMPILED=1`` asks for that.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ class Sources(MetaPathFinder):
     """Finds this package's modules as Python, whether they are compiled or not."""
 
     def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+        self,
+        fullname: str,
+        path: Sequence[str] | None,  # noqa: ARG002 (as importlib calls it)
+        target: ModuleType | None = None,  # noqa: ARG002
     ) -> ModuleSpec | None:
         """See ``importlib.abc.MetaPathFinder``."""
         package, _, name = fullname.rpartition(".")

@@ -5,6 +5,7 @@ Nothing is read outside a record: a field that does not fit in its record reads 
 
 from __future__ import annotations
 
+from lockscope.core.c_types import Buffer, Bytes, Cube, Grid, Halves, Ints, inline, loop, step
 from lockscope.core.interner import text_number
 from lockscope.core.machine import prefetch, put8, put16, put32, put64, times, u8, u16, u32, u64
 from lockscope.core.tape_rows import (
@@ -20,7 +21,6 @@ from lockscope.core.tape_rows import (
     H_TS,
     HEAD_WIDTH,
 )  # fmt: skip
-from lockscope.core.types import Buffer, Bytes, Cube, Grid, Halves, Ints, inline, loop, step
 
 # How a slot of a row is filled (first number of its entry in ``plan``).
 EMPTY, UNSIGNED, SIGNED, DATA_LOC, REL_LOC, TEXT, CONSTANT, TAIL, BEFORE, CALLER = range(10)
@@ -77,7 +77,7 @@ def span(data: Bytes, record: int, size: int, how: int, offset: int, width: int,
     if how == BEFORE:
         length = 8 * u32(data, record - 4, big)
         return (length << 32) - 4 - length
-    if how == DATA_LOC or how == REL_LOC:
+    if how in (DATA_LOC, REL_LOC):
         if offset < 0 or offset + 4 > size:
             return 0
         v = u32(data, record + offset, big)
@@ -174,7 +174,7 @@ def project(
             for s in range(count):
                 how, offset, width = plan[what, s, 0], plan[what, s, 1], plan[what, s, 2]
                 value = 0
-                if how == UNSIGNED or how == SIGNED:
+                if how in (UNSIGNED, SIGNED):
                     value = read_int(data, record, length, offset, width, how == SIGNED, big)
                 elif how == CONSTANT:
                     value = offset

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lockscope.core.types import Grid, Ints, loop
+from lockscope.core.c_types import Grid, Ints, loop
 
 UNREACHED = 1 << 30
 

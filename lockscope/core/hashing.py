@@ -6,8 +6,8 @@ most half of them filled. Loops never grow a table: their callers make room.
 
 from __future__ import annotations
 
+from lockscope.core.c_types import Ints, inline, step
 from lockscope.core.machine import full, mix
-from lockscope.core.types import Ints, inline, step
 
 
 @inline

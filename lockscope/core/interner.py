@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from lockscope.core.c_types import Buffer, Bytes, Halves, Ints, inline, loop, step
 from lockscope.core.machine import put8, times, u8, u32, u64
-from lockscope.core.types import Buffer, Bytes, Halves, Ints, inline, loop, step
 
 # ``state`` of an interner: the texts it has, the pool bytes used, then what it saw last, by the text's ends: four
 # numbers an entry (first eight bytes, last eight bytes, length, the text's number + 1).

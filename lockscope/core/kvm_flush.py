@@ -8,6 +8,7 @@ without any flush could use a stale translation: only then the group counts as *
 
 from __future__ import annotations
 
+from lockscope.core.c_types import Grid, Ints, Row, Rows, loop, ref, step
 from lockscope.core.hashing import number
 from lockscope.core.kvm_tables import (
     C_CPU,
@@ -22,7 +23,6 @@ from lockscope.core.kvm_tables import (
     C_VM,
     IN_INTERRUPT,
 )
-from lockscope.core.types import Grid, Ints, Row, loop, ref, step
 
 # Columns of a change: what it lost, where, from what to what.
 C_LOSSES, C_LEVEL, C_GFN, C_OLD, C_NEW, C_SPTEP, C_AS = range(C_OWN, C_OWN + 7)
@@ -122,9 +122,8 @@ def flow_of(losses: int, level: int, task: FlushTask, slots_lock: int, mode: int
     """The flow a loss belongs to, -1 where no flush is owed or nobody can tell (domain rules: see flush_debts)."""
     arg = task.arg & 0xFFFFFFFF
     in_ioctl = task.call == IOCTL
-    logging = in_ioctl and (arg == GET_LOG or arg == CLEAR_LOG or arg == RESET_RINGS or arg == SET_MEMORY
-                            or arg == SET_MEMORY2)  # fmt: skip
-    if task.call == EXIT_CALL or task.call == EXIT_GROUP:
+    logging = in_ioctl and (arg in (GET_LOG, CLEAR_LOG, RESET_RINGS, SET_MEMORY, SET_MEMORY2))  # fmt: skip
+    if task.call in (EXIT_CALL, EXIT_GROUP):
         return -1
     if losses & TABLE_REPLACED:
         return HUGE_LEAF if mode != 0 else -1
@@ -134,7 +133,7 @@ def flow_of(losses: int, level: int, task: FlushTask, slots_lock: int, mode: int
     if losses & (LOST_MAPPING | REMAPPED):
         if mode != 2:
             return -1  # under mmu_lock read-held: invalidated roots, or flushed before the event
-        if task.hva == 1 or task.hva == 4:
+        if task.hva in {1, 4}:
             return NOTIFIER
         if slots_lock != 0:
             return SLOTS_ZAP
@@ -166,10 +165,10 @@ def _drop(active: Ints, active_count: Ints, k: int) -> None:
 
 
 @step
-def _close(g: Group, state: int, index: int, debts: Debt[::1], debt_count: Ints) -> None:
+def _close(g: Group, state: int, index: int, debts: Rows[Debt], debt_count: Ints) -> None:
     """End a group's story; debts that were paid in time and lie at the end are forgotten at once."""
     g.state = state
-    if (state == PAID or state == HARMLESS) and debt_count[0] == g.first + g.n:
+    if (state in (PAID, HARMLESS)) and debt_count[0] == g.first + g.n:
         n = debt_count[0]
         while n > g.first and debts[n - 1].group == index:
             n -= 1
@@ -192,10 +191,10 @@ def follow(
     dying: Ints,
     options: Ints,
     task_table: Ints,
-    tasks: FlushTask[::1],
-    groups: Group[::1],
+    tasks: Rows[FlushTask],
+    groups: Rows[Group],
     group_count: Ints,
-    debts: Debt[::1],
+    debts: Rows[Debt],
     debt_count: Ints,
     active: Ints,
     active_count: Ints,
@@ -208,13 +207,13 @@ def follow(
     for r in range(rows):
         i = cols[C_ROW, r]
         kind = cols[C_HOW, r]
-        if cols[C_FLAGS, r] & IN_INTERRUPT and kind != FLUSH and kind != GUEST_EXIT:
+        if cols[C_FLAGS, r] & IN_INTERRUPT and kind not in (FLUSH, GUEST_EXIT):
             continue  # an interrupt on top of the task
         p = cols[C_PID, r]
         t = number(task_table, p)
         task = ref(tasks[t])
         v = cols[C_VM, r]
-        if kind == DEBT or kind == ROOTS:
+        if kind in (DEBT, ROOTS):
             seen[0] += 1
             if v == 0 or dying[v] != 0 or (dead[v] != 0 and dead[v] <= cols[C_TS, r]):
                 seen[3] += 1
@@ -273,13 +272,13 @@ def follow(
             )
             d.ts, d.cpu, d.sptep, d.covered = cols[C_TS, r], cols[C_CPU, r], cols[C_SPTEP, r], 0
             seen[1] += 1
-        elif kind == FLUSH or kind == FREE_ROOTS:
+        elif kind in (FLUSH, FREE_ROOTS):
             seen[2] += 1
             k = 0
             while k < active_count[0]:
                 index = active[k]
                 g = ref(groups[index])
-                if (v != 0 and g.vm != v) or (kind == FREE_ROOTS and g.code != 302):
+                if (v not in (0, g.vm)) or (kind == FREE_ROOTS and g.code != 302):
                     k += 1
                     continue
                 if kind == FREE_ROOTS and g.flow == ROOTS_ZAP and g.pid != p:
@@ -312,7 +311,7 @@ def follow(
             while k < active_count[0]:
                 index = active[k]
                 g = ref(groups[index])
-                if (v != 0 and g.vm != v) or g.state > OVERDUE or g.pid != p:
+                if (v not in (0, g.vm)) or g.state > OVERDUE or g.pid != p:
                     k += 1
                     continue
                 for n in range(g.first, debt_count[0]):
@@ -342,7 +341,7 @@ def follow(
                         continue
                     g.state, g.soft_ts = OVERDUE, cols[C_TS, r]
             task.too_short = 0
-        elif kind == ENTER or kind == EXIT or kind == GUEST or kind == HVA or kind == END or kind == SRCU_UNLOCK:
+        elif kind in (ENTER, EXIT, GUEST, HVA, END, SRCU_UNLOCK):
             if kind == SRCU_UNLOCK and held[i, SRCU_DEPTH] > task.depth:
                 continue
             if task.group != 0 or kind == GUEST:
@@ -388,7 +387,7 @@ def follow(
                     _drop(active, active_count, k)
                 else:
                     k += 1
-        if (kind == GUEST or kind == GUEST_EXIT) and v != 0:
+        if (kind in (GUEST, GUEST_EXIT)) and v != 0:
             for k in range(active_count[0]):
                 g = ref(groups[active[k]])
                 if g.vm != v:

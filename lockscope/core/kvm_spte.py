@@ -6,6 +6,7 @@ the SPTE itself, which kvm_mmu_set_spte, the fast page fault and the legacy MMU'
 
 from __future__ import annotations
 
+from lockscope.core.c_types import Grid, Ints, Row, Rows, loop, ref, step
 from lockscope.core.hashing import number
 from lockscope.core.kvm_tables import (
     C_CPU,
@@ -21,7 +22,6 @@ from lockscope.core.kvm_tables import (
     IN_INTERRUPT,
 )
 from lockscope.core.machine import mix
-from lockscope.core.types import Grid, Ints, Row, loop, ref, step
 
 # Columns of a change: its values, what they say, and whether a fast page fault succeeded.
 C_OLD, C_NEW, C_OLD_SAYS, C_NEW_SAYS, C_FIXED = range(C_OWN, C_OWN + 5)
@@ -158,7 +158,7 @@ class SpteFinding(Row):
 
 @step
 def _meet(
-    found: SpteFinding[::1],
+    found: Rows[SpteFinding],
     count: Ints,
     what: int,
     cols: Grid,
@@ -184,7 +184,7 @@ def _meet(
 
 
 @step
-def _against(found: SpteFinding[::1], count: Ints, what: int, ts: int, cpu: int, pid: int) -> None:
+def _against(found: Rows[SpteFinding], count: Ints, what: int, ts: int, cpu: int, pid: int) -> None:
     """The event that what was just met collides with."""
     if count[FIRST_KIND + what] <= MOST:
         f = ref(found[count[0] - 1])
@@ -198,7 +198,7 @@ def place_key(vm: int, address_space: int, level: int, gfn: int) -> int:
 
 
 @step
-def _doubt(s: Spte, found: SpteFinding[::1], ts: int, pid: int, began: int, noise: int) -> None:
+def _doubt(s: Spte, found: Rows[SpteFinding], ts: int, pid: int, began: int, noise: int) -> None:
     """What the event printed as the new value may be somebody else's, who was at it at the same time."""
     if s.doubtful == 0:
         return
@@ -210,12 +210,12 @@ def _doubt(s: Spte, found: SpteFinding[::1], ts: int, pid: int, began: int, nois
 
 @step
 def _lock(
-    cols: Grid, slots: Grid, held: Grid, r: int, task: SpteTask, options: Ints, found: SpteFinding[::1], count: Ints
+    cols: Grid, slots: Grid, held: Grid, r: int, task: SpteTask, options: Ints, found: Rows[SpteFinding], count: Ints
 ) -> None:
     """Is mmu_lock held as this change needs it?"""
     i, kind = cols[C_ROW, r], cols[C_HOW, r]
     o, n, os, ns = cols[C_OLD, r], cols[C_NEW, r], cols[C_OLD_SAYS, r], cols[C_NEW_SAYS, r]
-    by_place = kind == TDP or kind == SET
+    by_place = kind in (TDP, SET)
     gfn = slots[i, 0] if by_place else -1
     level = slots[i, 3] if by_place else 0
     if held[i, MMU_LOCK] == 0:
@@ -225,19 +225,20 @@ def _lock(
             )
             if not (aging and options[O_AGING_LOCKLESS] != 0):
                 _meet(found, count, NO_LOCK, cols, r, gfn, level, 0, task.whole, 0)
-    elif held[i, MODE] == 1 and (kind == UPDATE_ENTRY or kind == UPDATE):
+    elif held[i, MODE] == 1 and (kind in (UPDATE_ENTRY, UPDATE)):
         _meet(found, count, WRONG_MODE, cols, r, gfn, level, slots[i, 0], cols[C_TS, r], 0)
     elif held[i, MODE] == 1 and kind == SET:
         _meet(found, count, SET_UNDER_READ, cols, r, gfn, level, slots[i, 2], cols[C_TS, r], 0)
     elif held[i, MODE] == 1 and kind == TDP and os & LEAF and not ns & PRESENT:
         # __kvm_handle_hva_range() takes its read section behind the event, and mmu_lock for write inside it.
-        if task.notifier != 0 and held[i, SRCU_DEPTH] >= task.notifier:
+        unmapping = task.notifier != 0 and held[i, SRCU_DEPTH] >= task.notifier
+        if unmapping:
             _meet(found, count, NOTIFIER_READ, cols, r, gfn, level, 0, cols[C_TS, r], 0)
 
 
 @step
 def _saved(
-    cols: Grid, r: int, gfn: int, level: int, sptep: int, options: Ints, found: SpteFinding[::1], count: Ints
+    cols: Grid, r: int, gfn: int, level: int, sptep: int, options: Ints, found: Rows[SpteFinding], count: Ints
 ) -> None:
     """Were R and X, and nothing else, saved where access tracking took them away?"""
     o, n, os, ns = cols[C_OLD, r], cols[C_NEW, r], cols[C_OLD_SAYS, r], cols[C_NEW_SAYS, r]
@@ -254,9 +255,9 @@ def _by_place(
     held: Grid,
     r: int,
     options: Ints,
-    vms: SpteVm[::1],
+    vms: Rows[SpteVm],
     e: Place,
-    found: SpteFinding[::1],
+    found: Rows[SpteFinding],
     count: Ints,
 ) -> None:
     """A change that the TDP MMU's event shows."""
@@ -296,14 +297,13 @@ def _set(cols: Grid, slots: Grid, r: int, sptep: int, task: SpteTask, s: Spte, p
         page.kind = DIRECT if task.role & 0x80 else INDIRECT
         page.ts = ts
         task.level = 0
-    elif page.kind == ANY and level > 0:
-        if ((gfn >> (9 * (min(level, 5) - 1))) & 511) != (sptep & 0xFFF) >> 3:
-            page.kind, page.ts = INDIRECT_BY_INDEX, ts
+    elif page.kind == ANY and level > 0 and ((gfn >> (9 * (min(level, 5) - 1))) & 511) != (sptep & 0xFFF) >> 3:
+        page.kind, page.ts = INDIRECT_BY_INDEX, ts
 
 
 @step
 def _update(
-    cols: Grid, slots: Grid, r: int, gfn: int, level: int, options: Ints, s: Spte, found: SpteFinding[::1], count: Ints
+    cols: Grid, slots: Grid, r: int, gfn: int, level: int, options: Ints, s: Spte, found: Rows[SpteFinding], count: Ints
 ) -> None:
     """mmu_spte_update() returns: what its caller will flush, against what the fast path did meanwhile."""
     i, p, n, ns = cols[C_ROW, r], cols[C_PID, r], cols[C_NEW, r], cols[C_NEW_SAYS, r]
@@ -330,7 +330,7 @@ def _may_fix(
     page: Page,
     unshadowed: int,
     e: Place,
-    found: SpteFinding[::1],
+    found: Rows[SpteFinding],
     count: Ints,
 ) -> None:
     """Was the fast path allowed to touch this SPTE?"""
@@ -360,7 +360,7 @@ def _fixed(
     task: SpteTask,
     s: Spte,
     e: Place,
-    found: SpteFinding[::1],
+    found: Rows[SpteFinding],
     count: Ints,
 ) -> None:
     """A fast page fault succeeded: the races around it, and what access tracking gave back."""
@@ -396,7 +396,7 @@ def _fixed(
 
 @step
 def _shadows(
-    cols: Grid, slots: Grid, r: int, obsolete: int, fault: int, shadow: Place, found: SpteFinding[::1], count: Ints
+    cols: Grid, slots: Grid, r: int, obsolete: int, fault: int, shadow: Place, found: Rows[SpteFinding], count: Ints
 ) -> None:
     """Did the fast path make a page writable that holds a guest page table, shadowed since before the fault began?
 
@@ -409,7 +409,7 @@ def _shadows(
 
 
 @step
-def _page(cols: Grid, slots: Grid, r: int, vms: SpteVm[::1], task: SpteTask, shadow: Place) -> None:
+def _page(cols: Grid, slots: Grid, r: int, vms: Rows[SpteVm], task: SpteTask, shadow: Place) -> None:
     """A shadow page comes or goes. Only the lowest level may go out of sync (mmu_try_to_unsync_pages)."""
     i, v = cols[C_ROW, r], cols[C_VM, r]
     role = slots[i, 2]
@@ -435,16 +435,16 @@ def follow(
     slots: Grid,
     held: Grid,
     options: Ints,
-    vms: SpteVm[::1],
+    vms: Rows[SpteVm],
     task_table: Ints,
-    tasks: SpteTask[::1],
+    tasks: Rows[SpteTask],
     spte_table: Ints,
-    sptes: Spte[::1],
+    sptes: Rows[Spte],
     page_table: Ints,
-    pages: Page[::1],
+    pages: Rows[Page],
     place_table: Ints,
-    places: Place[::1],
-    found: SpteFinding[::1],
+    places: Rows[Place],
+    found: Rows[SpteFinding],
     count: Ints,
     memory_ts: Ints,
     seen: Ints,

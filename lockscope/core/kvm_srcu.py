@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from lockscope.core.c_types import Grid, Ints, Row, Rows, inline, loop, ref, step
 from lockscope.core.hashing import known, number
 from lockscope.core.kvm_tables import C_CPU, C_FLAGS, C_HOW, C_OP, C_PID, C_ROW, C_SEQ, C_TS, C_VM
 from lockscope.core.machine import mix
-from lockscope.core.types import Grid, Ints, Row, inline, loop, ref, step
 
 DEPTH = 12  # open sections of a task that are followed
 AT_USER, AT_GUEST = 1, 2  # Section.told
@@ -85,13 +85,13 @@ class Guard(Row):
 
 @step
 def _meet(
-    found: Met[::1],
+    found: Rows[Met],
     count: Ints,
     what: int,
     cols: Grid,
     r: int,
     task: SrcuTask,
-    sections: Section[::1],
+    sections: Rows[Section],
     section: int,
     since: int,
     detail: int,
@@ -125,7 +125,7 @@ def _meet(
 
 
 @inline
-def _section(task: SrcuTask, sections: Section[::1], base: int, ssp: int, idx: int) -> int:
+def _section(task: SrcuTask, sections: Rows[Section], base: int, ssp: int, idx: int) -> int:
     """The last opened section of this SRCU and index (-1: any); -1 if there is none. ``base``: a task's first."""
     for k in range(task.depth - 1, -1, -1):
         if sections[base + k].ssp == ssp and (idx < 0 or sections[base + k].idx == idx):
@@ -134,7 +134,7 @@ def _section(task: SrcuTask, sections: Section[::1], base: int, ssp: int, idx: i
 
 
 @step
-def _close(task: SrcuTask, sections: Section[::1], base: int, section: int) -> None:
+def _close(task: SrcuTask, sections: Rows[Section], base: int, section: int) -> None:
     """Take a section out of the open ones."""
     for k in range(section, base + task.depth - 1):
         sections[k] = sections[k + 1]
@@ -142,7 +142,7 @@ def _close(task: SrcuTask, sections: Section[::1], base: int, section: int) -> N
 
 
 @step
-def _open_kvm(task: SrcuTask, sections: Section[::1], base: int, known_srcu: Ints, kinds: Ints, sure: int) -> int:
+def _open_kvm(task: SrcuTask, sections: Rows[Section], base: int, known_srcu: Ints, kinds: Ints, sure: int) -> int:
     """The innermost open section of a kvm->srcu (``sure``: of nothing else), -1 if none."""
     for k in range(task.depth - 1, -1, -1):
         at = known(known_srcu, sections[base + k].ssp)
@@ -154,14 +154,14 @@ def _open_kvm(task: SrcuTask, sections: Section[::1], base: int, known_srcu: Int
 
 @step
 def _guard(
-    task: SrcuTask, sections: Section[::1], base: int, srcu_map: int, slots_lock: int, known_srcu: Ints, kinds: Ints
+    task: SrcuTask, sections: Rows[Section], base: int, srcu_map: int, slots_lock: int, known_srcu: Ints, kinds: Ints
 ) -> int:
-    """The one thing that guards an access (``SrcuTask.guard`` says what it is); 0 where there is none, -1 if several do."""
+    """The one thing that guards an access (``SrcuTask.guard`` says what it is); 0: none, -1: several."""
     one = 0
     for s in range(base, base + task.depth):
         at = known(known_srcu, sections[s].ssp)
         kind = kinds[at] if at >= 0 else UNKNOWN
-        if kind != KVM_SRCU and kind != UNKNOWN:
+        if kind not in (KVM_SRCU, UNKNOWN):
             continue
         if one != 0 and one != sections[s].ssp:
             return -1
@@ -176,7 +176,7 @@ def _guard(
 
 
 @step
-def _rare(guards: Guard[::1], by: int, distance: int) -> int:
+def _rare(guards: Rows[Guard], by: int, distance: int) -> int:
     """Count how far from its VM's kvm a guard lies; whether that is new, or another one is more frequent."""
     most, ours = 0, -1
     for k in range(len(guards)):
@@ -205,12 +205,12 @@ def follow(
     known_srcu: Ints,
     kinds: Ints,
     task_table: Ints,
-    tasks: SrcuTask[::1],
-    sections: Section[::1],
-    found: Met[::1],
+    tasks: Rows[SrcuTask],
+    sections: Rows[Section],
+    found: Rows[Met],
     count: Ints,
     seen: Ints,
-    guards: Guard[::1],
+    guards: Rows[Guard],
 ) -> None:
     """Walk the rows. ``dead``: by VM number, when it was destroyed (0: not). ``seen`` counts sections, accesses,
     synchronisations, judged accesses, and sections of SRCU's own code that were seen to be left. ``guards``: see
@@ -308,7 +308,7 @@ def follow(
             task.depth, task.whole = 0, 0
         elif kind == RUN:
             task.vcpu, task.kvm = slots[i, 0], slots[i, 1]
-        elif kind == ACCESS or kind == VCPU_ACCESS or kind == ZAP:
+        elif kind in (ACCESS, VCPU_ACCESS, ZAP):
             seen[1] += 1
             if context != 0 or task.whole == 0 or (dead[cols[C_VM, r]] != 0 and dead[cols[C_VM, r]] <= cols[C_TS, r]):
                 continue
@@ -321,7 +321,7 @@ def follow(
             guard = (
                 _guard(task, sections, base, held[i, SRCU], held[i, SLOTS_LOCK], known_srcu, kinds) if kvm != 0 else 0
             )
-            if guard != 0 and guard != -1 and _rare(guards, task.guard, guard - kvm):
+            if guard not in (0, -1) and _rare(guards, task.guard, guard - kvm):
                 _meet(found, count, GUARDED, cols, r, task, sections, -1, task.whole, guard - kvm)
                 if count[FIRST_KIND + GUARDED] <= MOST:
                     f = ref(found[count[0] - 1])
@@ -340,7 +340,7 @@ def follow(
                 if held[i, role] != 0:
                     locks |= 1 << role
             task.locks = locks
-        elif kind == TAKEN or kind == MMU_LOCK_TAKEN:
+        elif kind in (TAKEN, MMU_LOCK_TAKEN):
             if task.zap != 0 and held[i, MMU_LOCK] != 0 and context == 0:
                 bare = (
                     held[i, SRCU] == 0
@@ -366,7 +366,7 @@ def follow(
 
 
 @loop
-def still_open(task_table: Ints, tasks: SrcuTask[::1], sections: Section[::1], found: Met[::1], count: Ints) -> None:
+def still_open(task_table: Ints, tasks: Rows[SrcuTask], sections: Rows[Section], found: Rows[Met], count: Ints) -> None:
     """Sections told of at a return to user space that the whole trace never saw left."""
     for t in range(task_table[0]):
         for s in range(t * DEPTH, t * DEPTH + tasks[t].depth):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from lockscope.core.c_types import Grid, Ints, Row, Rows, loop, ref, step
 from lockscope.core.hashing import known, number
 from lockscope.core.kvm_tables import C_HOW, C_OWN, C_PID, C_ROW, C_TS
 from lockscope.core.machine import mix
-from lockscope.core.types import Grid, Ints, Row, loop, ref, step
 
 # What a row is to this loop (``how``).
 BY_LOCK, BY_ARGUMENT, BIRTH, DEATH, USER = range(5)
@@ -31,7 +31,7 @@ class Vm(Row):
 
 
 @step
-def _of_key(key: int, born: int, ts: int, pid: int, keys: Ints, current: Ints, vms: Vm[::1], made: Ints) -> int:
+def _of_key(key: int, born: int, ts: int, pid: int, keys: Ints, current: Ints, vms: Rows[Vm], made: Ints) -> int:
     """The VM now living at a key; after its death another one, once a different task or a later syscall uses it."""
     n = number(keys, key)
     vm = current[n] - 1
@@ -59,7 +59,7 @@ def attribute(
     options: Ints,
     keys: Ints,
     current: Ints,
-    vms: Vm[::1],
+    vms: Rows[Vm],
     made: Ints,
     tasks: Ints,
     task_vm: Ints,

@@ -6,9 +6,9 @@ later): the wait begins with the first.
 
 from __future__ import annotations
 
+from lockscope.core.c_types import Grid, Halves, Ints, Row, Rows, loop, ref
 from lockscope.core.hashing import number
 from lockscope.core.machine import mix
-from lockscope.core.types import Grid, Halves, Ints, Row, loop, ref
 from lockscope.core.walk_memory import CONTENTION_BEGIN, CONTENTION_END, HAD_TO_WAIT, Hold
 
 _READ_FLAG = 2  # LCB_F_READ, include/trace/events/lock.h
@@ -27,8 +27,8 @@ class Pending(Row):
 
 @loop
 def pair(
-    ts: Ints, cpus: Halves, pids: Ints, ops: Ints, slots: Grid, seqs: Ints, table: Ints, pending: Pending[::1],
-    out: Hold[::1],
+    ts: Ints, cpus: Halves, pids: Ints, ops: Ints, slots: Grid, seqs: Ints, table: Ints, pending: Rows[Pending],
+    out: Rows[Hold],
 ) -> int:  # fmt: skip
     """Waits that end in these rows of the tape, as ended holds with ``cls`` the flags of contention_begin; their
     number. Begins are kept in ``pending``, by task and lock (an idle task is its CPU's).

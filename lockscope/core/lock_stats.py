@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from lockscope.core.c_types import Grid, Ints, loop, step
 from lockscope.core.hashing import known, number
 from lockscope.core.machine import mix
-from lockscope.core.types import Grid, Ints, loop, step
 
 # Columns of an ended hold (``reconstruct.walk.HOLD_COLUMNS``).
 _ASKED, _ACQUIRED, _END, _MODE, _KNOWN, _CONTENDED = 5, 6, 7, 9, 12, 13

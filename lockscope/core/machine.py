@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lockscope.core.types import Buffer, Bytes
+from lockscope.core.c_types import Buffer, Bytes
 
 _SIGN = 1 << 63
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from lockscope.core.c_types import Ints, loop
 from lockscope.core.hashing import number, place
-from lockscope.core.types import Ints, loop
 
 
 @loop

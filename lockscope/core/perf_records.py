@@ -6,9 +6,9 @@ record types from 64 on are perf's own (tools/perf/util/event.h).
 
 from __future__ import annotations
 
+from lockscope.core.c_types import Buffer, Bytes, Grid, Halves, Ints, inline, loop
 from lockscope.core.hashing import known
 from lockscope.core.machine import put8, put16, put32, put64, u8, u16, u32, u64
-from lockscope.core.types import Buffer, Bytes, Grid, Halves, Ints, inline, loop
 
 LOST, COMM, THROTTLE, UNTHROTTLE, FORK, SAMPLE, LOST_SAMPLES = 2, 3, 5, 6, 7, 9, 13
 TRACING_DATA, FINISHED_ROUND, AUXTRACE, COMPRESSED, COMPRESSED2 = 66, 68, 71, 81, 83
@@ -206,7 +206,7 @@ def walk(
                 out_ts[n], out_at[n], out_size[n], out_kind[n] = ts, record, extent, index
                 out_cpu[n], out_lead[n] = cpu, record - rec
                 n += 1
-        elif kind == LOST or kind == LOST_SAMPLES or kind == THROTTLE or kind == UNTHROTTLE:
+        elif kind in (LOST, LOST_SAMPLES, THROTTLE, UNTHROTTLE):
             if n >= limit:
                 reason = FULL
                 break
@@ -239,7 +239,7 @@ def walk(
                 state[S_LOST], state[S_LOST_CPU], state[S_LOST_TS] = max(count, -1), cpu, ts
                 state[S_MOST_CPU] = max(state[S_MOST_CPU], cpu)
                 state[S_THROTTLED] += kind == THROTTLE
-        elif kind == COMM or kind == FORK:
+        elif kind in (COMM, FORK):
             if sides >= len(side):
                 reason = FULL
                 break
@@ -250,7 +250,7 @@ def walk(
             state[S_SETTLED] = state[S_NEXT]
             state[S_NEXT] = state[S_NEWEST]
             state[S_ROUNDS] += 1
-        elif kind == COMPRESSED or kind == COMPRESSED2 or kind == TRACING_DATA or kind == AUXTRACE:
+        elif kind in (COMPRESSED, COMPRESSED2, TRACING_DATA, AUXTRACE):
             reason = SPECIAL
             break
         pos += size

@@ -7,9 +7,9 @@ trylock for a read, and does not count an acquisition that breaks off.
 
 from __future__ import annotations
 
+from lockscope.core.c_types import Grid, Ints, loop, step
 from lockscope.core.hashing import number, place
 from lockscope.core.machine import mix
-from lockscope.core.types import Grid, Ints, loop, step
 
 _ACQUIRE, _ACQUIRED, _CONTENDED, _RELEASE, _BEGIN, _END = 2, 4, 5, 6, 8, 9  # tables.ops.Op
 _TRY, _READ = 1, 2
@@ -43,7 +43,7 @@ def waited(stats: Grid, s: int, lasted: int) -> None:
 def acquire(stats: Grid, s: int, seqs: Grid, q: int, histogram: Ints, flags: int) -> None:
     """lock_acquire."""
     state = seqs[q, Q_STATE]
-    if state == NEW or state == RELEASED:
+    if state in (NEW, RELEASED):
         if flags == 0:
             seqs[q, Q_STATE] = ACQUIRING
         else:
@@ -97,7 +97,7 @@ def release(stats: Grid, s: int, seqs: Grid, q: int, histogram: Ints) -> None:
     if state == READ_ACQUIRED and seqs[q, Q_READERS] > 1:
         seqs[q, Q_READERS] -= 1
         return
-    if state != ACQUIRED and state != READ_ACQUIRED:
+    if state not in (ACQUIRED, READ_ACQUIRED):
         broke(stats, s, seqs, q, histogram, 3)
     seqs[q, Q_STATE], seqs[q, Q_READERS] = NEW, 0
 
@@ -106,7 +106,7 @@ def release(stats: Grid, s: int, seqs: Grid, q: int, histogram: Ints) -> None:
 def begin_contention(stats: Grid, s: int, seqs: Grid, q: int, histogram: Ints, ts: int) -> None:
     """contention_begin; a second one in a row is the same wait."""
     state = seqs[q, Q_STATE]
-    if state == NEW or state == ACQUIRED:
+    if state in (NEW, ACQUIRED):
         seqs[q, Q_STATE], seqs[q, Q_SINCE] = CONTENDED, ts
         stats[s, S_CONTENDED] += 1
     elif state != CONTENDED:
@@ -155,7 +155,7 @@ def account(
         s = number(stat_table, key)
         if stat_table[0] > before:
             stats[s, S_KEY], stats[s, S_WAIT_MIN] = key, _LONGEST
-            stats[s, S_NAME] = -1 if op == _BEGIN or op == _END else slots[i, 1]
+            stats[s, S_NAME] = -1 if op in (_BEGIN, _END) else slots[i, 1]
             stats[s, S_CALLER] = callers[i, 1]
             stats[s, S_FLAGS] = slots[i, 1] if op == _BEGIN else 0
         q = number(seq_table, mix(mix(pid, 3), lock))

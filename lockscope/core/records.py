@@ -8,9 +8,10 @@ that lockscope and ``trace-cmd report`` agree to the nanosecond.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
+from lockscope.core.c_types import Buffer, Bytes, Halves, Ints, inline, loop
 from lockscope.core.machine import u16, u32, u64
-from lockscope.core.types import Buffer, Bytes, Halves, Ints, inline, loop
 
 PADDING, TIME_EXTEND, TIME_STAMP = 29, 30, 31
 ABSOLUTE_BITS = 59  # a TIME_STAMP record carries 59 bits; the page's time gives the top five (TS_MSB, ring_buffer.c)
@@ -119,7 +120,7 @@ def most_records(used_bytes: int, pages: int) -> int:
     return used_bytes // 8 + pages + 1
 
 
-def empty_columns(rows: int) -> tuple[Ints, Ints, Halves, Halves]:
+def empty_columns(rows: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
     """The four output columns of ``index_pages``, not filled (untouched memory costs nothing)."""
     return np.empty(rows, np.int64), np.empty(rows, np.int64), np.empty(rows, np.int32), np.empty(rows, np.int32)
 

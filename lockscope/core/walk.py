@@ -7,9 +7,9 @@ judging behind it sees each distinct chain once.
 
 from __future__ import annotations
 
+from lockscope.core.c_types import Grid, Ints, inline, loop, ref, step
 from lockscope.core.machine import mix
 from lockscope.core.tape_rows import H_CPU, H_FLAGS, H_OP, H_PID, H_PREEMPT, H_SEQ, H_SLOTS, H_TS
-from lockscope.core.types import Grid, Ints, inline, loop, ref, step
 from lockscope.core.walk_attempts import (
     HOW_READ,
     HOW_SLEEPS,
@@ -235,7 +235,7 @@ def hand_over(w: Walk, t: int) -> None:
         return
     e = entry_at(w, t, at)
     keyed = class_at(w, e.cls).keyed
-    if e.context == 0 and e.read == 0 and (keyed == BY_ADDRESS or keyed == BY_PLACE):
+    if e.context == 0 and e.read == 0 and (keyed in (BY_ADDRESS, BY_PLACE)):
         a.lock, a.by = e.lock, t + 1
 
 
@@ -264,7 +264,7 @@ def init_held(w: Walk, t: int, at: int, name: int, key: int) -> None:
     """
     e = entry_at(w, t, at)
     c = class_at(w, e.cls)
-    keyed = c.keyed == BY_KEY or c.keyed == BY_INIT
+    keyed = c.keyed in (BY_KEY, BY_INIT)
     if c.name != name or (keyed and c.key != key):
         emit_odd(w, t, INIT_HELD, e.cls, e.lock, key, 0, task_at(w, t).depth)
     elif c.keyed == BY_KEY:
@@ -430,7 +430,7 @@ def walk(
         context = context_of(flags, w.fake_softirq)
         w.ts, w.seq, w.flags, w.cpu = head[i, H_TS], head[i, H_SEQ], flags, cpu
         w.preempt, w.context = head[i, H_PREEMPT], context
-        if op == LOSS or op == GAP:
+        if op in (LOSS, GAP):
             lose(w, (op == GAP))
             if wanted[op]:
                 keep(w, -1, i, kept, held)
@@ -442,9 +442,9 @@ def walk(
         catch_up(w, t, cpu)
         cpu_at(w, cpu).task = t + 1
         contradict(w, t, op)
-        if op != DETAIL and task_at(w, t).halves > 0 and not w.split and w.contexts:
-            if op != ACQUIRE or w.detail_first <= w.plain_first:
-                settle(w, t, 0)
+        alone = op != DETAIL and task_at(w, t).halves > 0 and not w.split and w.contexts != 0
+        if alone and (op != ACQUIRE or w.detail_first <= w.plain_first):
+            settle(w, t, 0)
         if task_at(w, t).again != 0:
             goes_on(w, t, op, slots[at], slots[at + 1])
         if op <= RELEASE:
@@ -475,7 +475,7 @@ def walk(
                     e.marks &= ~ALONE
                     must_wait(w, e)
                     class_at(w, e.cls).contended += 1
-            if context == 0 and op != DETAIL and op != CONTENDED_OP and name_of(w, name).sleeps:
+            if context == 0 and op not in (DETAIL, CONTENDED_OP) and name_of(w, name).sleeps:
                 task_at(w, t).active = w.ts
             watched = op == CONTENDED_OP or (lock == w.watched and op != DETAIL)
             if wanted[op] == ALWAYS_KEPT or (wanted[op] == KEPT_BY_NAME and (watched or name_of(w, name).kept)):
@@ -483,7 +483,7 @@ def walk(
             if watched and op >= ACQUIRED_OP and op <= CONTENDED_OP:
                 w.watched = lock if op == CONTENDED_OP and wanted[op] else 0
             continue
-        if op == INIT or op == FREE:
+        if op in (INIT, FREE):
             which = index_of(w, t, slots[at])
             if which >= 0 and op == INIT:
                 init_held(w, t, which, slots[at + 1], slots[at + 2])
@@ -501,23 +501,23 @@ def walk(
             synchronize(w, t, slots[at])
         elif op == SRCU_ENTER and bare(w) and srcus_own(slots[at + 2], slots[at + 3]):
             leave_last(w, t, slots[at])
-        elif (op == SRCU_ENTER or op == SRCU_ASKED) and bare(w):
+        elif (op in (SRCU_ENTER, SRCU_ASKED)) and bare(w):
             enter_section(w, t, slots[at])
         elif op == SRCU_LEAVE and bare(w):
             leave_section(w, t, slots[at])
-        elif op == FN_RETURN or ((op == FN_ENTRY or op == FN_UNLOCK) and 0 <= slots[at + 1] < len(kinds)):
+        elif op == FN_RETURN or ((op in (FN_ENTRY, FN_UNLOCK)) and 0 <= slots[at + 1] < len(kinds)):
             if context == 0 and 0 <= slots[at + 1] < len(kinds) and kinds[slots[at + 1], 0] & HOW_SLEEPS:
                 task_at(w, t).active = w.ts
             function_row(w, t, op, slots, at, kinds)
         elif context == 0 and op == SWITCH:
             switch(w, t, slots[at + 1])
-        elif context == 0 and (op == SYS_EXIT or op == TASK_EXIT):
+        elif context == 0 and (op in (SYS_EXIT, TASK_EXIT)):
             to_user(w, t, HELD_AT_USER if op == SYS_EXIT else HELD_AT_EXIT, slots[at])
         elif context == 0 and op == SYS_ENTER:
             from_user(w, t)
         if wanted[op]:
             keep(w, t, i, kept, held)
-        if context == 0 and (op == SYS_EXIT or op == TASK_EXIT or op >= OF_SUBSYSTEMS):
+        if context == 0 and (op in (SYS_EXIT, TASK_EXIT) or op >= OF_SUBSYSTEMS):
             task_at(w, t).active = w.ts
         if op >= SWITCH:
             drop_run_queues(w, t, 0)
@@ -611,3 +611,8 @@ def last_taken(w: Walk, pid: int, lock: int) -> int:
     key = mix(pid, lock)
     a = ref(w.taken[(key ^ key >> 32) & (TAKEN_SLOTS - 1)])
     return a.last if a.key == key else a.other
+
+
+def new() -> Walk:
+    """A walk that has seen nothing."""
+    return Walk()

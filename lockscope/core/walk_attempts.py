@@ -8,7 +8,7 @@ srcu_lock_sync(), include/linux/srcu.h), which leaves no event; the probe on the
 
 from __future__ import annotations
 
-from lockscope.core.types import inline, ref, step
+from lockscope.core.c_types import inline, ref, step
 from lockscope.core.walk_doubts import held_already, sure
 from lockscope.core.walk_locks import push
 from lockscope.core.walk_memory import (

@@ -16,8 +16,8 @@ What is only undecided is held back: a chain is whole once the locks held at it 
 
 from __future__ import annotations
 
+from lockscope.core.c_types import inline, ref, step
 from lockscope.core.machine import mix
-from lockscope.core.types import inline, ref, step
 from lockscope.core.walk_memory import (
     ACQUIRE,
     ACQUIRED_OP,
@@ -217,16 +217,16 @@ def again_at(w: Walk, t: int) -> int:
 @step
 def proves_progress(w: Walk, e: Entry, op: int, lock: int, name: int) -> int:
     """Whether a row says that the attempt of entry ``e`` is over: 1 it was got, 2 it may have failed, 0 neither."""
-    same = e.lock == lock or e.alias == lock
+    same = lock in (e.lock, e.alias)
     if op == ACQUIRED_OP:
         return same
     if op == RELEASE:
         return 0 if not same else 2 if w.acquired > 0 else 1
-    if op == ACQUIRE or op == DETAIL:
+    if op in (ACQUIRE, DETAIL):
         if same and e.marks & (ALONE if op == ACQUIRE else PENDING):
             return 0  # its own other event
         return spins(w, e.cls) != 0 or name_of(w, name).sleeps == LOGS_ACQUIRED
-    return op == SYS_ENTER or op == SYS_EXIT or op == TASK_EXIT or op >= OF_SUBSYSTEMS
+    return op in (SYS_ENTER, SYS_EXIT, TASK_EXIT) or op >= OF_SUBSYSTEMS
 
 
 @step

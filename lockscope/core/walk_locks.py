@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from lockscope.core.c_types import Ints, inline, step
 from lockscope.core.machine import mix
-from lockscope.core.types import Ints, inline, step
 from lockscope.core.walk_doubts import count_level, got, held_back, level, released_by_other, spins, sure
 from lockscope.core.walk_memory import (
     AGAIN,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from lockscope.core.c_types import Grid, Ints, Row, Rows, array_of, inline, ref, state, step
 from lockscope.core.hashing import number
 from lockscope.core.machine import mix
-from lockscope.core.types import Grid, Ints, Row, inline, ref, array_of, state, step
 
 DEPTH = 64  # lockdep stops at 48 (MAX_LOCK_DEPTH); deeper acquisitions are counted and left out
 FN_DEPTH = 16
@@ -315,30 +315,30 @@ class Walk:
     watched: int  # a lock that somebody waits for, whose rows are wanted too until it is handed over
 
     task_table: Ints
-    tasks: Task[::1]
-    stacks: Entry[::1]
-    calls: Call[::1]
+    tasks: Rows[Task]
+    stacks: Rows[Entry]
+    calls: Rows[Call]
     held: Grid
     unsure: Grid
-    cpus: Cpu[::1]
+    cpus: Rows[Cpu]
     class_table: Ints
-    classes: Class[::1]
-    recent: Recent[::1]
-    names: Name[::1]
+    classes: Rows[Class]
+    recent: Rows[Recent]
+    names: Rows[Name]
     chain_table: Ints
-    chains: Chain[::1]
-    links: Link[::1]
+    chains: Rows[Chain]
+    links: Rows[Link]
     odd_table: Ints
-    odd: Odd[::1]
-    odd_links: Link[::1]
-    holds: Hold[::1]
-    owners: Owner[::1]
-    taken: Taken[::1]
-    waiters: Waiter[::1]
-    no_task: Task[::1]  # one of each, all zeros
-    no_entry: Entry[::1]
-    no_class: Class[::1]
-    no_name: Name[::1]
+    odd: Rows[Odd]
+    odd_links: Rows[Link]
+    holds: Rows[Hold]
+    owners: Rows[Owner]
+    taken: Rows[Taken]
+    waiters: Rows[Waiter]
+    no_task: Rows[Task]  # one of each, all zeros
+    no_entry: Rows[Entry]
+    no_class: Rows[Class]
+    no_name: Rows[Name]
 
     def attach(self, a: Mapping[str, Any]) -> None:
         """Take these arrays from now on."""

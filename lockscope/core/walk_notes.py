@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from lockscope.core.c_types import inline, ref, step
 from lockscope.core.hashing import number
 from lockscope.core.machine import mix
-from lockscope.core.types import inline, ref, step
 from lockscope.core.walk_memory import (
     ASKED_DEPTH,
     ASKED_PREEMPT,

@@ -15,8 +15,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lockscope.formats._dat_pages import Arena, PageStream
 from lockscope.core import records
+from lockscope.formats._dat_pages import Arena, PageStream
 from lockscope.tables.events import EventBatch, RecordLayout
 
 _MOST_PENDING = 96 << 20  # streams so far apart in time that more would wait are merged as they are

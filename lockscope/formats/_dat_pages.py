@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lockscope.formats._dat_layout import BufferData, CpuData, Head
 from lockscope.core import records
+from lockscope.formats._dat_layout import BufferData, CpuData, Head
 from lockscope.units import byte_order
 
 _WINDOW = 1 << 18  # packed bytes looked at in one go

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from lockscope.core import perf_records as walk
 from lockscope.formats._dat_pages import Arena
 from lockscope.formats._perf_layout import IdTable
 from lockscope.formats._perf_source import Source
-from lockscope.core import perf_records as walk
 from lockscope.tables.events import LOSS, EventBatch, RecordLayout
 
 _MOST_PENDING = 256 << 20  # bytes; where the recorder's buffers are larger than this, order is approximate

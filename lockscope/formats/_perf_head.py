@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+from lockscope.core.perf_records import COMPRESSED, COMPRESSED2, SAMPLE
 from lockscope.errors import FormatError
 from lockscope.formats import _perf_layout as layout
 from lockscope.formats._bytes import Cursor
@@ -13,7 +14,6 @@ from lockscope.formats._dat_layout import MAGIC as TRACING_MAGIC
 from lockscope.formats._dat_layout import Head as TracingHead
 from lockscope.formats._perf_layout import Attr, Head
 from lockscope.formats._perf_source import Opened
-from lockscope.core.perf_records import COMPRESSED, COMPRESSED2, SAMPLE
 from lockscope.units import byte_order
 
 _KILLED = "it was cut, or perf record was killed before it could write the end of the file"

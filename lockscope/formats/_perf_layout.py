@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from lockscope.formats._dat_layout import Head as TracingHead
 from lockscope.core import perf_records as walk
 from lockscope.core.numbering import number_in
+from lockscope.formats._dat_layout import Head as TracingHead
 from lockscope.units import byte_order
 
 MAGIC, SWAPPED = b"PERFILE2", b"2ELIFREP"

@@ -12,10 +12,10 @@ import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
+from lockscope.core.perf_records import AUXTRACE, COMPRESSED, COMPRESSED2, TRACING_DATA, last_boundary
 from lockscope.formats._compressed import open_stream
 from lockscope.formats._dat_pages import Arena
 from lockscope.formats._whole import open_whole
-from lockscope.core.perf_records import AUXTRACE, COMPRESSED, COMPRESSED2, TRACING_DATA, last_boundary
 from lockscope.units import ByteOrder, byte_order
 
 _BLOCK = 4 << 20

@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from lockscope.core import perf_records as walk
 from lockscope.formats import _perf_layout as layout
 from lockscope.formats._compressed import entry
 from lockscope.formats._dat_pages import Arena
@@ -18,7 +19,6 @@ from lockscope.formats._perf_batches import Batcher, Feed, Plan, Rows
 from lockscope.formats._perf_head import read_comm, read_head
 from lockscope.formats._perf_layout import Attr, IdTable
 from lockscope.formats._perf_source import Opened, Source, parts_of
-from lockscope.core import perf_records as walk
 from lockscope.tables.events import (
     UNKNOWN,
     EventBatch,

@@ -43,7 +43,7 @@ class Contention:
 
     def __init__(self) -> None:
         self._table = np.zeros(2 + (2 << 12), np.int64)
-        self._pending = lock_contention.Pending.rows(1 << 11)
+        self._pending = lock_contention.Pending.many(1 << 11)
 
     def feed(self, batch: TapeBatch) -> Iterator[NDArray[np.int64]]:
         """The waits that end in a batch, as ended holds (``HOLD_COLUMNS``) whose class is the flags."""
@@ -64,5 +64,5 @@ class Contention:
             numbering.rehash(self._table, wider)
             self._table = wider
         if known > len(self._pending):
-            more_rows = lock_contention.Pending.rows(max(known, 2 * len(self._pending)) - len(self._pending))
+            more_rows = lock_contention.Pending.many(max(known, 2 * len(self._pending)) - len(self._pending))
             self._pending = np.concatenate((self._pending, more_rows))

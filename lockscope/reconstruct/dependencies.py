@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lockscope.findings import GraphClass, GraphEdge, LockGraph
 from lockscope.core.graph import components
+from lockscope.findings import GraphClass, GraphEdge, LockGraph
 from lockscope.kvm import locks
 from lockscope.reconstruct.evidence import Evidence
 from lockscope.reconstruct.graph import KIND_NAMES, Graph, lock_graph

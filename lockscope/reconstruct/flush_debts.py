@@ -24,8 +24,8 @@ A debt that no flush pays counts only if a vCPU of the VM runs after the operati
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np

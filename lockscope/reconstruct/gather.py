@@ -12,8 +12,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lockscope.errors import FormatError
 from lockscope.core.tape_rows import H_OP
+from lockscope.errors import FormatError
 from lockscope.kvm import versions
 from lockscope.reconstruct.comms import Comms
 from lockscope.reconstruct.evidence import Evidence

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lockscope.core.c_types import Row
 from lockscope.core.kvm_tables import (
     C_CPU,
     C_FLAGS,
@@ -20,7 +21,6 @@ from lockscope.core.kvm_tables import (
     C_VM,
 )  # fmt: skip
 from lockscope.core.numbering import number_all, rehash
-from lockscope.core.types import Row
 from lockscope.tables.ops import SLOTS, Op
 from lockscope.tables.tape import TapeBatch
 
@@ -86,7 +86,7 @@ class Table:
         self.rows = self._rows(room)
 
     def _rows(self, number: int) -> NDArray[Any]:
-        return np.zeros(number, np.int64) if self._kind is None else self._kind.rows(number)
+        return np.zeros(number, np.int64) if self._kind is None else self._kind.many(number)
 
     def __len__(self) -> int:
         return int(self.table[0])
@@ -149,7 +149,7 @@ class Rows:
             self.rows = grown
 
     def _fresh(self, number: int) -> NDArray[Any]:
-        return np.zeros(number, np.int64) if self._kind is None else self._kind.rows(number)
+        return np.zeros(number, np.int64) if self._kind is None else self._kind.many(number)
 
     @property
     def used(self) -> NDArray[Any]:

@@ -6,8 +6,8 @@ import re
 
 import numpy as np
 
-from lockscope.errors import MatchError
 from lockscope.core.tape_rows import H_SEQ
+from lockscope.errors import MatchError
 from lockscope.reconstruct.evidence import Window
 from lockscope.tables.binary_print import PrintFormats, render
 from lockscope.tables.events import EventBatch, EventFormat, TraceInfo

@@ -128,8 +128,8 @@ class HistoryFact:
             Table(kernel.Page),
             Table(kernel.Place),
         )
-        self._vms = kernel.SpteVm.rows(64)
-        self._found = kernel.SpteFinding.rows(kernel.MOST * kernel.KINDS)
+        self._vms = kernel.SpteVm.many(64)
+        self._found = kernel.SpteFinding.many(kernel.MOST * kernel.KINDS)
         self._count: NDArray[np.int64] = np.zeros(kernel.UNDECIDED + 1, np.int64)
         self._memory = np.zeros(1, np.int64)
         self._seen = np.zeros(4, np.int64)
@@ -167,7 +167,7 @@ class HistoryFact:
         self._places.make_room(len(index.of(Op.SPTE_TDP)) + 2 * len(index.of(Op.FAST_PF)) + len(index.of(Op.MMU_PAGE)))
         most = int(vm.max()) + 1
         if most > len(self._vms):
-            self._vms = np.concatenate((self._vms, kernel.SpteVm.rows(most)))
+            self._vms = np.concatenate((self._vms, kernel.SpteVm.many(most)))
         kernel.follow(
             cols, batch.slots, held, self._options(lay), self._vms, self._tasks.table, self._tasks.rows,
             self._sptes.table, self._sptes.rows, self._pages.table, self._pages.rows, self._places.table,

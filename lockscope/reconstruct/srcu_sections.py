@@ -160,13 +160,13 @@ class SrcuFact:
     def __init__(self, making: Making) -> None:
         self._texts, self._vms, self._placed = making.texts, making.facts["vms"], making.places
         self._tasks, self._kinds = Table(kernel.SrcuTask), Table()
-        self._sections = kernel.Section.rows(0)
-        self._found = kernel.Met.rows(kernel.MOST * kernel.KINDS)
+        self._sections = kernel.Section.many(0)
+        self._found = kernel.Met.many(kernel.MOST * kernel.KINDS)
         self._count: NDArray[np.int64] = np.zeros(kernel.FIRST_KIND + kernel.KINDS, np.int64)
         self._seen = np.zeros(5, np.int64)
         self._symbols = making.info.symbols
         self._own: dict[tuple[int, int], bool] = {}
-        self._guards = kernel.Guard.rows(_GUARDS)
+        self._guards = kernel.Guard.many(_GUARDS)
         self._map_votes: Counter[int] = Counter()
         self._place_votes: Counter[int] = Counter()
         self._map_names: dict[int, str] = {}
@@ -204,7 +204,7 @@ class SrcuFact:
         self._tasks.make_room(4 * (index.tasks + index.cpus))
         more = kernel.DEPTH * len(self._tasks.rows) - len(self._sections)
         if more > 0:
-            self._sections = np.concatenate((self._sections, kernel.Section.rows(more)))
+            self._sections = np.concatenate((self._sections, kernel.Section.many(more)))
         kernel.follow(
             columns_of(batch, rows, how),
             batch.slots,
@@ -341,7 +341,8 @@ class SrcuFact:
             ours &= rows["detail"] != first["distance"]
             rows["detail"][ours] = rows["ssp"][ours] - first["distance"]
             keep |= ours & np.isin(rows["detail"], np.array(sorted(self._kvms), np.int64))
-        return rows[keep]
+        told: NDArray[Any] = rows[keep]
+        return told
 
     def finish(self) -> SrcuSections:
         """What was met."""

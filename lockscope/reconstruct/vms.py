@@ -120,7 +120,7 @@ class VmFact:
         self._nearest: Counter[int] = Counter()
         self._mmu_locks, self._kvms = Distinct(), Distinct()
         self._keys, self._tasks = Table(), Table()
-        self._vms = kernel.Vm.rows(256)
+        self._vms = kernel.Vm.many(256)
         self._made = np.zeros(1, np.int64)
         self._roles = np.zeros(0, np.int64)
         self._last: dict[int, int] = {}  # stream -> time of its last row

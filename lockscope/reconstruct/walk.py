@@ -248,10 +248,26 @@ class LockWalk:
             if count <= 0:
                 continue
             held = tuple(Entry(*e) for e in links[row["first"] : row["first"] + row["length"]].tolist())
-            numbers = (int(row[name]) for name in ("ts", "seq", "cpu", "pid", "flags", "preempt", "cls", "lock"))
-            window, detail, since = int(row["window"]), int(row["detail"]), int(row["since"])
-            proved = bool(row["proved"])
-            found.append(Oddity(_WHAT[row["what"]], *numbers, held, int(count), window, detail, proved, since))
+            o = dict(zip(kernel.Odd.fields(), row.tolist(), strict=True))
+            found.append(
+                Oddity(
+                    _WHAT[o["what"]],
+                    o["ts"],
+                    o["seq"],
+                    o["cpu"],
+                    o["pid"],
+                    o["flags"],
+                    o["preempt"],
+                    o["cls"],
+                    o["lock"],
+                    held,
+                    int(count),
+                    o["window"],
+                    o["detail"],
+                    bool(o["proved"]),
+                    o["since"],
+                )
+            )
         return found
 
     @property
@@ -282,7 +298,7 @@ class LockWalk:
 
 def _as_grid(rows: NDArray[Any]) -> NDArray[np.int64]:
     """Rows as int64 of two dimensions: a view."""
-    return rows.view(np.int64).reshape(len(rows), len(rows.dtype))
+    return rows.view(np.int64).reshape(len(rows), len(rows.dtype.names or ()))
 
 
 def _wanted(o: WalkOptions) -> NDArray[np.int64]:
@@ -293,7 +309,7 @@ def _wanted(o: WalkOptions) -> NDArray[np.int64]:
     return wanted
 
 
-def _set_options(w: compiled.Walk, o: WalkOptions) -> None:
+def _set_options(w: kernel.Walk, o: WalkOptions) -> None:
     w.detailed, w.window, w.fake_softirq, w.rt = o.detailed, -1, o.fake_softirq, o.rt
     w.no_validate, w.says_irqs, w.with_holds = _signed(o.no_validate), o.flags_say_irqs, o.holds
     w.recursive_reads, w.hashed, w.judging = o.recursive_reads, o.hashed, o.judged

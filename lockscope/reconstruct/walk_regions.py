@@ -87,7 +87,7 @@ class Memory:
         }
         self.drained: list[NDArray[np.int64]] = []  # ended holds, taken out of their region
         self.sink: Callable[[NDArray[np.int64]], None] | None = None  # who takes them instead
-        self.w = compiled.Walk()
+        self.w: kernel.Walk = compiled.new()
         self.resize(_START | {"holds": _HOLDS if holds else 0})
 
     def resize(self, changes: dict[str, int]) -> None:
@@ -103,7 +103,7 @@ class Memory:
     def _fresh(self, name: str, rows: int) -> NDArray[Any]:
         if name in _WIDTHS:
             return np.zeros((rows, _WIDTHS[name]), np.int64)
-        return _ROWS[name].rows(rows * _EACH.get(name, 1))
+        return _ROWS[name].many(rows * _EACH.get(name, 1))
 
     def region(self, name: str) -> NDArray[Any]:
         """A region's rows: a view."""

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from lockscope.errors import LockscopeError
 from lockscope.core import columns
+from lockscope.errors import LockscopeError
 from lockscope.tables.events import EventBatch, EventFormat, Field, RecordLayout
 from lockscope.tables.texts import Texts
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from lockscope.errors import LockscopeError
 from lockscope.core.interner import STATE_SIZE, intern
+from lockscope.errors import LockscopeError
 
 _MOST_BYTES = 256 << 20  # a hostile trace could make every text another one
 _MOST_TEXTS = 1 << 22

@@ -12,8 +12,8 @@ import lzma
 import struct
 from pathlib import Path
 
-from lockscope.formats import _perf_layout as layout
 from lockscope.core.perf_records import SAMPLE, TIME
+from lockscope.formats import _perf_layout as layout
 
 _HEADER = struct.Struct("<13Q")
 

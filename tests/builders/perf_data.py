@@ -11,8 +11,8 @@ from pathlib import Path
 
 import zstandard
 
-from lockscope.formats import _perf_layout as layout
 from lockscope.core import perf_records as walk
+from lockscope.formats import _perf_layout as layout
 from tests.builders.trace_dat import Kernel, format_text, header_page, sections
 
 USUAL = walk.IP | walk.TID | walk.TIME | walk.ID | walk.CPU | walk.PERIOD | walk.RAW

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 
+from lockscope.core import perf_records as walk
 from lockscope.formats.open import open_trace
 from lockscope.formats.perf_data import PerfData
-from lockscope.core import perf_records as walk
 from tests.builders import perf_script
 from tests.builders.perf_data import (
     KERNEL_CONTEXT,

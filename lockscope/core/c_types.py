@@ -1,12 +1,12 @@
 """What the loops of this package are declared with; all of it is nothing to Python, which runs them as they stand.
 
-``lockscope/core/units.py`` turns it into Cython's types when the loops are compiled:
+``compiling/units.py`` turns it into Cython's types when the loops are compiled:
 
 =============  =======================================================================================
 ``int``        64 bits, signed; ``bool``: a C truth value
 ``Bytes``      bytes that are only read; ``Buffer``: bytes that are written too
 ``Ints``       int64[:]; ``Halves``: int32[:]; ``Grid``, ``Cube``: int64 of two and three dimensions
-``Row``        a class of int64 fields: a C struct. ``Task[...]`` is an array of them, ``Task`` a pointer
+``Row``        a class of int64 fields: a C struct. ``Rows[Task]`` is an array of them, ``Task`` a pointer
 ``@state``     a class whose fields are C's: arrays, and numbers that Python sees too
 ``@loop``      a function that Python calls; without the interpreter's lock when compiled
 ``@step``      a function that only loops call; ``@inline``: a small one
@@ -20,17 +20,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, ClassVar, TypeAlias, TypeVar
+from typing import Any, ClassVar, Generic, TypeAlias, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
-
-Bytes: TypeAlias = NDArray[np.uint8]
-Buffer: TypeAlias = NDArray[np.uint8]
-Ints: TypeAlias = NDArray[np.int64]
-Halves: TypeAlias = NDArray[np.int32]
-Grid: TypeAlias = NDArray[np.int64]
-Cube: TypeAlias = NDArray[np.int64]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _T = TypeVar("_T")
@@ -50,19 +43,19 @@ class Row:
         return tuple(cls.__annotations__)
 
     @classmethod
-    def rows(cls, number: int) -> NDArray[Any]:
+    def many(cls, number: int) -> NDArray[Any]:
         """That many rows of zeros; a field is a column: ``rows["name"]``."""
         return np.zeros(number, cls.dtype)
 
 
-def loop(function: _F) -> _F:
+def loop(function: Callable[..., _T]) -> Callable[..., _T]:
     """A function that Python calls."""
 
     @wraps(function)
-    def call(*given: Any) -> Any:
+    def call(*given: Any) -> _T:
         return function(*(array_of(a) if isinstance(a, np.ndarray) else _plain(a) for a in given))
 
-    return call  # type: ignore[return-value]
+    return call
 
 
 def step(function: _F) -> _F:
@@ -99,7 +92,8 @@ class Array:
     """An array of numbers as C has it: an index lies inside, and what is stored is cut to the item's width."""
 
     def __init__(self, values: NDArray[Any]) -> None:
-        self.values, self.shape = values, values.shape
+        self.values = values
+        self.shape: tuple[int, ...] = values.shape
         self._bits = 8 * values.itemsize
         self._signed = values.dtype.kind == "i"
 
@@ -120,7 +114,15 @@ class Array:
         self.values[self._inside(index)] = _cut(value, self._bits, signed=self._signed)
 
 
-class Rows:
+Bytes: TypeAlias = Array
+Buffer: TypeAlias = Array
+Ints: TypeAlias = Array
+Halves: TypeAlias = Array
+Grid: TypeAlias = Array
+Cube: TypeAlias = Array
+
+
+class Rows(Generic[_T]):
     """An array of rows: ``rows[i].name`` is a field."""
 
     def __init__(self, values: NDArray[Any]) -> None:
@@ -130,13 +132,13 @@ class Rows:
     def __len__(self) -> int:
         return len(self._values)
 
-    def __getitem__(self, index: int) -> _Row:
+    def __getitem__(self, index: int) -> _T:
         if not 0 <= index < len(self._values):
             msg = f"row {index} of {len(self._values)}"
             raise IndexError(msg)
-        return _Row(self._columns, int(index))
+        return cast("_T", _Row(self._columns, int(index)))
 
-    def __setitem__(self, index: int, row: _Row) -> None:
+    def __setitem__(self, index: int, row: _T) -> None:
         to = self[index]
         for name in self._columns:
             setattr(to, name, getattr(row, name))

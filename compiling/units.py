@@ -2,7 +2,7 @@
 
 A unit is a module that Python calls (its ``@loop`` functions) with the modules of this package that it imports from: as
 one file, so that the C compiler sees all functions and puts the small ones where they are called. The types of
-``types.py`` become Cython's, constants are written in as numbers. Everything else is Cython's pure-Python mode, unchanged.
+``c_types.py`` become Cython's, constants are written in as numbers. Everything else is Cython's pure-Python mode.
 
 Needs nothing but Python: it runs while lockscope is being built.
 """
@@ -13,10 +13,8 @@ import ast
 import copy
 from pathlib import Path
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1] / "lockscope" / "core"
 PACKAGE = "lockscope.core"
-UNITS = ()  # every module with a @loop: see ``units``
-_MACHINE = f"{PACKAGE}.machine"
 _NEVER = -4775807  # what a function returns that raised; should it ever mean it, Cython looks whether it raised
 _TYPES = {
     "int": "cython.longlong",
@@ -48,7 +46,7 @@ def units() -> list[str]:
 
 def sources(unit: str) -> list[Path]:
     """The files that a unit is made of."""
-    return [HERE / f"{name}.py" for name in _order(unit)] + [HERE / "machine.pxd", HERE / "units.py"]
+    return [HERE / f"{name}.py" for name in _order(unit)] + [HERE / "machine.pxd", Path(__file__)]
 
 
 def written(unit: str) -> str:
@@ -66,8 +64,12 @@ def written(unit: str) -> str:
         for node in tree.body:
             if name == unit or getattr(node, "name", "") in wanted:
                 body += _statement(node, turn, python=name == unit)
-    head = ["import cython", f"from {PACKAGE}.types import Row", f"from cython.cimports.{_MACHINE} import (full, mix, prefetch, put8, put16, put32, put64,",
-            "    times, u8, u16, u32, u64)"]  # fmt: skip
+    head = [
+        "import cython",
+        f"from {PACKAGE}.c_types import Row",
+        f"from cython.cimports.{PACKAGE}.machine import (full, mix, prefetch, put8, put16, put32, put64, times,",
+        "    u8, u16, u32, u64)",
+    ]
     given = [f"{name} = {value}" for name, value in constants.items()]
     text = ast.unparse(ast.fix_missing_locations(ast.Module(body, [])))
     return "\n".join([*head, *given, "", text, ""])
@@ -95,7 +97,7 @@ def _order(unit: str) -> list[str]:
     found: list[str] = []
 
     def visit(name: str) -> None:
-        if name in found or name in ("types", "machine"):
+        if name in found or name in ("c_types", "machine"):
             return
         for node in _parsed(name).body:
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(PACKAGE + "."):
@@ -133,7 +135,9 @@ def _constants(tree: ast.Module, before: dict[str, int]) -> dict[str, int]:
 def _statement(node: ast.stmt, turn: _Turn, *, python: bool) -> list[ast.stmt]:
     """A statement of a module as the unit has it; ``python``: of the module that Python imports."""
     if isinstance(node, ast.ClassDef) and _is_row(node):
-        fields = ", ".join(f"{f.target.id}=cython.longlong" for f in node.body if isinstance(f, ast.AnnAssign))
+        fields = ", ".join(
+            f"{ast.unparse(f.target)}=cython.longlong" for f in node.body if isinstance(f, ast.AnnAssign)
+        )
         return [*ast.parse(f"C{node.name} = cython.struct({fields})").body, *([node] if python else [])]
     if isinstance(node, ast.ClassDef) and _has(node, "state"):
         return [turn.state(node)]
@@ -152,6 +156,10 @@ def _statement(node: ast.stmt, turn: _Turn, *, python: bool) -> list[ast.stmt]:
         names = {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
         return [] if names <= set(turn.constants) else [node]
     return []
+
+
+def _line(text: str) -> ast.stmt:
+    return ast.parse(text).body[0]
 
 
 def _number(value: int) -> ast.expr:
@@ -190,8 +198,8 @@ class _Turn(ast.NodeTransformer):
         text = ast.unparse(given) if given is not None else "int"
         if text in self.rows:
             text = f"cython.pointer(C{text})"
-        elif text.removesuffix("[::1]") in self.rows:
-            text = "C" + text
+        elif text.startswith("Rows["):
+            text = f"C{text[5:-1]}[::1]"
         elif text.startswith("tuple["):
             text = "(" + ", ".join("cython.longlong" for _ in text.split(",")) + ")"
         return ast.parse(_TYPES.get(text, text), mode="eval").body
@@ -212,11 +220,11 @@ class _Turn(ast.NodeTransformer):
         made.returns = ast.parse(returns, mode="eval").body
         for argument in made.args.args:
             argument.annotation = self.type(argument.annotation)
-        if isinstance(made.body[0], ast.Expr) and isinstance(made.body[0].value, ast.Constant):
+        if ast.get_docstring(made) is not None:
             made.body = made.body[1:] or [ast.Pass()]
         made.body = [self.visit(s) for s in made.body]
         if nothing:
-            made.body.append(ast.parse("return 0").body[0])
+            made.body.append(ast.Return(ast.Constant(0)))
         return made
 
     def entry(self, node: ast.FunctionDef) -> list[ast.stmt]:
@@ -237,7 +245,7 @@ class _Turn(ast.NodeTransformer):
             if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
                 kind = ast.unparse(self.type(field.annotation))
                 public = ", visibility='public'" if ast.unparse(field.annotation) == "int" else ""
-                made.body[i] = ast.parse(f"{field.target.id} = cython.declare({kind}{public})").body[0]
+                made.body[i] = _line(f"{field.target.id} = cython.declare({kind}{public})")
             elif isinstance(field, ast.FunctionDef):
                 field.returns = None
                 for argument in field.args.args:
@@ -245,27 +253,27 @@ class _Turn(ast.NodeTransformer):
                 field.body = [self.visit(s) for s in field.body]
         return made
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:  # noqa: N802 (ast's name)
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         return node
 
-    def visit_Return(self, node: ast.Return) -> ast.AST:  # noqa: N802 (ast's name)
+    def visit_Return(self, node: ast.Return) -> ast.AST:
         self.generic_visit(node)
         node.value = ast.Constant(0) if node.value is None else _counted(node.value)
         return node
 
-    def visit_Assign(self, node: ast.Assign) -> ast.AST:  # noqa: N802 (ast's name)
+    def visit_Assign(self, node: ast.Assign) -> ast.AST:
         self.generic_visit(node)
         if isinstance(node.value, ast.Tuple):
             node.value.elts = [_counted(e) for e in node.value.elts]
         node.value = _counted(node.value)
         return node
 
-    def visit_Name(self, node: ast.Name) -> ast.AST:  # noqa: N802 (ast's name)
+    def visit_Name(self, node: ast.Name) -> ast.AST:
         return (
             _number(self.constants[node.id]) if isinstance(node.ctx, ast.Load) and node.id in self.constants else node
         )
 
-    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:  # noqa: N802 (ast's name)
+    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
         self.generic_visit(node)
         node.left, node.right = _counted(node.left), _counted(node.right)
         value = _value(node)
@@ -273,26 +281,26 @@ class _Turn(ast.NodeTransformer):
             node.left = ast.parse(f"cython.cast(cython.longlong, {node.left.value})", mode="eval").body
         return _number(value) if value is not None else node
 
-    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:  # noqa: N802 (ast's name)
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:
         self.generic_visit(node)
         value = _value(node)
         return _number(value) if value is not None and not isinstance(node.op, ast.Not) else node
 
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:  # noqa: N802 (ast's name)
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
         node.annotation = self.type(node.annotation)
         if node.value is not None:
             node.value = _counted(self.visit(node.value))
         return node
 
-    def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:  # noqa: N802 (ast's name)
+    def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
         self.generic_visit(node)
         node.value = _counted(node.value)
         return node
 
-    def visit_Constant(self, node: ast.Constant) -> ast.AST:  # noqa: N802 (ast's name)
+    def visit_Constant(self, node: ast.Constant) -> ast.AST:
         return _number(node.value) if type(node.value) is int else node
 
-    def visit_Call(self, node: ast.Call) -> ast.AST:  # noqa: N802 (ast's name)
+    def visit_Call(self, node: ast.Call) -> ast.AST:
         self.generic_visit(node)
         if isinstance(node.func, ast.Name) and node.func.id == "ref":
             node.func = ast.parse("cython.address", mode="eval").body

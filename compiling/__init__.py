@@ -1,0 +1,1 @@
+"""How ``lockscope/core`` is compiled while lockscope is installed. No part of what is installed."""
