@@ -56,18 +56,18 @@ fuzz: $(VENV)/.dev ## the fuzz and property tests alone
 venv: $(VENV)/.dev ## what the other targets need, in .venv
 
 clean: ## take away what was built, cached and installed
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis lockscope/core/*.so
 	find lockscope tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 # The stamps say what is installed: .run the package, .dev also the tools for working on it. pip takes its index and
-# certificates from its own configuration. An editable installation compiles nothing;
-# importing the pipeline compiles the inner loops too (lockscope/kernels).
-$(VENV)/.run: pyproject.toml
+# certificates from its own configuration. An editable installation compiles the loops of lockscope/core beside their
+# sources; the tests compile them again where those changed (tests/conftest.py).
+$(VENV)/.run: pyproject.toml $(wildcard compiling/*.py lockscope/core/*.py lockscope/core/*.pxd)
 	@test -n "$(PYTHON)" || { echo "no Python 3.11 or later found: name one with make PYTHON=..."; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing lockscope into $(VENV) (a minute or two the first time)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
-	@$(BIN)/python -m compileall -q lockscope && $(BIN)/python -c 'import lockscope.pipeline'
+	@$(BIN)/python -m compileall -q lockscope
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run

@@ -11,6 +11,13 @@ from collections.abc import Iterator
 from types import ModuleType
 
 
+def module(package: str, name: str) -> ModuleType | None:
+    """The module of that name, imported; None where ``modules`` would have none."""
+    home = importlib.import_module(package)
+    known = not name.startswith("_") and any(found.name == name for found in pkgutil.iter_modules(home.__path__))
+    return importlib.import_module(f"{package}.{name}") if known else None
+
+
 def modules(package: str) -> Iterator[ModuleType]:
     """Every module of ``package`` whose name does not start with ``_``, imported, in name order."""
     home = importlib.import_module(package)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 import lockscope
 from lockscope.cli._shell import settings
-from lockscope.registry import modules
+from lockscope.registry import module, modules
 
 
-def build() -> typer.Typer:
-    """The application with every command."""
+def build(arguments: Sequence[str] = ()) -> typer.Typer:
+    """The application with the command that is asked for, or with every command: to make them takes a while."""
     app = typer.Typer(
         name="lockscope",
         help="Find kernel locking bugs, KVM's first of all, in a recorded trace.",
@@ -23,8 +24,10 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     )
     app.callback(invoke_without_command=True)(_root)
-    for module in modules("lockscope.cli"):
-        register = getattr(module, "register", None)
+    asked = next((a for a in arguments if not a.startswith("-")), "")
+    command = module("lockscope.cli", asked) if asked else None
+    for found in modules("lockscope.cli") if command is None else (command,):
+        register = getattr(found, "register", None)
         if register is not None:
             register(app)
     return app

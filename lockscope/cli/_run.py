@@ -43,7 +43,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _invoke(arguments: Sequence[str]) -> int:
-    command = typer.main.get_command(build())
+    command = typer.main.get_command(build(arguments))
     try:
         # Not command.main(): it turns an interrupt into Abort and a broken pipe into status 1, which means findings.
         with command.make_context("lockscope", list(arguments)) as context:

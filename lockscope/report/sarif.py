@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator
-from importlib import metadata
 from typing import Any, TextIO
 from urllib.parse import quote
 
@@ -72,6 +71,8 @@ def _driver(names: dict[str, str]) -> dict[str, Any]:
             for code, name in sorted(names.items())
         ],
     }
+    from importlib import metadata  # takes longer than the rest of a small report
+
     with contextlib.suppress(metadata.PackageNotFoundError):  # run from a checkout that is not installed
         driver["version"] = metadata.version("lockscope")
     return driver

@@ -16,12 +16,17 @@ from numpy.typing import NDArray
 from lockscope.tables.symbols import Symbols
 
 _SECTIONS = ((b"__sched_text_start", b"__sched_text_end"), (b"__lock_text_start", b"__lock_text_end"))
-_FUNCTION = re.compile(
+_FUNCTION = (
     rb"(lock_(acquire|release|acquired|contended)|__traceiter_\w+|perf_trace_\w+|trace_event_raw_event_\w+"
     rb"|_raw_(spin|read|write)_\w+|do_raw_\w+|(native_|__pv_)?queued_(spin|read|write)_\w+|osq_(un)?lock"
     rb"|__?mutex_\w+|mutex_\w+|(down|up)(_read|_write)?(_killable|_interruptible|_trylock|_timeout|_nested|_non_owner)*"
     rb"|(down_write_nest_lock|downgrade_write)|(__)?percpu_(down|up)_\w+|rwsem_\w+|(__)?rt_mutex_\w+|rt_(spin|read|write)_\w+|ww_mutex_\w+"
     rb"|__(down|up)(_(read|write|common|interruptible|killable|timeout|trylock)\w*)?)(\.\w+)*"
+)  # fmt: skip
+_BEGIN = (
+    b"lock_", b"__traceiter_", b"perf_trace_", b"trace_event_raw_event_", b"_raw_", b"do_raw_", b"native_queued_",
+    b"__pv_queued_", b"queued_", b"osq_", b"_mutex_", b"__mutex_", b"mutex_", b"down", b"up", b"percpu_", b"__percpu_",
+    b"rwsem_", b"rt_", b"__rt_mutex_", b"ww_mutex_", b"__down", b"__up",
 )  # fmt: skip
 
 
@@ -33,7 +38,8 @@ def lock_code(symbols: Symbols) -> NDArray[np.int64]:
     marks = symbols.marks
     sections = [(marks[b], marks[e]) for b, e in _SECTIONS if 0 < marks.get(b, 0) < marks.get(e, 0) < 1 << 64]
     last = len(symbols.names) - 1
-    functions = [i for i, name in enumerate(symbols.names[:last]) if _FUNCTION.fullmatch(name)]
+    whole = re.compile(_FUNCTION).fullmatch
+    functions = [i for i, name in enumerate(symbols.names[:last]) if name.startswith(_BEGIN) and whole(name)]
     each = np.column_stack((symbols.addresses[functions], symbols.addresses[1:][functions]))
     return _apart(np.concatenate((np.array(sections, np.uint64).reshape(-1, 2), each)).view(np.int64))
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-_LINE = re.compile(rb"^([0-9a-fA-F]{1,16}) ([a-zA-Z?]) (\S+)(?:[ \t]+\[(\S+)\])?", re.MULTILINE)
+from lockscope.core.kallsyms import S_ADDRESS, S_MODULE, S_MODULE_END, S_NAME, S_NAME_END, S_WIDTH, symbols
+
 _MARK = re.compile(rb"__\w+_text_(start|end)")
+_MARKED = re.compile(rb"(?<= )__\w+_text_(start|end)\b")  # where marks may lie in the text
 _MOST = 1 << 20  # symbols: a kernel with its modules has some 250,000
 _FARTHEST = 1 << 22  # an address further behind the last symbol than any function is long has none
 
@@ -26,7 +29,7 @@ class Symbols:
     """
 
     addresses: NDArray[np.uint64]
-    names: list[bytes]
+    names: Sequence[bytes]
     marks: dict[bytes, int] = field(default_factory=dict)
     offsets: bool = True
 
@@ -38,17 +41,20 @@ class Symbols:
     @staticmethod
     def parse(kallsyms: bytes) -> Symbols:
         """From the text of /proc/kallsyms. All-zero addresses (kptr_restrict) give none."""
-        lines = (line.groups() for line in islice(_LINE.finditer(kallsyms), _MOST))
-        found = [(int(a, 16), n + (b" [" + m + b"]" if m else b"")) for a, _, n, m in lines]
-        addresses = np.array([a for a, _ in found], np.uint64)
+        rows = np.empty((min(kallsyms.count(b"\n") + 1, _MOST), S_WIDTH), np.int64)
+        rows = rows[: symbols(np.frombuffer(kallsyms, np.uint8), rows)]
+        addresses = np.ascontiguousarray(rows[:, S_ADDRESS]).view(np.uint64)
         if not addresses.any():
             return Symbols.none()
-        is_mark = np.array([name.startswith(b"__") and _MARK.fullmatch(name) is not None for _, name in found])
+        names, marked = _Names(kallsyms, rows), {m.start() for m in _MARKED.finditer(kallsyms)}
+        is_mark = np.isin(rows[:, S_NAME], list(marked)) if marked else np.zeros(len(rows), np.bool_)
+        for i in np.flatnonzero(is_mark).tolist():
+            is_mark[i] = _MARK.fullmatch(names[i]) is not None
         order = np.lexsort((is_mark, addresses))
-        addresses = addresses[order]
-        first = np.concatenate(([True], addresses[1:] != addresses[:-1]))
-        marks = {found[i][1]: found[i][0] for i in np.flatnonzero(is_mark)}
-        return Symbols(addresses[first], [found[i][1] for i in order[first]], marks)
+        ordered = addresses[order]
+        first = np.concatenate(([True], ordered[1:] != ordered[:-1]))
+        marks = {names[i]: int(addresses[i]) for i in np.flatnonzero(is_mark).tolist()}
+        return Symbols(ordered[first], _Names(kallsyms, rows[order[first]]), marks)
 
     def name(self, address: int) -> str | None:
         """``kvm_vm_ioctl+0x1c [kvm]``, or None. An address may come as the int64 of the same bits."""
@@ -66,6 +72,32 @@ class Symbols:
         """The symbol that begins at ``address`` (a static lock), or None."""
         text = self.name(address)
         return text.replace("+0x0", "") if text and (text[-4:] == "+0x0" or "+0x0 [" in text) else None
+
+
+class _Names(Sequence[bytes]):
+    """Names that lie in a text of kallsyms, taken out of it when they are asked for."""
+
+    def __init__(self, text: bytes, rows: NDArray[np.int64]) -> None:
+        self._text, self._rows = text, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> bytes: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[bytes]: ...
+    def __getitem__(self, index: int | slice) -> bytes | list[bytes]:
+        if isinstance(index, slice):
+            return self._all(self._rows[index])
+        return self._all(self._rows[index][None])[0]
+
+    def _all(self, rows: NDArray[np.int64]) -> list[bytes]:
+        text = self._text
+        names = [text[b:e] for b, e in rows[:, [S_NAME, S_NAME_END]].tolist()]
+        for i in np.flatnonzero(rows[:, S_MODULE]).tolist():
+            names[i] += b" [" + text[int(rows[i, S_MODULE]) : int(rows[i, S_MODULE_END])] + b"]"
+        return names
 
 
 def address_in(kallsyms: bytes, name: str) -> int | None:
