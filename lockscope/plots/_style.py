@@ -78,7 +78,7 @@ def _harmless_texts() -> Iterator[None]:
     def set_text(self: Text, s: Any) -> None:
         plain(self, None if s is None else "\n".join(printable(line) for line in str(s).split("\n")))
 
-    Text.set_text = set_text  # type: ignore[method-assign]
+    Text.set_text = set_text  # type: ignore[method-assign]  # titles, ticks, legends: all text of a figure goes here
     try:
         yield
     finally:
