@@ -109,11 +109,12 @@ class EventBatch:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """One CPU's records in one buffer (tracing instance; "" is the top one)."""
+    """One CPU's records in one buffer (tracing instance; "" is the top one). ``file``: which of several."""
 
     cpu: int
     buffer: str = ""
     clock: str | None = None
+    file: int = 0
 
 
 @dataclass(frozen=True, slots=True)
