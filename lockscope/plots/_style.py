@@ -86,7 +86,9 @@ def _harmless_texts() -> Iterator[None]:
 
 
 def _in_notebook() -> bool:
-    return "ipykernel" in sys.modules
+    """Whether an IPython kernel runs this. Its package may be imported anywhere; only a kernel's shell has one."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
 
 
 def new_axes(width: float, height: float) -> Axes:
