@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -181,8 +179,7 @@ def test_only_the_process_that_was_meant_is_killed(same: bool, tmp_path: Path) -
     run.mkdir(mode=0o755)
     state.mkdir(mode=0o700)
     # Whoever runs the tests in the background has them ignore interrupts, and their children with them.
-    heeds = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    other = subprocess.Popen(["sleep", "60"], start_new_session=True, preexec_fn=heeds)
+    other = subprocess.Popen(["env", "--default-signal=INT", "sleep", "60"], start_new_session=True)
     (state / "recorder").write_text(f"{other.pid} {started(other.pid) - (not same)}\n")
     said = sh(f"{own_state(tmp_path)}\nT={tmp_path} I={tmp_path}/none D=\nfind_state\nteardown")
     assert (said.returncode, said.stderr) == (0, "")
