@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from lockscope.reconstruct.interruptions import FOREVER, Hole
 from lockscope.tables.events import LOSS, EventBatch, Stream
 
-_SHORTEST_NS = 50_000  # as for silences of all CPUs
+_ENOUGH = 256  # events: fewer have no usual distance, as for silences of all CPUs
+_SHORTEST_NS, _SHORTEST_OF_FEW_NS = 50_000, 10_000_000
+_IDLE = 4  # times the longest silence before: one CPU of several often has nothing more to do
 
 
 class End(NamedTuple):
@@ -40,6 +42,7 @@ class _Reach:
     last_ns: int = -1
     last_seq: int = -1
     longest_ns: int = 0
+    number: int = 0
 
     def feed(self, batch: EventBatch, rows: NDArray[np.intp]) -> None:
         """Its next events: these rows of a batch."""
@@ -50,6 +53,7 @@ class _Reach:
             self.longest_ns = max(self.longest_ns, int(ts_ns[0]) - self.last_ns)
         if len(ts_ns) > 1:
             self.longest_ns = max(self.longest_ns, int(np.diff(ts_ns).max()))
+        self.number += len(ts_ns)
         self.last_ns, self.last_seq = int(ts_ns[-1]), int(rows[-1]) + batch.first_seq
 
     def goes_on_in(self, other: _Reach) -> bool:
@@ -102,7 +106,10 @@ class BufferEnds:
 
 
 def _end(reach: _Reach, end_ns: int, streams: tuple[int, ...]) -> Hole | None:
-    """The hole behind it, where it was never silent for so long before."""
-    if end_ns - reach.last_ns <= max(reach.longest_ns, _SHORTEST_NS):
+    """The hole behind it, where it was never silent for so long before. ``streams``: of one CPU (empty: of all)."""
+    least = max(reach.longest_ns, _SHORTEST_NS if reach.number >= _ENOUGH else _SHORTEST_OF_FEW_NS)
+    if streams:
+        least = max(_IDLE * reach.longest_ns, _SHORTEST_OF_FEW_NS) if reach.number >= _ENOUGH else FOREVER
+    if end_ns - reach.last_ns <= least:
         return None
     return Hole(reach.last_ns, FOREVER, reach.last_seq + 1, reach.last_seq + 1, streams)

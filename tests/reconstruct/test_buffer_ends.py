@@ -8,7 +8,7 @@ from lockscope.reconstruct.buffer_ends import BufferEnds, End
 from lockscope.reconstruct.interruptions import FOREVER, Hole
 from lockscope.tables.events import EventBatch, RecordLayout, Stream
 
-STEP = 1_000
+STEP = 100_000
 LOCKS, OTHERS = 2, 3  # formats
 
 
@@ -31,7 +31,7 @@ TOP0, TOP1, KVM0 = Stream(0), Stream(1), Stream(0, "kvm")
 
 def test_a_buffer_ends_early() -> None:
     (end,) = ends((TOP0, LOCKS, range(0, 500, 2)), (KVM0, OTHERS, range(1, 1000, 2)))
-    assert end == End(Hole(498_000, FOREVER, 499, 499), "", None, 501_000, locks=True)
+    assert end == End(Hole(49_800_000, FOREVER, 499, 499), "", None, 50_100_000, locks=True)
 
 
 def test_a_buffer_that_was_silent_for_as_long_before_does_not() -> None:
@@ -40,8 +40,12 @@ def test_a_buffer_that_was_silent_for_as_long_before_does_not() -> None:
 
 
 def test_a_cpu_ends_early() -> None:
-    (end,) = ends((TOP0, LOCKS, range(0, 1000, 2)), (TOP1, OTHERS, range(1, 500, 2)))
+    (end,) = ends((TOP0, LOCKS, range(0, 1000, 2)), (TOP1, OTHERS, range(1, 600, 2)))
     assert (end.cpu, end.buffer, end.hole.streams) == (1, "", (1,))
+
+
+def test_a_cpu_of_few_events_had_no_more_to_do() -> None:
+    assert ends((TOP0, LOCKS, range(0, 1000, 2)), (TOP1, OTHERS, range(1, 500, 2))) == ()
 
 
 def test_one_buffer_of_one_cpu_ends_with_the_trace() -> None:
@@ -55,4 +59,4 @@ def test_the_next_piece_of_a_split_recording_goes_on() -> None:
 
 def test_a_file_of_a_merge_ends_early() -> None:
     (end,) = ends((Stream(0, file=0), OTHERS, range(500)), (Stream(0, file=1), LOCKS, range(1, 1000)))
-    assert (end.buffer, end.hole.start_ns, end.locks) == ("", 499_000, False)
+    assert (end.buffer, end.hole.start_ns, end.locks) == ("", 49_900_000, False)
