@@ -191,6 +191,7 @@ class Chain(Row):
     window: int
     whole: int
     length: int
+    last: int  # when it was met last
 
 
 class Odd(Row):

@@ -87,6 +87,7 @@ def emit_chain(w: Walk, t: int, at: int, flags: int) -> int:
     row = ref(w.chains[c])
     if c < made:
         row.count += 1
+        row.last = e.ts
         perhaps_whole(w, t, c)
         return c
     first = end = w.links_used
@@ -99,6 +100,7 @@ def emit_chain(w: Walk, t: int, at: int, flags: int) -> int:
     w.links_used = end
     row.first, row.count, row.cpu, row.pid = first, 1, e.cpu, task_at(w, t).pid
     row.preempt, row.window, row.whole, row.length = e.marks >> ASKED_PREEMPT & 0xFF, w.window, 0, end - first
+    row.last = e.ts
     perhaps_whole(w, t, c)
     return c
 

@@ -237,6 +237,7 @@ class LockWalk:
             c["preempt"].astype(np.int32),
             c["window"].astype(np.int32),
             c["whole"].astype(bool),
+            c["last"].copy(),
         )
 
     def oddities(self) -> list[Oddity]:
