@@ -26,8 +26,8 @@ def found(text: bytes, call: object = symbols) -> list[tuple[int, bytes, bytes]]
 
 
 PARTS = st.sampled_from(
-    [b"ffffffff81000000", b"0", b"g", b"12345678123456781", b" ", b"  ", b"\t", b"T", b"?", b"t", b"_text", b"a b", b"[",
-     b"]", b"[kvm]", b"[kvm]x", b"[]", b"[a]]", b"\n", b"\r\n", b"\x0b", b"\xff", b"_stext", b"A"]
+    [b"ffffffff81000000", b"0", b"g", b"12345678123456781", b" ", b"  ", b"\t", b"T", b"?", b"t", b"_text", b"a b",
+     b"[", b"]", b"[kvm]", b"[kvm]x", b"[]", b"[a]]", b"\n", b"\r\n", b"\x0b", b"\xff", b"_stext", b"A"]
 )  # fmt: skip
 
 

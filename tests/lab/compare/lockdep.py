@@ -45,8 +45,8 @@ def differences(folder: Path) -> Iterator[Edit]:
                 _WHERE, f"{name} is argument {place} of lock_acquire; the tracepoint has ({', '.join(arguments)})"
             )
     for enum, believed_names, where in (
-        ("lockdep_wait_type", _WAIT_TYPES, "lockscope/kvm/locks.py, lockscope/kernels/walk_*.py (wait types)"),
-        ("lockdep_lock_type", _LOCK_TYPES, "lockscope/kernels/walk_*.py (lock types)"),
+        ("lockdep_wait_type", _WAIT_TYPES, "lockscope/kvm/locks.py, lockscope/core/walk_*.py (wait types)"),
+        ("lockdep_lock_type", _LOCK_TYPES, "lockscope/core/walk_*.py (lock types)"),
     ):
         names = enumerators(types, enum)
         if names != believed_names:

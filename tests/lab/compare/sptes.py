@@ -40,7 +40,7 @@ def differences(folder: Path) -> Iterator[Edit]:
     for name, believed in _ROLE.items():
         if bits.get(name) != believed:
             yield Edit(
-                "lockscope/kernels/kvm_spte.py (role)", f"role.{name} begins at bit {bits.get(name)}, not {believed}"
+                "lockscope/core/kvm_spte.py (role)", f"role.{name} begins at bit {bits.get(name)}, not {believed}"
             )
 
 
