@@ -138,7 +138,7 @@ def _statement(node: ast.stmt, turn: _Turn, *, python: bool) -> list[ast.stmt]:
         fields = ", ".join(
             f"{ast.unparse(f.target)}=cython.longlong" for f in node.body if isinstance(f, ast.AnnAssign)
         )
-        return [*ast.parse(f"C{node.name} = cython.struct({fields})").body, *([node] if python else [])]
+        return [*ast.parse(f"C{node.name} = cython.struct({fields})").body, node]  # C's, and Python's
     if isinstance(node, ast.ClassDef) and _has(node, "state"):
         return [turn.state(node)]
     if isinstance(node, ast.FunctionDef):

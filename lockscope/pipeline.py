@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockscope.checks._base import Check, all_checks
-from lockscope.core import walk_memory as counters
+from lockscope.core import walk_rows as counters
 from lockscope.errors import MatchError, UsageError
 from lockscope.findings import CheckRun, Finding, Report, Status, TraceSummary, Verdict, WindowSummary
 from lockscope.formats.merged import open_merged

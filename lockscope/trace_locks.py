@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from lockscope.core import lock_stats
-from lockscope.core.walk_memory import HAD_TO_WAIT
+from lockscope.core.walk_rows import HAD_TO_WAIT
 from lockscope.errors import UsageError
 from lockscope.figures import LockFigures, LockRow, Times, WaitChains, WaitLink
 from lockscope.formats.merged import open_merged

@@ -6,195 +6,84 @@ the SPTE itself, which kvm_mmu_set_spte, the fast page fault and the legacy MMU'
 
 from __future__ import annotations
 
-from lockscope.core.c_types import Grid, Ints, Row, Rows, loop, ref, step
+from lockscope.core.c_types import Grid, Ints, Rows, loop, ref, step
 from lockscope.core.hashing import number
-from lockscope.core.kvm_tables import (
-    C_CPU,
-    C_FLAGS,
-    C_HOW,
-    C_OP,
-    C_OWN,
-    C_PID,
-    C_ROW,
-    C_SEQ,
-    C_TS,
-    C_VM,
-    IN_INTERRUPT,
-)
-from lockscope.core.machine import mix
-
-# Columns of a change: its values, what they say, and whether a fast page fault succeeded.
-C_OLD, C_NEW, C_OLD_SAYS, C_NEW_SAYS, C_FIXED = range(C_OWN, C_OWN + 5)
-C_WIDTH = C_OWN + 5
-# What a row is to this loop.
-(TDP, SET, FAST, UPDATE_ENTRY, UPDATE, MMIO, PAGE, ZAP_ALL, FAULT, DIRTY, HVA, QUIET, CALL, GUEST,
- GUEST_EXIT) = range(15)  # fmt: skip
-# What an SPTE's value says, as bits.
-PRESENT, LEAF, W, M, H, TRACKED, LARGE = 1, 2, 4, 8, 16, 32, 64
-# What kind of shadow page a page of SPTEs is.
-ANY, DIRECT, INDIRECT, INDIRECT_BY_INDEX = range(4)
-# What was met.
-(
-    NO_LOCK,
-    WRONG_MODE,
-    SET_UNDER_READ,
-    NOT_WRITABLE,
-    LARGE_LOGGED,
-    INDIRECT_FIXED,
+from lockscope.core.kvm_spte_rows import (
     ABA,
+    AGED,
+    ANY,
+    BAD_RESTORE,
+    BAD_SAVE,
+    C_FIXED,
+    C_NEW,
+    C_NEW_SAYS,
+    C_OLD,
+    C_OLD_SAYS,
+    CALL,
+    DIRECT,
+    DIRTY,
+    FAST,
+    FAULT,
+    FIRST_KIND,
+    GUEST_EXIT,
+    HAS_NO_GPTES,
+    HVA,
+    INDIRECT,
+    INDIRECT_BY_INDEX,
+    INDIRECT_FIXED,
+    LARGE,
+    LARGE_LOGGED,
+    LEAF,
     LOST_BIT,
     LOST_IN_UPDATE,
-    BAD_SAVE,
-    BAD_RESTORE,
-    W_ON_READ,
-    SHADOWED,
+    MMU_LOCK,
+    MODE,
+    MOST,
+    NO_LOCK,
+    NOT_WRITABLE,
     NOTIFIER_READ,
-) = range(14)
-MOST = 4096  # rows kept of each kind; count[FIRST_KIND + kind] goes on
-FIRST_KIND, KINDS = 1, 14
-UNDECIDED = FIRST_KIND + KINDS  # count[UNDECIDED]: lost bits, were it known which root an SPTE is of
-# Options.
-(O_SAVED, O_NO_LARGE, O_AGING_LOCKLESS, O_BASE, O_UPDATE_FLUSHES, O_NOISE, O_SLACK, O_SAVED_BITS,
- O_SAVED_MASK) = range(9)  # fmt: skip
-MMU_LOCK, SLOTS_LOCK, MODE, SRCU_DEPTH = 1, 3, 16, 17
-SHADOW = 99  # in place of an address space: the shadow pages of a gfn
-HAS_NO_GPTES = 1 << 7 | 1 << 18  # role: direct, passthrough (sp_has_gptes)
-PFN = ((1 << 52) - 1) & ~0xFFF
-AGED = ~((1 << 5) | (1 << 6) | (1 << 8) | (1 << 9))  # all but the A and D bits of either layout
-
-
-class SpteTask(Row):
-    """A task."""
-
-    whole: int  # since when its locks are known
-    fault: int  # start of its page fault
-    dirty: int  # last gfn it marked dirty
-    role: int  # of the shadow page it last got
-    level: int  # of that page
-    dirty_ts: int  # when it marked that gfn
-    notifier: int  # srcu depth at which its last unmapping notifier began, + 1
-
-
-class Spte(Row):
-    """An SPTE by address."""
-
-    gfn: int
-    level: int
-    vm: int
-    value: int
-    ts: int
-    was_gfn: int
-    moved_ts: int
-    moved_pid: int
-    fast_ts: int
-    fast_pid: int
-    in_ts: int
-    in_pid: int
-    in_old: int
-    fast_cpu: int
-    moved_cpu: int
-    seen: int
-    doubtful: int
-    fast_old: int
-
-
-class Page(Row):
-    """A page of SPTEs: what kind of shadow page it is, and since when that is known."""
-
-    kind: int
-    ts: int
-
-
-class Place(Row):
-    """An SPTE by place."""
-
-    value: int
-    ts: int
-    cpu: int
-    pid: int
-    fast_ts: int
-    fast_cpu: int
-    fast_pid: int
-    fast_old: int
-    logged_ts: int
-    seen: int
-    doubtful: int
-
-
-class SpteVm(Row):
-    """A VM."""
-
-    roots: int  # made
-    doubt: int  # whether roots are in doubt
-    tdp: int  # events of the TDP MMU
-    pages: int  # shadow pages
-    unshadowed: int  # last zap of an indirect page
-    obsolete: int  # last zap of all pages
-
-
-class SpteFinding(Row):
-    """What was met."""
-
-    what: int
-    ts: int
-    seq: int
-    cpu: int
-    pid: int
-    flags: int
-    op: int
-    vm: int
-    gfn: int
-    level: int
-    old: int
-    new: int
-    sptep: int
-    since: int
-    other_ts: int
-    other_cpu: int
-    other_pid: int
-    extra: int
-    doubt: int
-
-
-@step
-def _meet(
-    found: Rows[SpteFinding],
-    count: Ints,
-    what: int,
-    cols: Grid,
-    r: int,
-    gfn: int,
-    level: int,
-    sptep: int,
-    since: int,
-    extra: int,
-) -> None:
-    """Note what was met; ``count``: rows used, then how often each kind was met."""
-    count[FIRST_KIND + what] += 1
-    if count[FIRST_KIND + what] > MOST:
-        return
-    f = ref(found[count[0]])
-    count[0] += 1
-    f.what = what
-    f.ts, f.seq, f.cpu, f.pid = cols[C_TS, r], cols[C_SEQ, r], cols[C_CPU, r], cols[C_PID, r]
-    f.flags, f.op, f.vm = cols[C_FLAGS, r], cols[C_OP, r], cols[C_VM, r]
-    f.gfn, f.level, f.old, f.new, f.sptep = gfn, level, cols[C_OLD, r], cols[C_NEW, r], sptep
-    f.since, f.extra, f.doubt = since, extra, 0
-    f.other_ts, f.other_cpu, f.other_pid = 0, -1, -1
-
-
-@step
-def _against(found: Rows[SpteFinding], count: Ints, what: int, ts: int, cpu: int, pid: int) -> None:
-    """The event that what was just met collides with."""
-    if count[FIRST_KIND + what] <= MOST:
-        f = ref(found[count[0] - 1])
-        f.other_ts, f.other_cpu, f.other_pid = ts, cpu, pid
-
-
-@step
-def place_key(vm: int, address_space: int, level: int, gfn: int) -> int:
-    """The key of an SPTE by place."""
-    return mix(mix(mix(mix(vm, 0), address_space), level), gfn)  # small numbers: not one xor the other
+    O_AGING_LOCKLESS,
+    O_BASE,
+    O_NO_LARGE,
+    O_NOISE,
+    O_SAVED,
+    O_SAVED_BITS,
+    O_SAVED_MASK,
+    O_SLACK,
+    O_UPDATE_FLUSHES,
+    PAGE,
+    PFN,
+    PRESENT,
+    QUIET,
+    SET,
+    SET_UNDER_READ,
+    SHADOW,
+    SHADOWED,
+    SLOTS_LOCK,
+    SRCU_DEPTH,
+    TDP,
+    TRACKED,
+    UNDECIDED,
+    UPDATE,
+    UPDATE_ENTRY,
+    W_ON_READ,
+    WRONG_MODE,
+    ZAP_ALL,
+    H,
+    M,
+    Page,
+    Place,
+    Spte,
+    SpteFinding,
+    SpteTask,
+    SpteVm,
+    W,
+    against,
+    meet,
+    place_key,
+)
+from lockscope.core.kvm_tables import C_CPU, C_FLAGS, C_HOW, C_PID, C_ROW, C_TS, C_VM, IN_INTERRUPT
+from lockscope.core.machine import mix
 
 
 @step
@@ -224,16 +113,16 @@ def _lock(
                 kind == TDP and os & LEAF != 0 and ns & PRESENT != 0 and ((o & AGED) == (n & AGED) or ns & TRACKED != 0)
             )
             if not (aging and options[O_AGING_LOCKLESS] != 0):
-                _meet(found, count, NO_LOCK, cols, r, gfn, level, 0, task.whole, 0)
+                meet(found, count, NO_LOCK, cols, r, gfn, level, 0, task.whole, 0)
     elif held[i, MODE] == 1 and (kind in (UPDATE_ENTRY, UPDATE)):
-        _meet(found, count, WRONG_MODE, cols, r, gfn, level, slots[i, 0], cols[C_TS, r], 0)
+        meet(found, count, WRONG_MODE, cols, r, gfn, level, slots[i, 0], cols[C_TS, r], 0)
     elif held[i, MODE] == 1 and kind == SET:
-        _meet(found, count, SET_UNDER_READ, cols, r, gfn, level, slots[i, 2], cols[C_TS, r], 0)
+        meet(found, count, SET_UNDER_READ, cols, r, gfn, level, slots[i, 2], cols[C_TS, r], 0)
     elif held[i, MODE] == 1 and kind == TDP and os & LEAF and not ns & PRESENT:
         # __kvm_handle_hva_range() takes its read section behind the event, and mmu_lock for write inside it.
         unmapping = task.notifier != 0 and held[i, SRCU_DEPTH] >= task.notifier
         if unmapping:
-            _meet(found, count, NOTIFIER_READ, cols, r, gfn, level, 0, cols[C_TS, r], 0)
+            meet(found, count, NOTIFIER_READ, cols, r, gfn, level, 0, cols[C_TS, r], 0)
 
 
 @step
@@ -245,7 +134,7 @@ def _saved(
     if os & LEAF and ns & TRACKED and not os & TRACKED and (o & PFN) == (n & PFN):
         kept = (n >> options[O_SAVED]) & options[O_SAVED_MASK]
         if kept != (o & options[O_SAVED_BITS]):
-            _meet(found, count, BAD_SAVE, cols, r, gfn, level, sptep, cols[C_TS, r], kept)
+            meet(found, count, BAD_SAVE, cols, r, gfn, level, sptep, cols[C_TS, r], kept)
 
 
 @step
@@ -269,8 +158,8 @@ def _by_place(
     if lost and not os & W and (v == 0 or vms[v].doubt):
         count[UNDECIDED] += 1
     elif lost and not os & W:
-        _meet(found, count, LOST_BIT, cols, r, gfn, level, 0, e.ts if e.ts != 0 else e.fast_ts, e.cpu)
-        _against(found, count, LOST_BIT, e.fast_ts, e.fast_cpu, e.fast_pid)
+        meet(found, count, LOST_BIT, cols, r, gfn, level, 0, e.ts if e.ts != 0 else e.fast_ts, e.cpu)
+        against(found, count, LOST_BIT, e.fast_ts, e.fast_cpu, e.fast_pid)
     _saved(cols, r, gfn, level, 0, options, found, count)
     if e.doubtful != 0:
         f = ref(found[e.doubtful - 1])
@@ -312,8 +201,8 @@ def _update(
     # It asks for a flush where an MMU-writable SPTE ends up without W, by the value that it really replaced.
     if raced and options[O_UPDATE_FLUSHES] and slots[i, 2] == 0 and ns & LEAF and ns & M and not ns & W:
         cols[C_OLD, r] = s.in_old
-        _meet(found, count, LOST_IN_UPDATE, cols, r, gfn, level, slots[i, 0], s.in_ts, 0)
-        _against(found, count, LOST_IN_UPDATE, s.fast_ts, s.fast_cpu, s.fast_pid)
+        meet(found, count, LOST_IN_UPDATE, cols, r, gfn, level, slots[i, 0], s.in_ts, 0)
+        against(found, count, LOST_IN_UPDATE, s.fast_ts, s.fast_cpu, s.fast_pid)
     s.in_ts = 0
 
 
@@ -337,16 +226,16 @@ def _may_fix(
     i, ts, os = cols[C_ROW, r], cols[C_TS, r], cols[C_OLD_SAYS, r]
     write, sptep = slots[i, 2] & 2, slots[i, 3]
     if write and not os & W and not (os & M and os & H):
-        _meet(found, count, NOT_WRITABLE, cols, r, gfn, level, sptep, ts, os)
+        meet(found, count, NOT_WRITABLE, cols, r, gfn, level, sptep, ts, os)
     if os & LARGE and write and not os & W and not os & TRACKED:
         if options[O_NO_LARGE]:
-            _meet(found, count, LARGE_LOGGED, cols, r, gfn, level, sptep, ts, 1)
+            meet(found, count, LARGE_LOGGED, cols, r, gfn, level, sptep, ts, 1)
         elif s.seen != 0 and e.logged_ts != 0 and memory_ts != 0 and memory_ts < e.logged_ts:
-            _meet(found, count, LARGE_LOGGED, cols, r, gfn, level, sptep, e.logged_ts, 0)
+            meet(found, count, LARGE_LOGGED, cols, r, gfn, level, sptep, e.logged_ts, 0)
     kind, since = page.kind, page.ts
     elsewhere = s.seen != 0 and slots[i, 1] >> 12 != gfn
     if (kind == INDIRECT and (unshadowed <= since or elsewhere)) or (kind == INDIRECT_BY_INDEX and elsewhere):
-        _meet(found, count, INDIRECT_FIXED, cols, r, gfn, level, sptep, since, kind)
+        meet(found, count, INDIRECT_FIXED, cols, r, gfn, level, sptep, since, kind)
 
 
 @step
@@ -373,8 +262,8 @@ def _fixed(
         moved = False  # the gfn is marked after the cmpxchg: the SPTE was moved only then
     if moved and (s.value & PFN) == (o & PFN):
         stale = s.was_gfn if task.dirty == s.was_gfn or task.dirty < 0 else -1
-        _meet(found, count, ABA, cols, r, gfn, level, sptep, since, stale)
-        _against(found, count, ABA, s.moved_ts, s.moved_cpu, s.moved_pid)
+        meet(found, count, ABA, cols, r, gfn, level, sptep, since, stale)
+        against(found, count, ABA, s.moved_ts, s.moved_cpu, s.moved_pid)
     if os & TRACKED and ns & LEAF and not ns & TRACKED and (o & PFN) == (n & PFN):
         kept = (o >> options[O_SAVED]) & options[O_SAVED_BITS]
         before = max(s.fast_ts, s.ts, e.ts, e.fast_ts)
@@ -384,7 +273,7 @@ def _fixed(
         elif ns & W and not write:
             what = W_ON_READ
         if what >= 0 and before + options[O_NOISE] < since:
-            _meet(found, count, what, cols, r, gfn, level, sptep, since, kept)
+            meet(found, count, what, cols, r, gfn, level, sptep, since, kept)
             s.doubtful = count[0] if count[FIRST_KIND + what] <= MOST else 0
     s.fast_ts, s.fast_pid, s.fast_cpu, s.fast_old = ts, p, cpu, o
     # The event comes after the cmpxchg, maybe long after: a change in between would look as if it came before.
@@ -405,7 +294,7 @@ def _shadows(
     i, os = cols[C_ROW, r], cols[C_OLD_SAYS, r]
     since = fault if fault != 0 else cols[C_TS, r]
     if shadow.seen > 0 and obsolete < shadow.ts and shadow.ts < since and slots[i, 2] & 2 and not os & W:
-        _meet(found, count, SHADOWED, cols, r, slots[i, 1] >> 12, 1, slots[i, 3], shadow.ts, 0)
+        meet(found, count, SHADOWED, cols, r, slots[i, 1] >> 12, 1, slots[i, 3], shadow.ts, 0)
 
 
 @step

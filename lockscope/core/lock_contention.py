@@ -9,7 +9,7 @@ from __future__ import annotations
 from lockscope.core.c_types import Grid, Halves, Ints, Row, Rows, loop, ref
 from lockscope.core.hashing import number
 from lockscope.core.machine import mix
-from lockscope.core.walk_memory import CONTENTION_BEGIN, CONTENTION_END, HAD_TO_WAIT, Hold
+from lockscope.core.walk_rows import CONTENTION_BEGIN, CONTENTION_END, HAD_TO_WAIT, Hold
 
 _READ_FLAG = 2  # LCB_F_READ, include/trace/events/lock.h
 _BEGUN = 1

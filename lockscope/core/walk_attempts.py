@@ -11,33 +11,24 @@ from __future__ import annotations
 from lockscope.core.c_types import inline, ref, step
 from lockscope.core.walk_doubts import held_already, sure
 from lockscope.core.walk_locks import push
-from lockscope.core.walk_memory import (
+from lockscope.core.walk_memory import Walk, class_at, class_of, entry_at, rehash_stack, take_again, task_at
+from lockscope.core.walk_notes import close, emit_chain
+from lockscope.core.walk_rows import (
     ASKED_DEPTH,
     ASKED_PREEMPT,
     BY_ADDRESS,
     BY_PLACE,
     BY_SRCU,
     DEPTH,
+    HOW_BH_OFF,
+    HOW_IRQS_OFF,
+    HOW_READ,
+    HOW_TRIES,
     NEVER_HELD,
+    OWN_FILE,
     SYNC,
     Call,
-    Walk,
-    class_at,
-    class_of,
-    entry_at,
-    rehash_stack,
-    take_again,
-    task_at,
 )
-from lockscope.core.walk_notes import close, emit_chain
-
-# A probed function that was entered: its text, lock, when, event, name of the lock, contended since, chain + 1 of its
-# attempt, caller, where and in which context.
-F_TEXT, F_LOCK, F_TS, F_SEQ, F_NAME, F_CONTENDED, F_CHAIN, F_CALLER, F_CPU, F_CONTEXT = range(10)
-OWN_FILE = 1 << 14  # bytes of code before and behind __srcu_read_lock() that are taken for SRCU's file
-HOW_WAITS = 3  # bits: takes a lock, exclusively or to read
-HOW_IRQS_OFF, HOW_BH_OFF = 64, 128  # the function turns these off itself, before it asks for the lock
-HOW_READ, HOW_TRIES, HOW_SLEEPS = 2, 4, 16  # bits of a function's row in ``functions``; see ``walk.function_row``
 
 
 @step

@@ -18,7 +18,9 @@ from __future__ import annotations
 
 from lockscope.core.c_types import inline, ref, step
 from lockscope.core.machine import mix
-from lockscope.core.walk_memory import (
+from lockscope.core.walk_memory import Walk, class_at, entry_at, name_of, task_at
+from lockscope.core.walk_notes import close, emit_chain, forget
+from lockscope.core.walk_rows import (
     ACQUIRE,
     ACQUIRED_OP,
     AGAIN,
@@ -40,13 +42,7 @@ from lockscope.core.walk_memory import (
     TASK_EXIT,
     Entry,
     Owner,
-    Walk,
-    class_at,
-    entry_at,
-    name_of,
-    task_at,
 )
-from lockscope.core.walk_notes import close, emit_chain, forget
 
 SETTLED = 1_000_000  # ns: longer than CPUs' clocks differ, and than a free lock is waited for
 

@@ -3,9 +3,34 @@
 from __future__ import annotations
 
 from lockscope.core.c_types import Ints, inline, step
-from lockscope.core.machine import mix
 from lockscope.core.walk_doubts import count_level, got, held_back, level, released_by_other, spins, sure
 from lockscope.core.walk_memory import (
+    Walk,
+    class_at,
+    class_of,
+    comes_twice,
+    entry_at,
+    is_queue,
+    name_of,
+    new_hold,
+    recent_at,
+    regard,
+    rehash_stack,
+    take_again,
+    task_at,
+    was_taken,
+)
+from lockscope.core.walk_notes import (
+    close,
+    deny_nest,
+    emit_chain,
+    emit_odd,
+    left_out,
+    seen_enabled,
+    sleeps,
+    waits_for,
+)
+from lockscope.core.walk_rows import (
     AGAIN,
     ALONE,
     ASKED_DEPTH,
@@ -35,29 +60,6 @@ from lockscope.core.walk_memory import (
     WHOLE_SO_FAR,
     WW_ORDER,
     Entry,
-    Task,
-    Walk,
-    class_at,
-    class_of,
-    entry_at,
-    is_queue,
-    name_of,
-    new_hold,
-    recent_at,
-    regard,
-    rehash_stack,
-    take_again,
-    task_at,
-    was_taken,
-)
-from lockscope.core.walk_notes import (
-    close,
-    deny_nest,
-    emit_chain,
-    emit_odd,
-    seen_enabled,
-    sleeps,
-    waits_for,
 )
 
 
@@ -82,17 +84,6 @@ def drop_run_queues(w: Walk, t: int, asked: int) -> None:
         again = asked != 0 and e.context == w.context and same
         if interrupted or again or (on and e.context == 0):
             close(w, t, i, 0)
-
-
-@step
-def left_out(w: Walk, task: Task, lock: int, detailed: int) -> None:
-    """Count an acquisition that has no room; its other event, plain or detailed, does not count again."""
-    if task.left_out == mix(lock, ALONE - detailed):
-        task.left_out = 0
-        return
-    task.left_out = mix(lock, detailed)
-    task.deeper += 1
-    w.too_deep += 1
 
 
 @step
@@ -142,12 +133,6 @@ def enter(w: Walk, t: int, at: int) -> None:
     if e.trylock:
         got(w, t, at)
     emit_chain(w, t, at, e.flags)
-
-
-@inline
-def comes_twice(w: Walk, name: int) -> bool:
-    """Whether the other event of an acquisition is to be waited for: not where those of this name have one alone."""
-    return name_of(w, name).missed <= name_of(w, name).joined
 
 
 @step
@@ -260,18 +245,11 @@ def plain_acquire(w: Walk, t: int, lock: int, name: int, how: int, ip: int) -> N
         if rule == READ_RECURSIVE or (rule == READ_RWLOCK and (w.flags & 0xD8 or w.recursive_reads)):
             read = 2
     half = w.detailed != 0 and comes_twice(w, name)
-    at = push(
-        w,
-        t,
-        known_class(w, lock, name),
-        lock,
-        read | (how & 1) << 2,
-        name_of(w, name).check,
-        0,
-        ip,
-        (PENDING | HALF if half else PENDING) if w.detailed else 0,
-        name_of(w, name).role,
-    )
+    check, role = name_of(w, name).check, name_of(w, name).role
+    marks = 0
+    if w.detailed:
+        marks = PENDING | HALF if half else PENDING
+    at = push(w, t, known_class(w, lock, name), lock, read | (how & 1) << 2, check, 0, ip, marks, role)
     if at >= 0 and not half:
         enter(w, t, at)
 

@@ -6,6 +6,20 @@ from lockscope.core.c_types import inline, ref, step
 from lockscope.core.hashing import number
 from lockscope.core.machine import mix
 from lockscope.core.walk_memory import (
+    Walk,
+    class_at,
+    cpu_at,
+    entry_at,
+    link_to,
+    name_of,
+    new_hold,
+    regard,
+    rehash_stack,
+    task_at,
+    waiter_at,
+)
+from lockscope.core.walk_rows import (
+    ALONE,
     ASKED_DEPTH,
     ASKED_PREEMPT,
     BH_SEEN_ON,
@@ -25,17 +39,7 @@ from lockscope.core.walk_memory import (
     WAITED,
     WAITED_FOR,
     Entry,
-    Walk,
-    class_at,
-    cpu_at,
-    entry_at,
-    link_to,
-    name_of,
-    new_hold,
-    regard,
-    rehash_stack,
-    task_at,
-    waiter_at,
+    Task,
 )
 
 
@@ -267,3 +271,14 @@ def seen_enabled(w: Walk, t: int, at: int, flags: int) -> None:
     if was & 1 == 0 and (was & 0x90 == 0 or not fresh & BH_SEEN_ON):
         return
     emit_odd(w, t, IRQS_ON_HELD, e.cls, e.lock, 0, at, at + 1)
+
+
+@step
+def left_out(w: Walk, task: Task, lock: int, detailed: int) -> None:
+    """Count an acquisition that has no room; its other event, plain or detailed, does not count again."""
+    if task.left_out == mix(lock, ALONE - detailed):
+        task.left_out = 0
+        return
+    task.left_out = mix(lock, detailed)
+    task.deeper += 1
+    w.too_deep += 1

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockscope.core import lock_contention, numbering
-from lockscope.core.walk_memory import Hold
+from lockscope.core.walk_rows import Hold
 from lockscope.reconstruct.walk import HOLD_COLUMNS
 from lockscope.tables.ops import Op
 from lockscope.tables.tape import TapeBatch

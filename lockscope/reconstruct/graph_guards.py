@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 from functools import lru_cache
 
-from lockscope.core.walk_memory import IMAGE
+from lockscope.core.walk_rows import IMAGE
 from lockscope.kvm.locks import Role, known_lock, role_of
 from lockscope.reconstruct.chains import HARDIRQ, SOFTIRQ, LockClass
 from lockscope.reconstruct.evidence import Evidence

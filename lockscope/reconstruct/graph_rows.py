@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lockscope.core.walk_memory import IMAGE, SYNC
+from lockscope.core.walk_rows import IMAGE, SYNC
 from lockscope.kvm import locks
 from lockscope.reconstruct.chains import HARDIRQ, NMI, SOFTIRQ, TASK, Entry
 from lockscope.reconstruct.evidence import Evidence

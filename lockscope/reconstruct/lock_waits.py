@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lockscope.core.walk_memory import HAD_TO_WAIT, WAITED_FOR
+from lockscope.core.walk_rows import HAD_TO_WAIT, WAITED_FOR
 from lockscope.reconstruct.walk import HOLD_COLUMNS
 
 Ints = NDArray[np.int64]

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lockscope.core import walk_attempts as attempts
-from lockscope.core import walk_memory as kernel
+from lockscope.core import walk_rows as kernel
 from lockscope.reconstruct.chains import Entry
 from lockscope.reconstruct.walk_regions import Memory
 
@@ -62,10 +61,10 @@ def _task(memory: Memory, functions: NDArray[np.int64], t: int) -> WaitingTask:
     for f in range(int(row["calls"]) - 1, -1, -1):
         at = memory.region("calls")[t * kernel.FN_DEPTH + f]
         how = int(functions[at["text"], 0])
-        if how & attempts.HOW_WAITS and not how & attempts.HOW_TRIES and active <= at["ts"]:
+        if how & kernel.HOW_WAITS and not how & kernel.HOW_TRIES and active <= at["ts"]:
             cls = _class_of_attempt(memory, at)
             lock, ts, seq, ip = (int(at[name]) for name in ("lock", "ts", "seq", "caller"))
-            return WaitingTask(*base, lock, cls, how & attempts.HOW_READ, ts, seq, ip, held, known, t, f, how)
+            return WaitingTask(*base, lock, cls, how & kernel.HOW_READ, ts, seq, ip, held, known, t, f, how)
     asked = _asked(memory, stack)
     if asked is not None and active <= asked.ts_ns:
         return WaitingTask(*base, asked.lock, asked.cls, asked.read, asked.ts_ns, asked.seq, asked.ip, held, known, t)

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockscope.core import walk as compiled
-from lockscope.core import walk_attempts as attempts
-from lockscope.core import walk_memory as kernel
+from lockscope.core import walk_rows as kernel
 from lockscope.core.tape_rows import H_TS
+from lockscope.core.walk_memory import Walk
 from lockscope.kvm.locks import is_kvm, kind_of, role_of
 from lockscope.reconstruct.chains import Chains, Entry, LockClass, Oddity
 from lockscope.reconstruct.lock_names import NAMELESS, UNNAMED, UNNAMED_SRCU, kind_of_function
@@ -310,7 +310,7 @@ def _wanted(o: WalkOptions) -> NDArray[np.int64]:
     return wanted
 
 
-def _set_options(w: kernel.Walk, o: WalkOptions) -> None:
+def _set_options(w: Walk, o: WalkOptions) -> None:
     w.detailed, w.window, w.fake_softirq, w.rt = o.detailed, -1, o.fake_softirq, o.rt
     w.no_validate, w.says_irqs, w.with_holds = _signed(o.no_validate), o.flags_say_irqs, o.holds
     w.recursive_reads, w.hashed, w.judging = o.recursive_reads, o.hashed, o.judged
@@ -364,7 +364,7 @@ def _function_row(name: str, numbers: dict[str, int]) -> tuple[int, int]:
         return sleeps | (kernel.RAW_UNLOCK if "raw_spin_unlock" in plain else 0), -1
     how = (2 if "read" in plain else 1) | sleeps
     # _raw_spin_lock_irqsave() and kin turn irqs, or softirqs, off before they wait (include/linux/spinlock_api_smp.h).
-    how |= attempts.HOW_IRQS_OFF if "_irq" in plain else attempts.HOW_BH_OFF if plain.endswith("_bh") else 0
+    how |= kernel.HOW_IRQS_OFF if "_irq" in plain else kernel.HOW_BH_OFF if plain.endswith("_bh") else 0
     if "trylock" in plain:
         how |= 4
     elif "killable" in plain or "interruptible" in plain:
@@ -374,7 +374,7 @@ def _function_row(name: str, numbers: dict[str, int]) -> tuple[int, int]:
 
 def _sleeps(function: str) -> int:
     """The bit that says that a probed lock function sleeps: a task that enters it does not wait for another lock."""
-    return attempts.HOW_SLEEPS if function.startswith(("mutex_", "down_", "up_", "rt_mutex_")) else 0
+    return kernel.HOW_SLEEPS if function.startswith(("mutex_", "down_", "up_", "rt_mutex_")) else 0
 
 
 def _lock_class(index: int, row: tuple[int, ...], words: list[str]) -> LockClass:

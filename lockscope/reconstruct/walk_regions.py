@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockscope.core import walk as compiled
-from lockscope.core import walk_memory as kernel
+from lockscope.core import walk_rows as kernel
 from lockscope.core.numbering import number_in, rehash
+from lockscope.core.walk_memory import Walk
 
 _ROWS = {
     "tasks": kernel.Task,
@@ -87,7 +88,7 @@ class Memory:
         }
         self.drained: list[NDArray[np.int64]] = []  # ended holds, taken out of their region
         self.sink: Callable[[NDArray[np.int64]], None] | None = None  # who takes them instead
-        self.w: kernel.Walk = compiled.new()
+        self.w: Walk = compiled.new()
         self.resize(_START | {"holds": _HOLDS if holds else 0})
 
     def resize(self, changes: dict[str, int]) -> None:
