@@ -147,7 +147,7 @@ def _statement(node: ast.stmt, turn: _Turn, *, python: bool) -> list[ast.stmt]:
         if _has(node, "loop"):
             return [turn.function(node, "_loop_"), *turn.entry(node)] if python else []
         for line in ("cython.wraparound(True)", "cython.infer_types(False)"):  # as Python has it
-            node.decorator_list.append(ast.parse(line, mode="eval").body)
+            node.decorator_list.append(_expression(line))
         return [node] if python else []
     if isinstance(node, (ast.Import, ast.ImportFrom)):
         ours = isinstance(node, ast.ImportFrom) and (node.module or "").startswith((PACKAGE, "__future__", "typing"))
@@ -160,6 +160,10 @@ def _statement(node: ast.stmt, turn: _Turn, *, python: bool) -> list[ast.stmt]:
 
 def _line(text: str) -> ast.stmt:
     return ast.parse(text).body[0]
+
+
+def _expression(text: str) -> ast.expr:
+    return ast.parse(text, mode="eval").body
 
 
 def _number(value: int) -> ast.expr:
@@ -202,7 +206,7 @@ class _Turn(ast.NodeTransformer):
             text = f"C{text[5:-1]}[::1]"
         elif text.startswith("tuple["):
             text = "(" + ", ".join("cython.longlong" for _ in text.split(",")) + ")"
-        return ast.parse(_TYPES.get(text, text), mode="eval").body
+        return _expression(_TYPES.get(text, text))
 
     def function(self, node: ast.FunctionDef, prefix: str = "") -> ast.FunctionDef:
         """A function of C's, which holds no lock of Python's and says if it raised."""
@@ -216,8 +220,8 @@ class _Turn(ast.NodeTransformer):
             lines.append(f"cython.exceptval({_NEVER}, check=True)")
         if _has(node, "inline"):
             lines.append("cython.inline")
-        made.decorator_list = [ast.parse(line, mode="eval").body for line in lines]
-        made.returns = ast.parse(returns, mode="eval").body
+        made.decorator_list = [_expression(line) for line in lines]
+        made.returns = _expression(returns)
         for argument in made.args.args:
             argument.annotation = self.type(argument.annotation)
         if ast.get_docstring(made) is not None:
@@ -240,7 +244,7 @@ class _Turn(ast.NodeTransformer):
     def state(self, node: ast.ClassDef) -> ast.ClassDef:
         """A class of C's fields."""
         made = copy.deepcopy(node)
-        made.decorator_list = [ast.parse("cython.cclass", mode="eval").body]
+        made.decorator_list = [_expression("cython.cclass")]
         for i, field in enumerate(made.body):
             if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
                 kind = ast.unparse(self.type(field.annotation))
@@ -278,7 +282,7 @@ class _Turn(ast.NodeTransformer):
         node.left, node.right = _counted(node.left), _counted(node.right)
         value = _value(node)
         if value is None and isinstance(node.op, ast.LShift) and isinstance(node.left, ast.Constant):
-            node.left = ast.parse(f"cython.cast(cython.longlong, {node.left.value})", mode="eval").body
+            node.left = _expression(f"cython.cast(cython.longlong, {ast.unparse(node.left)})")
         return _number(value) if value is not None else node
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:
@@ -303,7 +307,7 @@ class _Turn(ast.NodeTransformer):
     def visit_Call(self, node: ast.Call) -> ast.AST:
         self.generic_visit(node)
         if isinstance(node.func, ast.Name) and node.func.id == "ref":
-            node.func = ast.parse("cython.address", mode="eval").body
+            node.func = _expression("cython.address")
         if isinstance(node.func, ast.Name) and node.func.id == "array_of":
             return node.args[0]
         return node

@@ -7,6 +7,8 @@ that lockscope and ``trace-cmd report`` agree to the nanosecond.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -120,7 +122,7 @@ def most_records(used_bytes: int, pages: int) -> int:
     return used_bytes // 8 + pages + 1
 
 
-def empty_columns(rows: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
+def empty_columns(rows: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
     """The four output columns of ``index_pages``, not filled (untouched memory costs nothing)."""
     return np.empty(rows, np.int64), np.empty(rows, np.int64), np.empty(rows, np.int32), np.empty(rows, np.int32)
 

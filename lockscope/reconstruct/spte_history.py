@@ -14,7 +14,8 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lockscope.core import kvm_spte as kernel
+from lockscope.core import kvm_spte
+from lockscope.core import kvm_spte_rows as kernel
 from lockscope.core.kvm_flush import SET_MEMORY, SET_MEMORY2
 from lockscope.kvm import spte
 from lockscope.kvm.spte_layouts import LARGE, WRITABLE, Layout
@@ -168,7 +169,7 @@ class HistoryFact:
         most = int(vm.max()) + 1
         if most > len(self._vms):
             self._vms = np.concatenate((self._vms, kernel.SpteVm.many(most)))
-        kernel.follow(
+        kvm_spte.follow(
             cols, batch.slots, held, self._options(lay), self._vms, self._tasks.table, self._tasks.rows,
             self._sptes.table, self._sptes.rows, self._pages.table, self._pages.rows, self._places.table,
             self._places.rows, self._found, self._count, self._memory, self._seen,

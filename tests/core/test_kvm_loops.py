@@ -44,7 +44,7 @@ def interpreted() -> Iterator[None]:
     """The loops as plain Python."""
     with pytest.MonkeyPatch.context() as patch, uncompiled() as load:
         for name, module in LOOPS.items():
-            patch.setattr(module, "kernel", load(name))
+            patch.setattr(module, name if name == "kvm_spte" else "kernel", load(name))
         for module in (kvm_state, srcu_sections):
             for name in ("number_in", "number_all", "rehash"):
                 if hasattr(module, name):
