@@ -67,7 +67,7 @@ def written(unit: str) -> str:
     head = [
         "import cython",
         f"from {PACKAGE}.c_types import Row",
-        f"from cython.cimports.{PACKAGE}.machine import (full, mix, prefetch, put8, put16, put32, put64, times,",
+        f"from cython.cimports.{PACKAGE}.machine import (full, mix, plus, prefetch, put8, put16, put32, put64, times,",
         "    u8, u16, u32, u64)",
     ]
     given = [f"{name} = {value}" for name, value in constants.items()]

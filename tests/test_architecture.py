@@ -186,7 +186,8 @@ def test_every_file_begins_with_what_it_is() -> None:
 
 @pytest.mark.parametrize("name", ["utils", "helpers", "common", "core", "misc"])
 def test_no_file_is_called_undecided(name: str) -> None:
-    assert [p for p in HOUSE.rglob("*") if p.stem.strip("_") == name] == []
+    """A folder may: lockscope/core is the compiled one, and says so."""
+    assert [p for p in HOUSE.rglob("*") if p.is_file() and p.stem.strip("_") == name] == []
 
 
 HEADINGS = ("What it finds", "Why it is a bug", "What it looks like", "What it cannot see")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from lockscope.core.c_types import Grid, Ints, Row, Rows, loop, ref, step
 from lockscope.core.hashing import number
+from lockscope.core.machine import plus
 from lockscope.core.kvm_tables import (
     C_CPU,
     C_FLAGS,
@@ -306,7 +307,7 @@ def follow(
             task.too_short = 0
         elif kind == FLUSH_RANGE:
             seen[2] += 1
-            first, last = slots[i, 1], slots[i, 1] + slots[i, 2]
+            first, last = slots[i, 1], plus(slots[i, 1], slots[i, 2])
             k = 0
             while k < active_count[0]:
                 index = active[k]
@@ -317,7 +318,7 @@ def follow(
                 for n in range(g.first, debt_count[0]):
                     d = ref(debts[n])
                     span = 1 << (9 * (min(d.level, 5) - 1))
-                    if d.group == index and d.covered == 0 and first <= d.gfn and d.gfn + span <= last:
+                    if d.group == index and d.covered == 0 and first <= d.gfn and plus(d.gfn, span) <= last:
                         d.covered = 1
                         g.covered += 1
                 if g.covered == g.n:

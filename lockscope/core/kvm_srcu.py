@@ -5,7 +5,7 @@ from __future__ import annotations
 from lockscope.core.c_types import Grid, Ints, Row, Rows, inline, loop, ref, step
 from lockscope.core.hashing import known, number
 from lockscope.core.kvm_tables import C_CPU, C_FLAGS, C_HOW, C_OP, C_PID, C_ROW, C_SEQ, C_TS, C_VM
-from lockscope.core.machine import mix
+from lockscope.core.machine import mix, plus
 
 DEPTH = 12  # open sections of a task that are followed
 AT_USER, AT_GUEST = 1, 2  # Section.told
@@ -321,8 +321,8 @@ def follow(
             guard = (
                 _guard(task, sections, base, held[i, SRCU], held[i, SLOTS_LOCK], known_srcu, kinds) if kvm != 0 else 0
             )
-            if guard not in (0, -1) and _rare(guards, task.guard, guard - kvm):
-                _meet(found, count, GUARDED, cols, r, task, sections, -1, task.whole, guard - kvm)
+            if guard not in (0, -1) and _rare(guards, task.guard, plus(guard, -kvm)):
+                _meet(found, count, GUARDED, cols, r, task, sections, -1, task.whole, plus(guard, -kvm))
                 if count[FIRST_KIND + GUARDED] <= MOST:
                     f = ref(found[count[0] - 1])
                     f.ssp, f.idx, f.kvm = guard, task.guard, kvm

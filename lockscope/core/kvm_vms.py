@@ -5,7 +5,7 @@ from __future__ import annotations
 from lockscope.core.c_types import Grid, Ints, Row, Rows, loop, ref, step
 from lockscope.core.hashing import known, number
 from lockscope.core.kvm_tables import C_HOW, C_OWN, C_PID, C_ROW, C_TS
-from lockscope.core.machine import mix
+from lockscope.core.machine import mix, plus
 
 # What a row is to this loop (``how``).
 BY_LOCK, BY_ARGUMENT, BIRTH, DEATH, USER = range(5)
@@ -92,12 +92,12 @@ def attribute(
         if cols[C_ARGUMENT, r] >= 0:
             kvm = slots[i, cols[C_ARGUMENT, r]]
             if options[O_KVM_KNOWN]:
-                key = kvm + options[O_KVM]
+                key = plus(kvm, options[O_KVM])
         if key == 0:
             for k in range(len(prefer)):
                 role = prefer[k]
                 if held[i, role] != 0 and options[O_KNOWN + role]:
-                    key = held[i, role] + options[O_DISTANCES + role]
+                    key = plus(held[i, role], options[O_DISTANCES + role])
                     break
         mutex = held[i, VCPU_MUTEX]
         vm = -1

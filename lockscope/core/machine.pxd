@@ -36,6 +36,9 @@ cdef extern from *:
     static inline long long ls_times(long long a, long long b) {
         return (long long)((unsigned long long)a * (unsigned long long)b);
     }
+    static inline long long ls_plus(long long a, long long b) {
+        return (long long)((unsigned long long)a + (unsigned long long)b);
+    }
     static inline long long ls_mix(long long h, long long v) {
         long long folded = ls_times(h ^ v, -7046029254386353131LL);
         return folded ^ (folded >> 29);
@@ -49,6 +52,7 @@ cdef extern from *:
     void ls_put64(void *p, long long v) noexcept nogil
     void LS_PREFETCH(const void *p) noexcept nogil
     long long times "ls_times"(long long a, long long b) noexcept nogil
+    long long plus "ls_plus"(long long a, long long b) noexcept nogil
     long long mix "ls_mix"(long long h, long long v) noexcept nogil
 
 cdef inline int outside() except -1 with gil:

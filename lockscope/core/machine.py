@@ -81,6 +81,11 @@ def times(one: int, other: int) -> int:
     return signed(int(one) * int(other))
 
 
+def plus(one: int, other: int) -> int:
+    """The low 64 bits of a sum."""
+    return signed(int(one) + int(other))
+
+
 def mix(h: int, v: int) -> int:
     """Fold a value into a hash."""
     folded = signed((int(h) ^ int(v)) * -7046029254386353131)

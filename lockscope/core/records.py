@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockscope.core.c_types import Buffer, Bytes, Halves, Ints, inline, loop
-from lockscope.core.machine import u16, u32, u64
+from lockscope.core.machine import plus, u16, u32, u64
 
 PADDING, TIME_EXTEND, TIME_STAMP = 29, 30, 31
 ABSOLUTE_BITS = 59  # a TIME_STAMP record carries 59 bits; the page's time gives the top five (TS_MSB, ring_buffer.c)
@@ -79,23 +79,23 @@ def index_pages(
                 if kind == PADDING:
                     if delta == 0:
                         break
-                    ts += delta
+                    ts = plus(ts, delta)
                     pos += length
                     continue
                 pos += 4
                 if kind == TIME_EXTEND:
-                    ts += delta + (length << 27)
+                    ts = plus(ts, delta + (length << 27))
                     continue
                 if kind == TIME_STAMP:
                     top = page_ts >> ABSOLUTE_BITS << ABSOLUTE_BITS
                     ts = delta + (length << 27) | top
                     if top != 0 and ts < page_ts:
-                        ts += 1 << ABSOLUTE_BITS
+                        ts = plus(ts, 1 << ABSOLUTE_BITS)
                     continue
                 length = (length - 1) & ~3  # it counts itself, and is rounded up to 4
             else:
                 length = kind * 4
-            ts += delta
+            ts = plus(ts, delta)
             if length <= 0 or length > end - pos or id_offset + 2 > length:
                 out_broken[p] = 1
                 break
