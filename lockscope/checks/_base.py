@@ -47,7 +47,7 @@ class Check:
     def run(self, evidence: Evidence) -> tuple[CheckRun, list[Finding]]:
         """Judge one trace. What is skipped finds nothing; what is partial is never clean."""
         nothing = not evidence.recorded and not self.notice
-        grounds = Grounds(Status.SKIPPED, _EMPTY) if nothing else self.grounds(evidence)
+        grounds = Grounds(Status.SKIPPED, _EMPTY) if nothing else self._grounds(evidence)
         found = [] if grounds.status is Status.SKIPPED else list(self.judge(evidence))
         grounds = _less(grounds, {f.undecided for f in found if f.undecided})
         loud = any(f.severity is not Severity.INFO for f in found)
@@ -56,6 +56,21 @@ class Check:
         else:
             verdict = Verdict.CLEAN if grounds.status is Status.RAN else Verdict.UNKNOWN
         return CheckRun(self.code, self.name, grounds.status, verdict, grounds.reason), found
+
+    def _grounds(self, evidence: Evidence) -> Grounds:
+        """Its own, where no lock function that it rests on was recorded by halves."""
+        grounds = self.grounds(evidence)
+        half = None if self.notice else _half_recorded(evidence, self.code)
+        return Grounds(Status.SKIPPED, half) if half and grounds.status is not Status.SKIPPED else grounds
+
+
+def _half_recorded(evidence: Evidence, code: str) -> str | None:
+    """What a check rests on and was not recorded whole: who holds which lock, or is in which read section."""
+    locks = not (evidence.plain or evidence.detailed)  # else lockdep's events tell
+    for kind, what in evidence.uneven:
+        if code.startswith("LS2") if kind == "srcu_read" else locks and code < "LS9":
+            return f"{what}: record both (lockscope record -- COMMAND)"
+    return None
 
 
 def _less(grounds: Grounds, undecided: set[str]) -> Grounds:

@@ -116,6 +116,18 @@ def _lost_anywhere(evidence: Evidence) -> bool:
     return any(note.kind not in ("truncated", "unparsed") and note.count != 0 for note in evidence.info.losses)
 
 
+def mirrored(evidence: Evidence, vm: int) -> bool:
+    """Whether SPTEs of this VM may be those of two roots with the same gfns; a VM that is not known may be any."""
+    found: frozenset[int] = evidence.facts.get("mirror_roots", frozenset())
+    return vm in found or (bool(found) and vm == 0) or 0 in found
+
+
+def mirror_doubt(evidence: Evidence) -> str:
+    """Why SPTEs are not all judged; empty where they are."""
+    found = evidence.facts.get("mirror_roots")
+    return "a TDX guest's SPTEs are not judged: no event says which are of its mirror page tables" if found else ""
+
+
 def standing(evidence: Evidence, events: Iterable[T]) -> list[T]:
     """The events whose stretch has no gap in it, and that lie in a judged window where there are windows."""
     return [e for e in events if stands(evidence, e.since_ns, e.ts_ns) and judged_at(evidence, e.since_ns, e.ts_ns)]

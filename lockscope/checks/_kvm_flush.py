@@ -15,7 +15,7 @@ from lockscope.reconstruct.kvm_runs import Run, runs_text
 from lockscope.reconstruct.vms import Vms
 from lockscope.units import count, duration, seconds
 
-FACTS = ("flush_debts", "spte_history", "spte_layout", "vms")
+FACTS = ("flush_debts", "mirror_roots", "spte_history", "spte_layout", "vms")
 _IOCTL_NUMBERS = {
     "KVM_SET_USER_MEMORY_REGION": kernel.SET_MEMORY, "KVM_SET_USER_MEMORY_REGION2": kernel.SET_MEMORY2,
     "KVM_GET_DIRTY_LOG": kernel.GET_LOG, "KVM_CLEAR_DIRTY_LOG": kernel.CLEAR_LOG,
@@ -79,7 +79,7 @@ def grounds(evidence: Evidence) -> Grounds:
         reasons.append("no guest entries (trace-cmd record -e kvm): whether a vCPU ran on unflushed is not known")
     if debts.untold:
         reasons.append(f"{count(debts.untold)} more debts than can be told")
-    return _kvm.partial_if_lost(evidence, reasons)
+    return _kvm.partial_if_lost(evidence, (*reasons, _kvm.mirror_doubt(evidence)))
 
 
 def zap_grounds(evidence: Evidence) -> Grounds:
@@ -111,7 +111,11 @@ def judge(evidence: Evidence, words: Words) -> Iterator[Finding]:
             continue
         if group.flow == _RECOVERY and not evidence.comm(group.pid).startswith(_NX_THREAD):
             continue  # a page table of an invalidated root, which vCPUs drop before they enter the guest
-        if group.code != words.code or not _kvm.stands(evidence, group.ts_ns, until):
+        if (
+            group.code != words.code
+            or _kvm.mirrored(evidence, group.vm)
+            or not _kvm.stands(evidence, group.ts_ns, until)
+        ):
             continue
         if not _kvm.judged_at(evidence, group.ts_ns, until):
             continue
@@ -136,7 +140,8 @@ def _finding(evidence: Evidence, words: Words, groups: list[DebtGroup], outcome:
     message = f"{place}, and {_end(first)}" if unpaid else f"{place}; {_LATE[outcome]}"
     seen = tuple(_witnesses(evidence, first, words))
     closing = (_until(groups, words), words.consequence(first)) if unpaid else (_LATE[outcome],)
-    sure = Confidence.LIKELY if evidence.filtered or not first.use_ns else Confidence.CERTAIN
+    known = evidence.lost == 0 and not evidence.filtered and bool(first.use_ns)
+    sure = Confidence.CERTAIN if known else Confidence.LIKELY
     return Finding(
         code=words.code, name=words.name, severity=Severity.ERROR if unpaid else Severity.INFO,
         confidence=sure if unpaid else Confidence.CERTAIN,

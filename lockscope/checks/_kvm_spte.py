@@ -12,8 +12,9 @@ from lockscope.reconstruct.kvm_runs import runs, runs_text
 from lockscope.reconstruct.spte_history import SpteEvent, SpteHistory
 from lockscope.units import duration
 
-FACTS = ("clock_skew", "spte_history", "spte_layout", "vms")
+FACTS = ("clock_skew", "mirror_roots", "spte_history", "spte_layout", "vms")
 _CLOSE_NS = 100_000  # a fault and the change that it races with lie closer together than an SPTE's changes do
+_HISTORIES = ("LS304", "LS305", "LS306", "LS307")  # what an SPTE was before; LS303 is about the change alone
 NO_FAST_FAULTS = "no fast page faults: trace-cmd record -e kvmmmu"
 
 
@@ -66,6 +67,8 @@ def findings(
     """One finding for each key, whatever the number of SPTEs. ``tell``: message, witnesses, consequence."""
     groups: dict[tuple[str | None, tuple[str, ...]], list[SpteEvent]] = {}
     for event in _kvm.standing(evidence, events):
+        if code in _HISTORIES and _kvm.mirrored(evidence, event.vm):
+            continue
         window = _kvm.window_at(evidence, event.since_ns, event.ts_ns)
         groups.setdefault((window, key(event)), []).append(event)
     for (window, made_of), found in groups.items():

@@ -63,7 +63,7 @@ def grounds(evidence: Evidence) -> Grounds:
         return _kvm.skipped(_kvm_spte.NO_FAST_FAULTS)
     if doubt := _kvm.layout_unknown(evidence):
         return _kvm.skipped(doubt)
-    return _kvm.partial_if_lost(evidence)
+    return _kvm.partial_if_lost(evidence, (_kvm.mirror_doubt(evidence),))
 
 
 @check("LS304", "illegal-fast-page-fault", Severity.ERROR, grounds, facts=_kvm_spte.FACTS)

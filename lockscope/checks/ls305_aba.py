@@ -59,7 +59,7 @@ def grounds(evidence: Evidence) -> Grounds:
         return _kvm.skipped("which gfn an SPTE maps is not known (kvm_mmu_set_spte): trace-cmd record -e kvmmmu")
     if _kvm_spte.history_of(evidence).page_offset is None and _kvm_spte.history_of(evidence).fast_faults:
         return _kvm.skipped("no SPTE is named by both kvm_mmu_set_spte and fast_page_fault: they cannot be joined")
-    return _kvm.partial_if_lost(evidence, _kvm_spte.clock_doubt(evidence))
+    return _kvm.partial_if_lost(evidence, (*_kvm_spte.clock_doubt(evidence), _kvm.mirror_doubt(evidence)))
 
 
 @check("LS305", "gfn-pfn-aba", Severity.ERROR, grounds, facts=_kvm_spte.FACTS)

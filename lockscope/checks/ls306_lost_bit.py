@@ -68,7 +68,8 @@ def grounds(evidence: Evidence) -> Grounds:
         return _kvm.skipped(doubt)
     left_out = _kvm_spte.history_of(evidence).undecided
     doubt = f"{count(left_out)} changes from an old value are left out: of which VM or root the SPTE is, is not known"
-    return _kvm.partial_if_lost(evidence, (*_kvm_spte.clock_doubt(evidence), doubt if left_out else ""))
+    reasons = (*_kvm_spte.clock_doubt(evidence), doubt if left_out else "", _kvm.mirror_doubt(evidence))
+    return _kvm.partial_if_lost(evidence, reasons)
 
 
 @check("LS306", "lost-spte-bit", Severity.ERROR, grounds, facts=_kvm_spte.FACTS)

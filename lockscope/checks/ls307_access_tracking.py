@@ -67,7 +67,7 @@ def grounds(evidence: Evidence) -> Grounds:
     if doubt := _kvm.layout_unknown(evidence):
         return _kvm.skipped(doubt)
     missing = "" if _kvm.has(evidence, "fast_page_fault") else "restoring is not seen: " + _kvm_spte.NO_FAST_FAULTS
-    return _kvm.partial_if_lost(evidence, (missing,))
+    return _kvm.partial_if_lost(evidence, (missing, _kvm.mirror_doubt(evidence)))
 
 
 @check("LS307", "access-tracking", Severity.ERROR, grounds, facts=_kvm_spte.FACTS)

@@ -57,7 +57,9 @@ def grounds(evidence: Evidence) -> Grounds:
         return _kvm.skipped("none of the events that show protected fields: trace-cmd record -e kvm")
     if not evidence.seen("kvm_track_tsc", "kvm_update_master_clock"):
         return _kvm.partial_if_lost(evidence)  # switched on, and nothing touched
-    if not any(role_of(c.name) is Role.TSC_WRITE_LOCK for c in evidence.classes):
+    if not (evidence.plain or evidence.detailed) or not any(
+        role_of(c.name) is Role.TSC_WRITE_LOCK for c in evidence.classes
+    ):
         return _kvm.skipped(
             "tsc_write_lock was not recorded: lockscope record -- COMMAND, on a kernel with CONFIG_PROVE_LOCKING"
         )

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from lockscope.core.c_types import Grid, Ints, Row, Rows, loop, ref, step
 from lockscope.core.hashing import number
-from lockscope.core.machine import plus
 from lockscope.core.kvm_tables import (
     C_CPU,
     C_FLAGS,
@@ -24,6 +23,7 @@ from lockscope.core.kvm_tables import (
     C_VM,
     IN_INTERRUPT,
 )
+from lockscope.core.machine import plus
 
 # Columns of a change: what it lost, where, from what to what.
 C_LOSSES, C_LEVEL, C_GFN, C_OLD, C_NEW, C_SPTEP, C_AS = range(C_OWN, C_OWN + 7)

@@ -31,6 +31,7 @@ from lockscope.core.walk_rows import (
     IRQS_ON_HELD,
     IRQS_SEEN_ON,
     KNOWN,
+    LATEST,
     MOST_UNSURE,
     NEST_NOT_HELD,
     NEVER_HELD,
@@ -104,7 +105,7 @@ def emit_chain(w: Walk, t: int, at: int, flags: int) -> int:
     w.links_used = end
     row.first, row.count, row.cpu, row.pid = first, 1, e.cpu, task_at(w, t).pid
     row.preempt, row.window, row.whole, row.length = e.marks >> ASKED_PREEMPT & 0xFF, w.window, 0, end - first
-    row.last = e.ts
+    row.last, row.since = e.ts, task_at(w, t).since
     perhaps_whole(w, t, c)
     return c
 
@@ -205,11 +206,17 @@ def close(w: Walk, t: int, i: int, known: int) -> None:
 
 @step
 def deny_nest(w: Walk, t: int) -> None:
-    """A nest lock that seemed not to be held may have been: it was taken before the recording began."""
+    """A nest lock that seemed not to be held may have been: it was taken before the recording began.
+
+    Locks of several classes may be nested under it (mm_take_all_locks(): i_mmap_rwsem and anon_vma's rwsem under
+    mmap_lock); what was noted of others than the last one is among the latest."""
     task = task_at(w, t)
     if task.nest != 0:
         row = ref(w.odd[task.nest_odd - 1])
         row.denied = row.count
+        for n in range(max(w.odd_table[0] - LATEST, 0), w.odd_table[0]):
+            if w.odd[n].what == NEST_NOT_HELD and w.odd[n].detail == task.nest:
+                w.odd[n].denied = w.odd[n].count
         task.nest = 0
 
 

@@ -19,6 +19,7 @@ BY_NAME, BY_KEY, BY_ADDRESS, BY_PLACE, BY_INIT, BY_SRCU = range(6)
 NEVER_KEPT, KEPT_BY_NAME, ALWAYS_KEPT = range(3)  # what is wanted of an operation's rows
 RAW_UNLOCK = 32  # of a probed function: it releases a raw_spinlock_t
 LOGS_ACQUIRED = TAKES_LEVEL = 2  # Name.sleeps: has lock_acquired events; Name.spins: no lock, but preemption is off
+LATEST = 64  # oddities that are looked through again
 CUT, KNOWN, NEVER_HELD = range(3)  # how a hold ends
 READ_PLAIN, READ_RECURSIVE, READ_RWLOCK = 0, 1, 2  # what "read" in lock:lock_acquire means for a kind of lock
 HAD_TO_WAIT, WAITED_FOR = 32, 64  # bits of a hold's mode: its task waited for it, others did while it lasted
@@ -190,6 +191,7 @@ class Chain(Row):
     whole: int
     length: int
     last: int  # when it was met last
+    since: int  # when the task had last held nothing as it was met first
 
 
 class Odd(Row):

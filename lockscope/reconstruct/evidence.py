@@ -12,7 +12,7 @@ from lockscope.reconstruct.chains import Chains, Entry, LockClass, Oddity
 from lockscope.reconstruct.interruptions import Hole, Silences
 from lockscope.reconstruct.lifetimes import Lifetimes
 from lockscope.reconstruct.lockdep_state import LockdepState
-from lockscope.reconstruct.partners import Stop
+from lockscope.reconstruct.partners import Stop, Uneven
 from lockscope.reconstruct.waiting import WaitingTask
 from lockscope.rules.book import Rulebook
 from lockscope.tables.events import TraceInfo
@@ -41,8 +41,8 @@ class Evidence:
     number of a KVM lock instance, or None. ``lockdep``: whether it was seen to be off. ``last_taken``: when a task
     (pid) last asked for a lock, at the latest; 0 never. ``waiting``: who holds or waits for locks as the trace ends.
     ``silences``: the longest times without any event. ``stops``: stretches in which one of a pair of events did not
-    come. ``ends``: where buffers end early. ``holes``, ``absent``: stretches that were taken for not recorded, and
-    CPUs. ``seen_cpus``: those with events.
+    come. ``uneven``: lock functions of which one of a pair was not recorded whole. ``ends``: where buffers end early.
+    ``holes``, ``absent``: stretches that were taken for not recorded, and CPUs. ``seen_cpus``: those with events.
     """
 
     info: TraceInfo
@@ -71,6 +71,7 @@ class Evidence:
     silences: Silences = field(default_factory=Silences)
     stops: list[Stop] = field(default_factory=list)
     ends: tuple[End, ...] = ()
+    uneven: tuple[Uneven, ...] = ()
     holes: tuple[Hole, ...] = ()
     absent: frozenset[int] = frozenset()
     seen_cpus: frozenset[int] = frozenset()

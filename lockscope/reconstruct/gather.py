@@ -27,7 +27,7 @@ from lockscope.reconstruct.lock_places import OPS as _PLACING
 from lockscope.reconstruct.lock_places import LockPlaces
 from lockscope.reconstruct.lockdep_state import LockdepState, exchanged, swap
 from lockscope.reconstruct.markers import Markers
-from lockscope.reconstruct.partners import Partners
+from lockscope.reconstruct.partners import Partners, uneven
 from lockscope.reconstruct.srcu_links import linked
 from lockscope.reconstruct.switches import SwitchChain
 from lockscope.reconstruct.walk import LOCK_OPS, WALKED_OPS, Ended, LockWalk, WalkOptions
@@ -264,6 +264,7 @@ class _Reading:
             waiting=walk.waiting,
             silences=self.silences,
             stops=self.partners.finish(),
+            uneven=uneven(self.reader.formats, self.counts, self.info.cpus),
             ends=self.ends.finish(self.end, self.info.streams, self._lock_kinds()),
             holes=self.options.holes,
             absent=self.options.absent,

@@ -43,6 +43,7 @@ _HOW = {
     Op.KVM_EXIT: kernel.GUEST_EXIT,
 }
 _FOLLOWED = frozenset(_HOW)
+_OF_ONE_MMU = frozenset({Op.SPTE_TDP, Op.SPTE_UPDATE_ENTRY, Op.SPTE_UPDATE})
 _VALUES: dict[Op, tuple[str | None, str]] = {
     Op.SPTE_TDP: ("old", "new"),
     Op.FAST_PF: ("old", "new"),
@@ -93,6 +94,7 @@ class SpteHistory:
 
     ``page_offset``: distance from physical to virtual SPTE addresses, None where it was not learned. ``doubted_vms``:
     VMs with more than one root, where an SPTE by place is not one SPTE; ``undecided``: what would be lost bits there.
+    ``told_ns``: when an event that only one of the MMUs has was last seen; -1 never.
     """
 
     events: list[SpteEvent] = field(default_factory=list)
@@ -106,6 +108,7 @@ class SpteHistory:
     undecided: int = 0
     mmu_lock_seen: bool = False
     untold: dict[str, int] = field(default_factory=dict)  # by kind, events beyond those kept
+    told_ns: int = -1
 
     def of(self, *what: str) -> list[SpteEvent]:
         """The events of these kinds."""
@@ -134,6 +137,7 @@ class HistoryFact:
         self._count: NDArray[np.int64] = np.zeros(kernel.UNDECIDED + 1, np.int64)
         self._memory = np.zeros(1, np.int64)
         self._seen = np.zeros(4, np.int64)
+        self._told_ns = -1
         self._bases: Counter[int] = Counter()
         self._fixed_votes: Counter[int] = Counter()
         self._physical: NDArray[np.int64] = np.zeros(0, np.int64)
@@ -150,6 +154,8 @@ class HistoryFact:
         rows = index.any_of(_FOLLOWED)
         if not len(rows):
             return
+        told = index.any_of(_OF_ONE_MMU)
+        self._told_ns = int(batch.ts_ns[told[-1]]) if len(told) else self._told_ns
         how = self._how[batch.op[rows]]
         calls = index.of(Op.SYS_ENTER)[
             np.isin(index.slot(Op.SYS_ENTER, "arg1") & 0xFFFFFFFF, (SET_MEMORY, SET_MEMORY2))
@@ -255,6 +261,7 @@ class HistoryFact:
                 for kind, n in enumerate(self._count[kernel.FIRST_KIND : kernel.UNDECIDED])
                 if n > kernel.MOST
             },
+            self._told_ns,
         )
 
 

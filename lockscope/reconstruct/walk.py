@@ -238,6 +238,7 @@ class LockWalk:
             c["window"].astype(np.int32),
             c["whole"].astype(bool),
             c["last"].copy(),
+            c["since"].copy(),
         )
 
     def oddities(self) -> list[Oddity]:

@@ -92,6 +92,19 @@ def test_races_rest_on_the_clock(clock, status, sure):
     assert (run.status, finding.confidence, run.verdict) == (status, sure, Verdict.VIOLATION)
 
 
+@pytest.mark.parametrize(("tdcall", "found"), [(False, ["LS306"]), (True, [])])
+def test_sptes_of_a_tdx_guest_may_be_those_of_its_mirror(tdcall, found):
+    script = KvmScript()
+    mapped(script)
+    script.vcpu.leave().event("kvm:kvm_exit", exit_reason=77, isa=1 if tdcall else 2, vcpu_id=0)
+    script.vcpu.fault(0x180).fast(0x180, RO, RW, SPTEP)
+    with script.qemu.mmu_lock():
+        script.qemu.spte(0x180, RO, NONE)
+    (run,), findings = script.judged("LS306")
+    assert [f.code for f in findings] == found
+    assert ("mirror page tables" in (run.reason or "")) is tdcall
+
+
 def test_a_race_with_a_gap_in_it_is_not_told():
     script = KvmScript()
     mapped(script)
