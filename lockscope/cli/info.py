@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
 
 from lockscope.cli._arguments import Merge, Traces, one_recording
-from lockscope.harmless import printable
+from lockscope.harmless import json_text, printable
 from lockscope.report._data import plain
 from lockscope.units import count
 
@@ -40,7 +39,7 @@ def info(
         red.value(facts)  # once to learn the names, wherever they stand
         facts = red.value(facts)
     if as_json:
-        typer.echo(json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False))
+        typer.echo(json_text(facts, indent=2))
         return
     for line in info_lines(facts):
         typer.echo(line)
