@@ -6,7 +6,8 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 pytho
 	$(p) -c 'import sys; sys.version_info >= (3, 11) and print("$(p)")' 2>/dev/null)))
 TRACE ?= sample_traces/dirty_log.dat
 DEMO := sample_traces/bug_clear_log_without_flush.dat
-PYTEST := $(BIN)/python -m pytest
+# A worker for each CPU; one that is done takes over from the others.
+PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 SELECT ?= all or not all
 
 .DEFAULT_GOAL := help

@@ -242,7 +242,7 @@ class _Reading:
             last = self._once(taken)
             causes = {**_causes(last), **causes}
             wanted = taken | doubts(last.found.evidence, last.findings)
-        left = {f.fingerprint for f in last.findings if rests_on(f, last.found.evidence.silences) - taken.holes}
+        left = {f.fingerprint for f in last.findings if rests_on(f, last.found.evidence) - taken.holes}
         true = {f.fingerprint for f in last.findings} - left
         of_others = (holes for told_of, holes in causes.items() if told_of not in true)
         needed = Doubts(taken.proved.union(*of_others), taken.absent, taken.proved)
@@ -258,8 +258,8 @@ class _Reading:
 
 def _withheld(of: _Judged, taken: Doubts) -> _Judged:
     """Without the findings that still rest on silences only: their checks cannot tell."""
-    silences = of.found.evidence.silences
-    doubtful = {f.fingerprint: f for f in of.findings if is_alarm(f) and rests_on(f, silences) - taken.holes}
+    evidence = of.found.evidence
+    doubtful = {f.fingerprint: f for f in of.findings if is_alarm(f) and rests_on(f, evidence) - taken.holes}
     if of.found.evidence.windowed or taken == Doubts():
         return of
     runs = [_in_doubt(run, [f for f in doubtful.values() if f.code == run.code]) for run in of.runs]
@@ -276,7 +276,7 @@ def _in_doubt(run: CheckRun, doubtful: list[Finding]) -> CheckRun:
 
 def _causes(of: _Judged) -> dict[str, frozenset[Hole]]:
     """By fingerprint, the silences that a finding rests on."""
-    return {f.fingerprint: rests_on(f, of.found.evidence.silences) for f in of.findings if is_alarm(f)}
+    return {f.fingerprint: rests_on(f, of.found.evidence) for f in of.findings if is_alarm(f)}
 
 
 def judged(evidence: Evidence, checks: list[Check]) -> tuple[list[CheckRun], list[Finding]]:

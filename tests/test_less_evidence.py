@@ -102,6 +102,23 @@ def test_an_event_that_never_came_was_not_recorded() -> None:
     assert {c.code: str(c.status) for c in report.checks}["LS102"] == "skipped"
 
 
+# trace-cmd split -e counts by buffer: the locks' one ended here, and LS401 was found in what followed.
+@pytest.mark.parametrize("at", [70_374_000_000, 70_393_067_040, 70_411_545_055])
+def test_a_buffer_that_ends_early_raises_no_alarm(at: int) -> None:
+    report = report_of(recording("instances").ended(at, buffer=""))
+    assert alarms(report) == {}
+    (kind,) = [lost["kind"] for lost in report.traces[0].coverage["lost"] if "ends at" in lost["kind"]]
+    assert kind.startswith("buffer top ends at 70.")
+    assert "LS401" not in {c.code for c in report.checks if str(c.verdict) == "clean"}
+
+
+def test_a_buffer_that_had_no_more_to_say_costs_nothing() -> None:
+    """The VM's last event is long before the locks' last: nothing is found behind it, so nothing is doubted."""
+    report = report_of(recording("instances").ended(70_420_000_000, buffer="kvm"))
+    assert alarms(report) == {}
+    assert report.traces[0].lost_events == 0
+
+
 def test_one_cpu_of_two_is_said_to_be_one() -> None:
     report = report_of(recording("memslot_stress").of_cpu(0))
     assert alarms(report) == {}
@@ -157,6 +174,27 @@ def test_pauses_anywhere(name: str) -> None:
         (at, found) for at in pauses(name, PLACES) if (found := fresh(whole(name), alarms(report_of(of.paused(*at)))))
     ]
     assert bad == []
+
+
+@pytest.mark.all
+@pytest.mark.long
+@pytest.mark.parametrize("name", [*CLEAN, *OTHERS])
+def test_one_cpu_ends_early(name: str) -> None:
+    of, bad = recording(name), []
+    for cpu in sorted({s.cpu for s in of.reader.info.streams}):
+        for at, _ in pauses(name, PLACES // 2, seed=cpu):
+            if found := fresh(whole(name), alarms(report_of(of.ended(at, cpu=cpu)))):
+                bad.append((cpu, at, found))
+    assert bad == []
+
+
+@pytest.mark.all
+@pytest.mark.long
+@pytest.mark.parametrize("buffer", ["", "kvm"])
+def test_one_buffer_ends_early(buffer: str) -> None:
+    of = recording("instances")
+    ends = [(at, alarms(report_of(of.ended(at, buffer=buffer)))) for at, _ in pauses("instances", PLACES)]
+    assert [(at, bad) for at, found in ends if (bad := fresh(whole("instances"), found))] == []
 
 
 @pytest.mark.all

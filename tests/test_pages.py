@@ -16,7 +16,6 @@ from lockscope.tables.schema import all_schemas
 HEADINGS = ("What it finds", "Why it is a bug", "What it looks like", "What it cannot see")
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
-LACKS = {("LS902", "firing")}  # nothing in ftrace text names its clock
 BESIDE = {"LS903": ("LS102",)}  # it speaks of the other checks that were selected
 
 
@@ -52,7 +51,7 @@ def test_a_page_has_its_headings_in_order_and_text_under_each(code: str) -> None
 @pytest.mark.parametrize("code", all_checks())
 def test_a_page_shows_both_sides(code: str) -> None:
     kinds = {kind for kind, _ in _BLOCK.findall(all_checks()[code].page)}
-    assert kinds == {"firing", "quiet"} - {kind for c, kind in LACKS if c == code}
+    assert kinds == {"firing", "quiet"}
 
 
 @pytest.mark.parametrize(("code", "number", "text"), examples("firing"), ids=named(examples("firing")))

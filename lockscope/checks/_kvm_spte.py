@@ -104,11 +104,12 @@ def clock_doubt(evidence: Evidence) -> tuple[str, ...]:
     A race is looked for between an SPTE's change before the fault and the one after, and that the cmpxchg succeeded
     says itself that it came before the latter: the clocks need not be in step, only closer than those two.
     """
-    if evidence.info.clock != "local" or evidence.info.cpus < 2 or not history_of(evidence).fixed:
+    if evidence.info.orders_cpus or not history_of(evidence).fixed:
         return ()
     skew = evidence.facts.get("clock_skew")
     bound = skew.bound_ns if isinstance(skew, ClockSkew) else None
     if bound is not None and bound <= _CLOSE_NS:
         return ()
     known = f", and here they are only known to be within {duration(bound)} of each other" if bound is not None else ""
-    return (f"the clock 'local' does not order two CPUs' events{known} (trace-cmd record -C mono)",)
+    clock = "the clock 'local'" if evidence.info.clock else "the clock, which the trace does not name,"
+    return (f"{clock} does not order two CPUs' events{known} (trace-cmd record -C mono)",)

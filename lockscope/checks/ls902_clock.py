@@ -2,7 +2,8 @@
 
 What it finds
 -------------
-A recording of more than one CPU with the ``local`` clock (ftrace's default), or one whose buffers use different clocks.
+A recording of more than one CPU with the ``local`` clock (ftrace's default), with one that it does not name, or whose
+buffers use different clocks.
 
 Why it is a bug
 ---------------
@@ -13,8 +14,14 @@ and held locks are judged in full; whatever rests on the order of two CPUs' even
 What it looks like
 ------------------
 It fires on every trace.dat of two CPUs that ``trace-cmd record`` writes without ``-C``: its clock option says local.
-Quiet: the same with ``trace-cmd record -C mono`` (or global, boot, tai, x86-tsc), and any of one CPU. Text does not
-name its clock, and is quiet too:
+It fires on text of two CPUs, which does not name its clock:
+
+```firing
+            qemu-100     [000] .....     1.000001: lock_acquire: 0xffff888100000100 &kvm->lock
+            qemu-100     [001] .....     1.000009: lock_release: 0xffff888100000100 &kvm->lock
+```
+
+Quiet: a trace.dat with ``trace-cmd record -C mono`` (or global, boot, tai, x86-tsc), and anything of one CPU:
 
 ```quiet
             qemu-100     [000] .....     1.000001: lock_acquire: 0xffff888100000100 &kvm->lock
@@ -51,6 +58,8 @@ def clock(evidence: Evidence) -> Iterator[Finding]:
         message = f"buffers use different clocks ({', '.join(clocks)}): order between them is not known"
     elif clocks == ["local"]:
         message = "the local clock may not be in step between CPUs: order between them is not certain"
+    elif not clocks:
+        message = "the trace does not name its clock, which may be the local one: order between CPUs is not certain"
     else:
         return
     message += "; record with trace-cmd record -C mono"

@@ -88,7 +88,7 @@ class Merged:
         for stream in reader.info.streams[len(self._streams[i]) :]:
             name = stream.buffer if not guest else f"{guest}:{stream.buffer}".rstrip(":")
             self._streams[i].append(len(self.info.streams))
-            self.info.streams.append(Stream(stream.cpu, name, stream.clock or reader.info.clock))
+            self.info.streams.append(Stream(stream.cpu, name, stream.clock or reader.info.clock, i))
         if guest:
             self.info.guest_comms[guest] = reader.info.comms
         else:

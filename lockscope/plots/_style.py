@@ -78,7 +78,7 @@ def _harmless_texts() -> Iterator[None]:
     def set_text(self: Text, s: Any) -> None:
         plain(self, None if s is None else "\n".join(printable(line) for line in str(s).split("\n")))
 
-    Text.set_text = set_text  # type: ignore[method-assign]
+    Text.set_text = set_text  # type: ignore[method-assign]  # titles, ticks, legends: all text of a figure goes here
     try:
         yield
     finally:
@@ -86,7 +86,9 @@ def _harmless_texts() -> Iterator[None]:
 
 
 def _in_notebook() -> bool:
-    return "ipykernel" in sys.modules
+    """Whether an IPython kernel runs this. Its package may be imported anywhere; only a kernel's shell has one."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
 
 
 def new_axes(width: float, height: float) -> Axes:

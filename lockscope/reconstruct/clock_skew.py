@@ -48,14 +48,14 @@ class SkewFact:
 
     def __init__(self, making: Making) -> None:
         self._vms, self._texts = making.facts["vms"], making.texts
-        self._per_cpu = making.info.clock == "local"
+        self._info = making.info  # text shows its CPUs as it goes
         self._shortest: NDArray[np.int64] = np.full((0, 0), _FAR, np.int64)  # [from, to]
         self._seen = Distinct()
         self._steps = 0
 
     def feed(self, batch: TapeBatch) -> None:
         """Look at a batch's hand-overs and migrations."""
-        if not self._per_cpu or self._steps > _ENOUGH or not len(batch):
+        if self._info.orders_cpus or self._steps > _ENOUGH or not len(batch):
             return
         bound = self.bound_ns
         if bound is not None and 0 < bound < _CLOSE_NS:
@@ -91,7 +91,7 @@ class SkewFact:
     @property
     def bound_ns(self) -> int | None:
         """What is known so far."""
-        if not self._per_cpu or len(self._seen) < 2:
+        if self._info.orders_cpus or len(self._seen) < 2:
             return 0
         cpus = np.sort(self._seen.values)
         if cpus[-1] >= len(self._shortest):

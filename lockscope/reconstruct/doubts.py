@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lockscope.findings import Finding, Severity
+from lockscope.reconstruct.buffer_ends import End
 from lockscope.reconstruct.evidence import Evidence
 from lockscope.reconstruct.interruptions import FOREVER, Contradiction, Hole, Silences
 from lockscope.reconstruct.partners import Stop
@@ -34,14 +35,24 @@ class Doubts:
         return Doubts(self.holes | other.holes, self.absent | other.absent, self.proved | other.proved)
 
 
-def rests_on(finding: Finding, silences: Silences) -> frozenset[Hole]:
-    """The silences that may explain a finding; empty where it was met once without any."""
+def rests_on(finding: Finding, evidence: Evidence) -> frozenset[Hole]:
+    """What may explain a finding: silences, and ends of buffers before it; empty where it was met once without any."""
+    ends = [e for e in evidence.ends if e.locks or not finding.code.startswith("LS1")]
     if finding.rests is not None:
-        least = silences.rare_ns if finding.code in _WAITED_FOR else 0
-        found = [silences.longest_in(*each, least) for each in finding.rests]
-        return frozenset() if None in found else frozenset(hole for hole in found if hole is not None)
+        least = evidence.silences.rare_ns if finding.code in _WAITED_FOR else 0
+        found = [_explaining(evidence.silences, ends, *each, least) for each in finding.rests]
+        return frozenset() if frozenset() in found else frozenset().union(*found)
     sides = [(min(w.ts_ns for w in side), max(w.ts_ns for w in side)) for side in finding.sides]
-    return frozenset(hole for side in sides if (hole := silences.longest_in(*side)) is not None)
+    return frozenset().union(*(_explaining(evidence.silences, ends, *side) for side in sides))
+
+
+def _explaining(
+    silences: Silences, ends: Iterable[End], since_ns: int, until_ns: int, least_ns: int = 0
+) -> frozenset[Hole]:
+    """The longest silence between these times, and where buffers ended before the later one."""
+    silence = silences.longest_in(since_ns, until_ns, least_ns)
+    ended = frozenset(e.hole for e in ends if e.hole.start_ns < until_ns)
+    return ended if silence is None else ended | {silence}
 
 
 def is_alarm(finding: Finding) -> bool:
@@ -57,7 +68,7 @@ def doubts(evidence: Evidence, findings: Iterable[Finding]) -> Doubts:
     proved |= {stop.hole for stop in evidence.stops if stop.hole is not None}
     if absent - evidence.absent:
         return Doubts(frozenset(proved), absent, frozenset(proved))  # what a missing CPU does not explain comes next
-    holes = proved.union(*(rests_on(f, evidence.silences) for f in findings if is_alarm(f)))
+    holes = proved.union(*(rests_on(f, evidence) for f in findings if is_alarm(f)))
     return Doubts(frozenset(holes), absent, frozenset(proved))
 
 
@@ -79,13 +90,23 @@ def not_recorded(evidence: Evidence) -> frozenset[int]:
 def told(evidence: Evidence) -> list[LossNote]:
     """What was taken for lost, in words, as losses that nobody counted."""
     stopped = {stop.hole: stop for stop in evidence.stops}
-    notes = [LossNote(_words(hole, stopped.get(hole)), None, None, _remedy(hole)) for hole in evidence.holes[:_TOLD]]
+    ended = {end.hole: end for end in evidence.ends}
+    notes = [
+        _of_end(ended[hole]) if hole in ended else LossNote(_words(hole, stopped.get(hole)), None, None, _remedy(hole))
+        for hole in evidence.holes[:_TOLD]
+    ]
     if len(evidence.holes) > _TOLD:
         notes.append(LossNote(f"{len(evidence.holes) - _TOLD} more such stretches", None, None, ""))
     return notes + [
         LossNote(f"none of CPU {cpu} is in the trace, and tasks may have run there", cpu, None, _ALL_CPUS)
         for cpu in sorted(evidence.absent)
     ]
+
+
+def _of_end(end: End) -> LossNote:
+    of = f"buffer {end.buffer or 'top'}" + ("" if end.cpu is None else f", CPU {end.cpu}")
+    what = f"{of} ends at {seconds(end.hole.start_ns)}, {duration(end.before_ns)} before the others"
+    return LossNote(what, end.cpu, None, "split by time, not by events; let the recorder end by itself", end.buffer)
 
 
 def _words(hole: Hole, stop: Stop | None) -> str:

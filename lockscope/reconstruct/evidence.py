@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lockscope.findings import Context, Witness
+from lockscope.reconstruct.buffer_ends import End
 from lockscope.reconstruct.chains import Chains, Entry, LockClass, Oddity
 from lockscope.reconstruct.interruptions import Hole, Silences
 from lockscope.reconstruct.lifetimes import Lifetimes
@@ -40,7 +41,8 @@ class Evidence:
     number of a KVM lock instance, or None. ``lockdep``: whether it was seen to be off. ``last_taken``: when a task
     (pid) last asked for a lock, at the latest; 0 never. ``waiting``: who holds or waits for locks as the trace ends.
     ``silences``: the longest times without any event. ``stops``: stretches in which one of a pair of events did not
-    come. ``holes``, ``absent``: stretches that were taken for not recorded, and CPUs. ``seen_cpus``: those with events.
+    come. ``ends``: where buffers end early. ``holes``, ``absent``: stretches that were taken for not recorded, and
+    CPUs. ``seen_cpus``: those with events.
     """
 
     info: TraceInfo
@@ -68,6 +70,7 @@ class Evidence:
     waiting: list[WaitingTask] = field(default_factory=list)
     silences: Silences = field(default_factory=Silences)
     stops: list[Stop] = field(default_factory=list)
+    ends: tuple[End, ...] = ()
     holes: tuple[Hole, ...] = ()
     absent: frozenset[int] = frozenset()
     seen_cpus: frozenset[int] = frozenset()

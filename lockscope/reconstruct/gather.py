@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from lockscope.errors import FormatError
 from lockscope.kernels.tape_rows import H_OP
 from lockscope.kvm import versions
+from lockscope.reconstruct.buffer_ends import BufferEnds
 from lockscope.reconstruct.comms import Comms
 from lockscope.reconstruct.evidence import Evidence
 from lockscope.reconstruct.holes import Holes
@@ -94,6 +95,7 @@ class _Reading:
         self.start, self.end, self.events = (1 << 63) - 1, -(1 << 63), 0
         self.lost: dict[int, int | None] = {}
         self.silences, self.partners = Silences(), Partners(self.info.cpus)
+        self.ends = BufferEnds()
         self.seen_cpus: set[int] = set()
         self.holes = Holes(options.holes, options.absent)
         self.swapped: bool | None = None
@@ -185,6 +187,10 @@ class _Reading:
         formats = self.reader.formats
         return len(formats) <= UNKNOWN + 1 or any(source_of(f, frozenset({Op.FN_ENTRY})) for f in formats)
 
+    def _lock_kinds(self) -> list[int]:
+        """Formats of events that what tasks hold is known by."""
+        return [f.index for f in self.reader.formats[UNKNOWN + 1 :] if source_of(f, WALKED_OPS)]
+
     def _kept(self, name: str) -> bool:
         keep = self.options.keep
         return keep is None or any(keep(f) for f in self.reader.formats if f.name == name)
@@ -200,6 +206,7 @@ class _Reading:
         self.end = max(self.end, int(batch.ts_ns[-1]))
         self.silences.feed(batch.ts_ns, batch.first_seq)
         self.partners.feed(batch, self.reader.formats)
+        self.ends.feed(batch, self.info.streams)
         self.seen_cpus |= {self.info.streams[s].cpu for s in np.unique(batch.stream[batch.kind != LOSS]).tolist()}
         for row in np.flatnonzero(batch.kind == LOSS):
             cpu = self.info.streams[int(batch.stream[row])].cpu
@@ -257,6 +264,7 @@ class _Reading:
             waiting=walk.waiting,
             silences=self.silences,
             stops=self.partners.finish(),
+            ends=self.ends.finish(self.end, self.info.streams, self._lock_kinds()),
             holes=self.options.holes,
             absent=self.options.absent,
             seen_cpus=frozenset(self.seen_cpus),

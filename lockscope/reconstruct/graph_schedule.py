@@ -96,8 +96,7 @@ def unscheduled(evidence: Evidence, sides: list[Side]) -> str:
     absent = next((s.pid for s in sides if s.pid and not lives.alive(s.pid, begin, end)), None)
     if absent is not None:
         return f"{evidence.comm(absent)}/{absent} is not known to have been there all the while"
-    clocks = {evidence.info.clock, *(s.clock for s in evidence.info.streams)} - {None, ""}
-    slack = _OUT_OF_STEP if clocks & {"local"} and len({s.cpu for s in evidence.info.streams}) > 1 else 0
+    slack = 0 if evidence.info.orders_cpus else _OUT_OF_STEP
     for one in sides:
         for other in sides:
             if one is not other and _released_before(evidence, one, other, slack):

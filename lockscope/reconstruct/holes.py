@@ -1,4 +1,5 @@
-"""Stretches that a reading takes for missing: their rows leave the tape, and every CPU has a gap there."""
+"""Stretches that a reading takes for missing: their rows leave the tape, and every CPU has a gap there; and ends of
+buffers, behind which the others' rows stay."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockscope.kernels import tape_rows as head
-from lockscope.reconstruct.interruptions import Hole
+from lockscope.reconstruct.interruptions import FOREVER, Hole
 from lockscope.tables.events import LOSS, Stream
 from lockscope.tables.ops import WIDTH, Op
 from lockscope.tables.tape import PackedTape
@@ -37,12 +38,16 @@ class Holes:
             if hole.begin >= first_seq + events or hole.seq < first_seq:
                 continue
             keep &= (seq < hole.begin) | (seq >= hole.seq)
-            each = [(s.cpu, i) for i, s in enumerate(streams) if s.cpu not in self.absent]
+            each = [(s.cpu, i) for i, s in enumerate(streams) if s.cpu not in self.absent and _has(hole, i)]
             if first_seq <= hole.begin:
                 made += [(hole.begin, int(Op.GAP), hole.start_ns, *at) for at in each]
-            if hole.seq < first_seq + events:
+            if hole.seq < first_seq + events and hole.end_ns < FOREVER:
                 made += [(hole.seq, int(Op.LOSS), hole.end_ns, *at) for at in each]
         return _inserted(tape, keep, made) if made or not keep.all() else tape
+
+
+def _has(hole: Hole, stream: int) -> bool:
+    return not hole.streams or stream in hole.streams
 
 
 def _stream(streams: Sequence[Stream], cpu: int) -> int:

@@ -36,13 +36,14 @@ _NO_SYSCALL = -1  # sys_exit of rt_sigreturn: orig_ax is -1 by then (arch/x86/ke
 
 
 class Hole(NamedTuple):
-    """Events are missing between two times, on all CPUs; ``seq``: of the first event behind, and ``begin`` of the first
-    that is left out (the same where none is)."""
+    """Events are missing between two times; ``seq``: of the first event behind, and ``begin`` of the first that is left
+    out (the same where none is). ``streams``: of which ones (empty: of all)."""
 
     start_ns: int
     end_ns: int
     begin: int
     seq: int
+    streams: tuple[int, ...] = ()
 
 
 class Contradiction(NamedTuple):

@@ -109,11 +109,12 @@ class EventBatch:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """One CPU's records in one buffer (tracing instance; "" is the top one)."""
+    """One CPU's records in one buffer (tracing instance; "" is the top one). ``file``: which of several."""
 
     cpu: int
     buffer: str = ""
     clock: str | None = None
+    file: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +157,16 @@ class TraceInfo:
     hashed_pointers: bool = False  # text printed with %p
     only_enabled: bool = False  # ``formats`` are those of the events that were switched on, seen or not
     options: dict[str, Any] = field(default_factory=dict)  # trace id, guests, tsc2nsec ...: what was read, by name
+
+    @property
+    def orders_cpus(self) -> bool:
+        """Whether times of different CPUs can be compared to the nanosecond.
+
+        The local clock may not be in step between CPUs (Documentation/trace/ftrace.rst, trace_clock, v6.12); it is
+        ftrace's default, so that a trace that does not name its clock may well have it.
+        """
+        named = {s.clock or self.clock or "" for s in self.streams} or {self.clock or ""}
+        return len({s.cpu for s in self.streams}) < 2 or not named & {"", "local"}
 
     def add(self, notes: Iterable[str], losses: Iterable[LossNote]) -> None:
         """Notes and losses that are not there yet, in their order."""

@@ -39,6 +39,11 @@ class Recording:
         cpus = np.array([s.cpu for s in self.reader.info.streams])
         return Altered(self, lambda b: cpus[b.stream] == cpu)
 
+    def ended(self, at: int, *, cpu: int | None = None, buffer: str | None = None) -> Altered:
+        """One CPU, or one buffer, ends at a time; the others go on."""
+        its = np.array([buffer in (None, s.buffer) and cpu in (None, s.cpu) for s in self.reader.info.streams])
+        return Altered(self, lambda b: ~its[b.stream] | (b.ts_ns < at))
+
     def of_task(self, pid: int) -> Altered:
         """One task alone, as with set_event_pid."""
         return Altered(self, lambda b: pids(b) == pid)

@@ -208,7 +208,9 @@ class KvmTask(Task):
 class KvmScript(Script):
     """A host with a VM, its main task ``qemu`` and two vCPU tasks on two CPUs, all of which have been seen at work."""
 
-    def __init__(self, kernel: str | None = "6.12.1", *, clock: str = "global", without: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, kernel: str | None = "6.12.1", *, clock: str | None = "global", without: tuple[str, ...] = ()
+    ) -> None:
         events = {name: spec for name, spec in (EVENTS | KVM_EVENTS).items() if name.partition(":")[2] not in without}
         super().__init__(kernel, events=events, clock=clock)
         self.without = without

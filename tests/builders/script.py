@@ -29,7 +29,9 @@ WAITS = {"spin": (0, 3), "raw": (0, 2), "mutex": (0, 4), "rcu": (1, 3), "map": (
 class Script:
     """Events in the order in which they are written. ``events``: the events that the kernel has."""
 
-    def __init__(self, kernel: str | None = "6.12.1", *, events: dict[str, str] | None = None, clock: str = "global"):
+    def __init__(
+        self, kernel: str | None = "6.12.1", *, events: dict[str, str] | None = None, clock: str | None = "global"
+    ):
         self.kernel, self.clock = kernel, clock
         self.events = EVENTS if events is None else events
         self.rows: list[Row] = []

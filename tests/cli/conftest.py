@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
 
+import lockscope as package
 from lockscope.cli._run import run
 from tests.builders import fakes, reports
 
@@ -20,8 +23,16 @@ class Outcome:
 Lockscope = Callable[..., Outcome]
 
 
+@pytest.fixture(scope="session")
+def imported() -> None:
+    """Every module is imported while nothing is faked: one imported later would keep the stand-ins for good."""
+    for module in pkgutil.walk_packages(package.__path__, "lockscope."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+
+
 @pytest.fixture
-def lockscope(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Lockscope:
+def lockscope(imported: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Lockscope:
     """Runs a command line in this process; ``answer`` is what the pipeline says to (paths, options)."""
     monkeypatch.setattr("lockscope.checks._base.all_checks", fakes.checks)
     monkeypatch.setitem(sys.modules, "lockscope.tables.schema", fakes.schema_module())

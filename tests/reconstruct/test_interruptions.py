@@ -98,7 +98,7 @@ def held(number: int, release: bool = True) -> Script:
 def test_one_of_a_pair_that_stops():
     assert pairs(held(40)) == []
     assert pairs(held(100)) == [("lock_release", 100, False)]
-    ((_, _, begin, seq),) = [s.hole for s in held(100).gathered(GatherOptions()).evidence.stops]
+    ((_, _, begin, seq, _),) = [s.hole for s in held(100).gathered(GatherOptions()).evidence.stops]
     assert (begin, seq) == (len(held(0).rows), 1 << 62)
 
 

@@ -178,7 +178,8 @@ def test_only_the_process_that_was_meant_is_killed(same: bool, tmp_path: Path) -
     run, state = tmp_path / "run", tmp_path / "run/lockscope-recording"
     run.mkdir(mode=0o755)
     state.mkdir(mode=0o700)
-    other = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    # Whoever runs the tests in the background has them ignore interrupts, and their children with them.
+    other = subprocess.Popen(["env", "--default-signal=INT", "sleep", "60"], start_new_session=True)
     (state / "recorder").write_text(f"{other.pid} {started(other.pid) - (not same)}\n")
     said = sh(f"{own_state(tmp_path)}\nT={tmp_path} I={tmp_path}/none D=\nfind_state\nteardown")
     assert (said.returncode, said.stderr) == (0, "")

@@ -23,7 +23,7 @@ def plant(world: World) -> None:
             yield from srcu.read_unlock(t, section, again)
             return
         name = section.map.cls.name
-        with planted(world, t, "srcu_read_unlock() twice", ("LS203", ()), ("LS105", (name,))):
+        with planted(world, t, "srcu_read_unlock() twice", ("LS203", (name,))):
             yield from srcu.read_unlock(t, section, index)
         section.readers[index] += 1  # in a kernel, grace periods would end too early from here on
 
