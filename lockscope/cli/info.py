@@ -34,10 +34,9 @@ def info(
     facts = plain(answered(load(*one_recording(traces, merge)).info()))
     if redact:
         from lockscope.report._pseudonyms import Redactor
+        from lockscope.report._redact import facts as shared
 
-        red = Redactor()
-        red.value(facts)  # once to learn the names, wherever they stand
-        facts = red.value(facts)
+        facts = shared(facts, Redactor())
     if as_json:
         typer.echo(json_text(facts, indent=2))
         return
