@@ -10,14 +10,13 @@ import contextlib
 import ctypes
 import os
 import signal
+import sys
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from multiprocessing.connection import Connection, Pipe, wait
+from subprocess import DEVNULL, Popen, _args_from_interpreter_flags  # type: ignore[attr-defined]
 from typing import Any
 
 from lockscope.nightly.examine import Job, broken
@@ -27,6 +26,13 @@ DEATHS = 3  # a trace that has cost so many processes their lives is given up
 TIME_LIMIT_S = 3600.0
 START_S = 600.0  # what a worker loads, and the first time compiles, is not the trace's time
 _READY = b""
+_BEGIN = """\
+import signal, sys
+signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all of a terminal; the parent ends its workers
+from multiprocessing.connection import Connection
+from lockscope.nightly.pool import serve
+serve(Connection(int(sys.argv[1])))
+"""
 # A worker keeps what it has freed: to be given fresh memory for the next trace takes a fifth of a reading.
 _HEAP = {"MALLOC_TRIM_THRESHOLD_": (1 << 31) - 1, "MALLOC_MMAP_THRESHOLD_": 32 << 20, "MALLOC_ARENA_MAX": 1}
 _PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
@@ -53,7 +59,7 @@ class _DiedError(Exception):
 
 @dataclass(slots=True)
 class _Worker:
-    process: SpawnProcess
+    process: Popen[bytes]
     pipe: Connection
     number: int = -1  # of the job at hand
     until: float = 0.0
@@ -79,7 +85,7 @@ class _Worker:
 
     def end(self) -> None:
         self.process.kill()
-        self.process.join()
+        self.process.wait()
         self.pipe.close()
 
 
@@ -123,41 +129,39 @@ def in_pool(jobs: Sequence[Job], workers: int, work: Work = examine, limit_s: fl
 
 
 def _starter(workers: int, work: Work) -> Callable[[], _Worker]:
-    context = get_context("spawn")  # not fork: this process has threads
     cpus, begun = _cpus(workers), iter(range(1 << 62))
 
     def start() -> _Worker:
-        ours, theirs = context.Pipe()
-        cpu = cpus[next(begun) % len(cpus)] if cpus else None
-        process = context.Process(target=_worker, args=(theirs, work, os.getpid(), cpu), daemon=True)
-        with _heap():
-            process.start()
-        theirs.close()  # the only other end is the worker's: when it dies the pipe ends
+        # A new interpreter, not a fork: this process has threads. Not multiprocessing's either: it writes a traceback
+        # where its parent is killed, or somebody presses Ctrl-C, while it loads.
+        ours, theirs = Pipe()
+        with theirs:  # then the only other end is the worker's: when it dies the pipe ends
+            command = [sys.executable, *_args_from_interpreter_flags(), "-c", _BEGIN, str(theirs.fileno())]
+            process = Popen(command, stdin=DEVNULL, env=_environment(), pass_fds=[theirs.fileno()])
+        with contextlib.suppress(OSError):
+            ours.send((work, os.getpid(), cpus[next(begun) % len(cpus)] if cpus else None))
         return _Worker(process, ours)
 
     return start
 
 
-def _worker(pipe: Connection, work: Work, parent: int, cpu: int | None) -> None:
-    """One job after the other, for as long as somebody asks.
+def serve(pipe: Connection) -> None:
+    """In a worker: one job after the other, for as long as somebody asks.
 
     It ends with the process that began it, however that ends: a worker that outlives its parent would read for nobody.
     A reading has three threads. With a worker for each CPU they take turns anyway, and a tenth of the time goes into
     that: bound to one CPU a reading does without them.
     """
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all of a terminal; the parent ends its workers
-    if cpu is not None:
-        os.sched_setaffinity(0, {cpu})
-    pipe.send(_READY)
-    while True:
-        try:
-            job = pipe.recv()
-        except EOFError:
+    with contextlib.suppress(EOFError, OSError):  # nobody is there any more
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        work, parent, cpu = pipe.recv()
+        if os.getppid() != parent:
             return
-        pipe.send(_done(work, job))
+        if cpu is not None:
+            os.sched_setaffinity(0, {cpu})
+        pipe.send(_READY)
+        while True:
+            pipe.send(_done(work, pipe.recv()))
 
 
 def _done(work: Work, job: Job) -> Any:
@@ -167,19 +171,10 @@ def _done(work: Work, job: Job) -> Any:
         return error
 
 
-@contextmanager
-def _heap() -> Iterator[None]:
-    """The environment in which workers are begun: the C library reads it once, as it starts."""
-    before = {name: os.environ.get(name) for name in _HEAP}
-    os.environ.update({name: str(value) for name, value in _HEAP.items()})
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+def _environment() -> dict[str, str]:
+    """What a worker's C library reads as it starts, and where it finds what is found here."""
+    path = os.pathsep.join(os.path.abspath(p) for p in sys.path)
+    return os.environ | {"PYTHONPATH": path} | {name: str(value) for name, value in _HEAP.items()}
 
 
 def _cpus(workers: int) -> list[int]:

@@ -15,7 +15,7 @@ import pytest
 
 from lockscope.nightly import history as keeping
 from lockscope.nightly.history import History
-from tests.builders.nights import BY_FOLDER, LOCK, SLOTS, one_way
+from tests.builders.nights import BY_FOLDER, LOCK, SLOTS, children, one_way
 
 ROOT = Path(__file__).parents[2]
 FEW, MANY = 10, 200
@@ -55,11 +55,6 @@ def words(folder: Path, history: Path, *more: str) -> list[str]:
 def begun(folder: Path, history: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "lockscope", *words(folder, history)]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-
-
-def children(pid: int) -> list[int]:
-    tasks = Path(f"/proc/{pid}/task/{pid}/children")
-    return [int(word) for word in tasks.read_text().split()] if tasks.exists() else []
 
 
 def rows(history: Path) -> dict[str, list[tuple[object, ...]]]:

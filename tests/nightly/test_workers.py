@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from lockscope.nightly.examine import Job, broken
 from lockscope.nightly.history import History
 from lockscope.nightly.sources import Source, find
 from lockscope.nightly.workers import Where
+from tests.builders.nights import children
 
 ROOT = Path(__file__).parents[2]
 TRACES = [str(ROOT / "sample_traces" / f"{name}.dat") for name in (
@@ -78,14 +78,14 @@ def test_a_job_that_is_never_done_is_a_row_and_no_process_is_left() -> None:
     told = ": no verdict: not done after 5 s (--time-limit), given up; is the file damaged?"
     made = dict.fromkeys(("a", "b", "c"), "made up")
     assert found == made | {"busy": f"busy{told}", "busy2": f"busy2{told}"}
-    assert multiprocessing.active_children() == []
+    assert children(os.getpid()) == []
 
 
 @pytest.mark.all
 def test_a_mistake_of_the_user_s_ends_the_night() -> None:
     with pytest.raises(RuleError, match=r"book\.toml:3: wanted a name") as raised:
         list(workers.in_pool(jobs("mistake", "busy"), 2, small))
-    assert (raised.value.line, multiprocessing.active_children()) == (3, [])
+    assert (raised.value.line, children(os.getpid())) == (3, [])
 
 
 def test_memory_files_exist_in_this_process_alone() -> None:
@@ -133,7 +133,7 @@ def test_a_pool_makes_the_same_history(tmp_path: Path, alone: dict[str, bytes]) 
     def pool() -> Iterator[tuple[Job, bytes]]:
         for number, one in enumerate(workers.in_pool(todo, 2)):
             if number == 0:
-                os.kill(multiprocessing.active_children()[0].pid or 0, signal.SIGKILL)
+                os.kill(children(os.getpid())[0], signal.SIGKILL)
             yield one
 
     assert history(tmp_path / "h", pool()) == alone
