@@ -99,7 +99,8 @@ class Finding:
     tells this defect from another in its ``fingerprint``: no addresses, times, pids, gfns or call sites. ``behind``:
     what is not listed beside it because one cause explains both; who knows this finding need not know those.
     ``rests``: for each time it was met, from when to when no event may be missing for it to be true (ns); empty where
-    none can, None where each side's witnesses say it.
+    none can, None where each side's witnesses say it. ``undecided``: the trace does not tell whether it is one, as it
+    lacks this; its check is not clean.
     """
 
     code: str
@@ -119,6 +120,7 @@ class Finding:
     details: dict[str, Any] = field(default_factory=dict, compare=False)
     behind: tuple[Finding, ...] = field(default=(), compare=False)
     rests: tuple[tuple[int, int], ...] | None = field(default=None, compare=False)
+    undecided: str | None = field(default=None, compare=False)
 
     @property
     def fingerprint(self) -> str:

@@ -119,6 +119,15 @@ def test_a_buffer_that_had_no_more_to_say_costs_nothing() -> None:
     assert report.traces[0].lost_events == 0
 
 
+def test_two_buffers_that_are_90_s_apart_are_not_on_one_clock() -> None:
+    """trace-cmd writes the top instance's clock for each: locks and VM then look as if one came after the other."""
+    report = report_of(recording("instances").shifted(90_000_000_000, "kvm"))
+    assert alarms(report) == {}
+    (kind,) = [lost["kind"] for lost in report.traces[0].coverage["lost"] if "another clock" in lost["kind"]]
+    assert kind == "buffer kvm is 89.874 s away from buffer top (another clock?): left out"
+    assert {c.code for c in report.checks if str(c.verdict) == "clean"} <= {"LS901", "LS902", "LS903"}
+
+
 def test_one_cpu_of_two_is_said_to_be_one() -> None:
     report = report_of(recording("memslot_stress").of_cpu(0))
     assert alarms(report) == {}
@@ -134,6 +143,13 @@ def test_a_file_cut_before_its_first_buffer_is_not_clean(tmp_path: Path) -> None
     report = report_of(open_trace(str(cut)))
     assert report.traces[0].lost_events is None
     assert {c.code for c in report.checks if str(c.verdict) == "clean" and c.code < "LS9"} == set()
+
+
+def test_a_trace_without_events_has_no_verdict() -> None:
+    """Every check skipped is exit status 2; LS2xx and LS3xx were in part."""
+    report = report_of(recording("dirty_log").paused(0, 1 << 62))
+    assert {str(c.status) for c in report.checks if c.code < "LS9"} == {"skipped"}
+    assert report.verdict == "unknown"
 
 
 def test_set_spte_alone_does_not_say_which_mmu_it_was() -> None:

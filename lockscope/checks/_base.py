@@ -28,6 +28,7 @@ Judge = Callable[[Evidence], Iterator[Finding]]
 Needs = Callable[[Evidence], Grounds]
 
 _CHECKS: dict[str, Check] = {}
+_EMPTY = "the trace has no event"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +46,24 @@ class Check:
 
     def run(self, evidence: Evidence) -> tuple[CheckRun, list[Finding]]:
         """Judge one trace. What is skipped finds nothing; what is partial is never clean."""
-        grounds = self.grounds(evidence)
+        nothing = not evidence.recorded and not self.notice
+        grounds = Grounds(Status.SKIPPED, _EMPTY) if nothing else self.grounds(evidence)
         found = [] if grounds.status is Status.SKIPPED else list(self.judge(evidence))
+        grounds = _less(grounds, {f.undecided for f in found if f.undecided})
         loud = any(f.severity is not Severity.INFO for f in found)
         if loud and not self.notice:
             verdict = Verdict.VIOLATION
         else:
             verdict = Verdict.CLEAN if grounds.status is Status.RAN else Verdict.UNKNOWN
         return CheckRun(self.code, self.name, grounds.status, verdict, grounds.reason), found
+
+
+def _less(grounds: Grounds, undecided: set[str]) -> Grounds:
+    """What is left of them where the trace does not tell whether something found is a bug."""
+    if not undecided:
+        return grounds
+    reasons = [*([grounds.reason] if grounds.reason else []), *sorted(undecided)]
+    return Grounds(Status.PARTIAL, "; ".join(reasons))
 
 
 def check(

@@ -97,6 +97,12 @@ _CODE, _NAME = "LS101", "circular-lock-dependency"
 _FEW = 1_000  # combinations of witnesses tried for what stands behind another finding
 
 
+_REUSED = (
+    "rings over locks that an address alone names, and that may be others by the time of the next side: a kernel with "
+    "CONFIG_PROVE_LOCKING names them"
+)
+
+
 @check(_CODE, _NAME, Severity.ERROR, LockGrounds(classes=True))
 def judge(evidence: Evidence) -> Iterator[Finding]:
     """One finding for every edge that closes rings, and what else it closes behind that."""
@@ -170,7 +176,7 @@ def _of_edges(teller: Teller, ring: Ring, edges: tuple[int, ...], tries: int = T
     return Finding(
         code=_CODE,
         name=_NAME,
-        severity=Severity.INFO if guarded else Severity.ERROR,
+        severity=Severity.INFO if guarded or belief.reused else Severity.ERROR,
         confidence=belief.confidence,
         title="possible circular locking dependency detected" + (", but a guard lock forbids it" if guarded else ""),
         message=message,
@@ -182,6 +188,7 @@ def _of_edges(teller: Teller, ring: Ring, edges: tuple[int, ...], tries: int = T
         window=evidence.window(chain.window),
         rests=rests_on(*(chain_at(evidence, graph.rows, row)[0] for row in belief.sides)),
         details={"also": ring.also, "trust": dict(belief.reasons)},
+        undecided=_REUSED if belief.reused else None,
     )
 
 

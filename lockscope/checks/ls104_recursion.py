@@ -54,9 +54,10 @@ from lockscope.reconstruct.chains import Chain, Entry, Oddity
 from lockscope.reconstruct.evidence import Evidence
 from lockscope.reconstruct.graph import chain_at
 from lockscope.reconstruct.graph_rows import CLS
-from lockscope.reconstruct.nesting import known_nestings
+from lockscope.reconstruct.nesting import annotated_names, known_nestings
 
 _CODE, _NAME = "LS104", "recursive-locking"
+_UNDECIDED = "nested locks of one name: no event says whether their subclasses differ"
 
 
 @check(_CODE, _NAME, Severity.ERROR, LockGrounds(classes=True, balance=True))
@@ -92,6 +93,8 @@ def _recursions(teller: Teller) -> Iterator[Finding]:
         held = chain.held[place]
         if teller.evidence.lockdep.hides(teller.evidence, chain, held):
             yield _finding(teller, chain, held, Confidence.POSSIBLE, Severity.INFO)
+        elif teller.name(chain.next.cls) in annotated_names() and not teller.evidence.has("lockdep_init"):
+            yield _finding(teller, chain, held, Confidence.POSSIBLE, Severity.WARNING)
         else:
             yield _finding(teller, chain, held, _confidence(chain, held), Severity.ERROR)
 
@@ -187,6 +190,10 @@ def _finding(teller: Teller, chain: Chain, held: Entry, confidence: Confidence, 
         title = "possible recursive locking detected"
         what = "the same lock" if same else "another lock of the same class"
         message = f"{evidence.label(chain.next.cls)} is taken while the task holds {what}."
+        if severity is Severity.WARNING:
+            message += (
+                " That code gave the first another subclass (lock_set_subclass) would be in lockscope:lockdep_init."
+            )
     return Finding(
         code=_CODE,
         name=_NAME,
@@ -204,6 +211,7 @@ def _finding(teller: Teller, chain: Chain, held: Entry, confidence: Confidence, 
         flow=f"{held.read}{chain.next.read} {evidence.classes[chain.next.cls].subclass}",
         rests=rests_on(chain),
         window=evidence.window(chain.window),
+        undecided=_UNDECIDED if severity is Severity.INFO else None,
     )
 
 

@@ -6,6 +6,7 @@ tracefs' lines. Streamed: a trace of any size takes the memory of a batch.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from lockscope.exports._base import ExportOptions, opened, refuse
 from lockscope.formats.merged import open_merged
 from lockscope.harmless import printable
 from lockscope.tables.decode import FieldDecoder, partition
-from lockscope.tables.events import LOSS, UNKNOWN, EventBatch, EventFormat, Reader
+from lockscope.tables.events import LOSS, UNKNOWN, EventBatch, EventFormat, Reader, TraceInfo
 from lockscope.units import seconds
 
 if TYPE_CHECKING:
@@ -51,9 +52,11 @@ def write(trace: Trace, target: Path, options: ExportOptions) -> list[Path]:
     refuse(options, EXPORT, tables=bool(options.tables))
     reader = open_merged(trace.paths)
     with opened(target) as file:
-        file.write(_HEAD.encode())
-        for lines in _batches(reader, options):
+        file.write(_head(reader.info).encode())
+        told: Counter[tuple[int, str]] = Counter()
+        for lines in _batches(reader, options, told):
             file.write(lines)
+        file.write("".join(_untold(reader.info, told)).encode())
         for event in options.events:
             names = [name for f in reader.formats[UNKNOWN + 1 :] for name in (f.full_name, f.name)]
             if event not in names:
@@ -61,16 +64,42 @@ def write(trace: Trace, target: Path, options: ExportOptions) -> list[Path]:
     return [target]
 
 
-def _batches(reader: Reader, options: ExportOptions) -> Iterator[bytes]:
+def _head(info: TraceInfo) -> str:
+    """tracefs' header, with the kernel and the number of CPUs, which no line of an event tells."""
+    kernel = f"# lockscope: kernel {_word(info.kernel)} {_word(info.machine or '')}\n" if info.kernel else ""
+    return _HEAD.replace("#\n", f"#\n{kernel}#{f'P:{info.cpus}':>35}\n" if info.cpus else f"#\n{kernel}", 1)
+
+
+def _untold(info: TraceInfo, told: Counter[tuple[int, str]]) -> Iterator[str]:
+    """Losses that no row in between showed: what the recorder only counted, and what the file lacks at its end."""
+    for note in info.losses:
+        cpu = note.cpu if note.cpu is not None else next((s.cpu for s in info.streams), 0)
+        known = told.pop((cpu, note.buffer), 0)
+        if note.count is None or note.count > known:
+            yield _lost(note.buffer, cpu, None if note.count is None else note.count - known)
+
+
+def _lost(buffer: str, cpu: int, number: int | None) -> str:
+    return f"{_prefix(buffer)}CPU:{cpu} [LOST {'' if number is None else f'{number} '}EVENTS]\n"
+
+
+def _prefix(buffer: str) -> str:
+    """An instance's name in front of its lines, as trace-cmd report has it; the top buffer has none."""
+    return f"{_word(buffer).replace(':', '_').replace(' ', '_')[:64]}: " if buffer else ""
+
+
+def _batches(reader: Reader, options: ExportOptions, told: Counter[tuple[int, str]]) -> Iterator[bytes]:
     decoder = FieldDecoder()
     wanted: Callable[[EventFormat], bool] | None = None
     if options.events:
         wanted = lambda f: f.full_name in options.events or f.name in options.events  # noqa: E731
     for batch in reader.batches(wanted, rows=_ROWS):
-        yield _lines(reader, batch, decoder, options)
+        yield _lines(reader, batch, decoder, options, told)
 
 
-def _lines(reader: Reader, batch: EventBatch, decoder: FieldDecoder, options: ExportOptions) -> bytes:
+def _lines(
+    reader: Reader, batch: EventBatch, decoder: FieldDecoder, options: ExportOptions, told: Counter[tuple[int, str]]
+) -> bytes:
     found: list[str] = [""] * len(batch)
     order, bounds = partition(batch, len(reader.formats))
     cpu_of = np.array([s.cpu for s in reader.info.streams], np.int32)
@@ -86,9 +115,9 @@ def _lines(reader: Reader, batch: EventBatch, decoder: FieldDecoder, options: Ex
             continue
         if fmt.index == LOSS:
             for row in rows.tolist():
-                count = int(batch.at[row])
-                number = f"{count} " if count >= 0 else ""
-                found[row] = f"CPU:{cpu_of[batch.stream[row]]} [LOST {number}EVENTS]\n"
+                count, of = int(batch.at[row]), reader.info.streams[int(batch.stream[row])]
+                found[row] = _lost(of.buffer, of.cpu, count if count >= 0 else None)
+                told[of.cpu, of.buffer] += max(count, 0)
         elif fmt.index != UNKNOWN:
             _events(reader, fmt, decoder.rows(batch, rows, fmt, cpu_of), rows.tolist(), found)
     return "".join(found).encode("utf-8", "surrogateescape")
@@ -98,11 +127,12 @@ def _events(reader: Reader, fmt: EventFormat, table: pa.RecordBatch, rows: list[
     comms, heads, event = reader.info.comms, _Heads(), printable(fmt.name)
     names = [f" {printable(field.name)}=" for field in fmt.fields]
     texts = [_column(table.column(i + _COMMON)) for i in range(len(names))]
-    ts, _, cpu, _, pid, flags, preempt = (table.column(i).to_pylist() for i in range(_COMMON))
+    ts, _, cpu, stream, pid, flags, preempt = (table.column(i).to_pylist() for i in range(_COMMON))
+    prefixes = [_prefix(s.buffer) for s in reader.info.streams]
     for i, row in enumerate(rows):
         who = printable(comms.get(pid[i], "<idle>" if pid[i] == 0 else "<...>"))
         values = "".join(name + column[i] for name, column in zip(names, texts, strict=True))
-        place = f"{who:>16}-{pid[i]:<7} [{cpu[i]:03d}] {heads.of(flags[i], preempt[i])}"
+        place = f"{prefixes[stream[i]]}{who:>16}-{pid[i]:<7} [{cpu[i]:03d}] {heads.of(flags[i], preempt[i])}"
         found[row] = f"{place} {seconds(ts[i]):>15}: {event}:{values}\n"
 
 

@@ -59,6 +59,7 @@ def emit_chain(m: Any, t: int, at: int, flags: int) -> Any:
     if c >= 0:
         row = m[CHAINS] + c * CHAIN_WIDTH
         m[row + 1] += 1
+        m[row + 8] = m[e + TS]
         perhaps_whole(m, t, c)
         return c
     first = end = m[K_ROWS]
@@ -78,6 +79,7 @@ def emit_chain(m: Any, t: int, at: int, flags: int) -> Any:
     e = entry_at(m, t, at)
     m[row], m[row + 1], m[row + 2], m[row + 3] = first, 1, m[e + CPU], m[task + T_PID]
     m[row + 4], m[row + 5], m[row + 6], m[row + 7] = m[e + MARKS] >> ASKED_PREEMPT & 0xFF, m[O_WINDOW], 0, end - first
+    m[row + 8] = m[e + TS]
     perhaps_whole(m, t, -1 - c)
     return -1 - c
 

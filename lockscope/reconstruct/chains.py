@@ -40,6 +40,7 @@ class LockClass:
     lock_type: int = 0  # enum lockdep_lock_type: 0 normal, 1 per CPU (local_lock_t), 2 only overrides the wait type
     acquired: bool = False  # lock_acquired was seen: a lock that is waited for, not a map, RCU, seqcount or local_lock
     annotated_ns: int = 0  # when a held lock was last given this class (lock_set_subclass); 0 never
+    unplaced: bool = False  # known by its address alone, which may be another lock's later
 
     @property
     def label(self) -> str:
@@ -84,7 +85,10 @@ class Chain:
 
 @dataclass(slots=True)
 class Chains:
-    """All distinct chains of a trace, as columns. ``entries`` of chain i: rows ``start[i] .. start[i + 1]``."""
+    """All distinct chains of a trace, as columns. ``entries`` of chain i: rows ``start[i] .. start[i + 1]``.
+
+    ``last_ns``: when each was met the last time; its entries are of the first.
+    """
 
     start: NDArray[np.int64]
     entries: NDArray[np.int64]  # [rows, len(Entry._fields)], in the order of Entry
@@ -94,6 +98,7 @@ class Chains:
     preempt: NDArray[np.int32]
     window: NDArray[np.int32]
     whole: NDArray[np.bool_]
+    last_ns: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.count)

@@ -66,6 +66,7 @@ def doubts(evidence: Evidence, findings: Iterable[Finding]) -> Doubts:
         return Doubts()
     proved, absent = _of_contradictions(evidence)
     proved |= {stop.hole for stop in evidence.stops if stop.hole is not None}
+    proved |= {end.hole for end in evidence.ends if end.apart}
     if absent - evidence.absent:
         return Doubts(frozenset(proved), absent, frozenset(proved))  # what a missing CPU does not explain comes next
     holes = proved.union(*(rests_on(f, evidence) for f in findings if is_alarm(f)))
@@ -92,7 +93,9 @@ def told(evidence: Evidence) -> list[LossNote]:
     stopped = {stop.hole: stop for stop in evidence.stops}
     ended = {end.hole: end for end in evidence.ends}
     notes = [
-        _of_end(ended[hole]) if hole in ended else LossNote(_words(hole, stopped.get(hole)), None, None, _remedy(hole))
+        LossNote(ended[hole].what, ended[hole].cpu, None, ended[hole].remedy, ended[hole].buffer)
+        if hole in ended
+        else LossNote(_words(hole, stopped.get(hole)), None, None, _remedy(hole))
         for hole in evidence.holes[:_TOLD]
     ]
     if len(evidence.holes) > _TOLD:
@@ -101,12 +104,6 @@ def told(evidence: Evidence) -> list[LossNote]:
         LossNote(f"none of CPU {cpu} is in the trace, and tasks may have run there", cpu, None, _ALL_CPUS)
         for cpu in sorted(evidence.absent)
     ]
-
-
-def _of_end(end: End) -> LossNote:
-    of = f"buffer {end.buffer or 'top'}" + ("" if end.cpu is None else f", CPU {end.cpu}")
-    what = f"{of} ends at {seconds(end.hole.start_ns)}, {duration(end.before_ns)} before the others"
-    return LossNote(what, end.cpu, None, "split by time, not by events; let the recorder end by itself", end.buffer)
 
 
 def _words(hole: Hole, stop: Stop | None) -> str:

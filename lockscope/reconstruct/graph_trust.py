@@ -14,9 +14,11 @@ from lockscope.findings import Confidence
 from lockscope.reconstruct.evidence import Evidence
 from lockscope.reconstruct.graph import Graph
 from lockscope.reconstruct.graph_guards import GuardView, in_irq
+from lockscope.reconstruct.graph_rows import TS
 from lockscope.reconstruct.graph_schedule import Side, apart, crosses, ordered, side_of, unscheduled
 
 _MAKERS = 48  # witnesses of an edge that are tried
+_SOON_NS = 1_000_000
 TRIES = 20_000  # combinations of them
 
 Reasons = tuple[tuple[str, str], ...]
@@ -26,7 +28,8 @@ Reasons = tuple[tuple[str, str], ...]
 class Trust:
     """``sides``: the held row of a witness for every edge. ``guard``: class of the lock all sides are under, or -1.
 
-    ``why`` is what decided; ``reasons`` all that was looked at, as (what, answer).
+    ``why`` is what decided; ``reasons`` all that was looked at, as (what, answer). ``reused``: nothing says
+    that the sides' locks are the same ones.
     """
 
     confidence: Confidence
@@ -34,6 +37,7 @@ class Trust:
     guard: int
     why: str
     reasons: Reasons = ()
+    reused: bool = False
 
 
 class _Judge:
@@ -96,9 +100,29 @@ class _Judge:
         sides = [self.sides[r] for r in rows]
         return ", ".join(f"{self.evidence.comm(s.pid)}/{s.pid} on CPU {s.cpu}" for s in sides)
 
+    def may_be_others(self) -> bool:
+        """Whether the locks of one side may be gone, and their memory others', before the next side came.
+
+        Without lockdep nothing tells of a lock's end, and one that no place and no symbol names may lie in memory that
+        is freed: two dentries swapped their addresses within 0.8 s in a recording of 7.3.4. Sides that come in turns,
+        or within a millisecond, are of the same locks.
+        """
+        graph, chains = self.graph, self.evidence.chains
+        of = graph.rows.node_class
+        if not any(self.evidence.classes[int(of[graph.tail[e]])].unplaced for e in self.edges):
+            return False
+        every = [graph.rows.chain[graph.makers(e)] for e in self.edges]
+        asked = graph.rows.entry[:, TS]
+        began = max(int(asked[graph.rows.last[c]].min()) for c in every)
+        ended = min(int(chains.last_ns[c].max()) for c in every)
+        return began - ended > _SOON_NS
+
     def verdict(self, guard: int) -> Trust:
         evidence, graph = self.evidence, self.graph
         first = tuple(graph.first(e) for e in self.edges)
+        if guard < 0 and self.may_be_others():
+            why = "the sides are far apart in time, and nothing tells whether these are the same locks at both"
+            return Trust(Confidence.POSSIBLE, first, -1, why, (("instances", why),), reused=True)
         if guard >= 0:
             why = f"{evidence.label(guard)} is held over every side"
             return Trust(Confidence.POSSIBLE, first, guard, why, (("guard", why),))

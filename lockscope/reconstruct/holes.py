@@ -37,7 +37,8 @@ class Holes:
         for hole in self.holes:
             if hole.begin >= first_seq + events or hole.seq < first_seq:
                 continue
-            keep &= (seq < hole.begin) | (seq >= hole.seq)
+            inside = (seq >= hole.begin) & (seq < hole.seq)
+            keep &= ~(inside & np.isin(tape.head[:, head.H_STREAM], hole.streams) if hole.streams else inside)
             each = [(s.cpu, i) for i, s in enumerate(streams) if s.cpu not in self.absent and _has(hole, i)]
             if first_seq <= hole.begin:
                 made += [(hole.begin, int(Op.GAP), hole.start_ns, *at) for at in each]

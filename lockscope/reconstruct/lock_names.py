@@ -64,7 +64,8 @@ def _named(c: LockClass, callers: dict[int, int], symbols: Symbols, place: str |
         return replace(c, name=_CLONE.sub("", static.split(" ")[0]))
     caller = symbols.name(callers[c.index]) if callers.get(c.index) else None
     what = c.kind or "lock"
-    return replace(c, name=f"{what} of {caller.split('+')[0]}" if caller else f"{what} without a name")
+    name = f"{what} of {caller.split('+')[0]}" if caller else f"{what} without a name"
+    return replace(c, name=name, unplaced=True)
 
 
 def _first_callers(chains: Chains) -> dict[int, int]:

@@ -85,7 +85,12 @@ class LockdepState:
             self.off_ns, self.why = min(since), "code that annotated its locks before no longer does"
 
     def hides(self, evidence: Evidence, chain: Chain, held: Entry) -> bool:
-        """Whether two nested locks of one class may have been told apart by an annotation that left no event."""
+        """Whether two nested locks of one class may have been told apart by an annotation that left no event.
+
+        A trace without lockscope:lockdep_init has none of these, on or off: there, what was recorded is judged.
+        """
+        if self.off_ns is None and not evidence.has("lockdep_init"):
+            return False
         cls = evidence.classes[chain.next.cls]
         if held.lock == chain.next.lock or not (cls.name in annotated_names() or cls.key in self.annotated):
             return False

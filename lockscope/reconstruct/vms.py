@@ -300,7 +300,8 @@ class VmFact:
         """The VMs seen."""
         rows = self._vms[: int(self._made[0])].tolist()
         vms = [Vm(i + 1, row[0], row[1], row[2], row[3]) for i, row in enumerate(rows)]
-        uneven = len({frozenset(pids - {0}) for pids in self._tasks_of.values()}) > 1
+        # A buffer without any event follows nobody: the top one, where only an instance was recorded.
+        uneven = len({frozenset(pids - {0}) for pids in self._tasks_of.values() if pids}) > 1
         kvm = self._kvm_distance() if self.mmu_lock_seen else None
         return Vms(vms, [*self.gaps, *self._open.values()], self.distances(), kvm, self._followed(), uneven)
 

@@ -257,6 +257,7 @@ class LockWalk:
             c[:, 4].astype(np.int32),
             c[:, 5].astype(np.int32),
             c[:, 6].astype(bool),
+            c[:, 8].copy(),
         )
 
     def oddities(self) -> list[Oddity]:

@@ -52,10 +52,16 @@ class Texts:
         return self._decoded
 
     def publish(self) -> None:
-        """Decode what is new; of a shared list, by the thread that adds."""
-        for i in range(len(self._decoded), len(self)):
+        """Decode what is new; of a shared list, by the thread that adds.
+
+        The new list takes the old one's place: a thread that asked for it before goes on with one that does not grow.
+        """
+        known, fresh = len(self._decoded), []
+        for i in range(known, len(self)):
             begin = int(self.ends[i - 1]) if i else 0
-            self._decoded.append(bytes(self.pool[begin : int(self.ends[i])]).decode("utf-8", "replace"))
+            fresh.append(bytes(self.pool[begin : int(self.ends[i])]).decode("utf-8", "replace"))
+        if fresh:
+            self._decoded = [*self._decoded, *fresh]
 
     def __getitem__(self, number: int) -> str:
         return self.all()[number]

@@ -44,6 +44,14 @@ class Recording:
         its = np.array([buffer in (None, s.buffer) and cpu in (None, s.cpu) for s in self.reader.info.streams])
         return Altered(self, lambda b: ~its[b.stream] | (b.ts_ns < at))
 
+    def shifted(self, by_ns: int, buffer: str) -> Altered:
+        """One buffer on another clock: its events come so much later, all behind the others'."""
+        its = np.array([s.buffer == buffer for s in self.reader.info.streams])
+        found = Altered(self, lambda b: ~its[b.stream])
+        moved = Altered(self, lambda b: its[b.stream])
+        found.then = (moved, by_ns)
+        return found
+
     def of_task(self, pid: int) -> Altered:
         """One task alone, as with set_event_pid."""
         return Altered(self, lambda b: pids(b) == pid)
@@ -68,6 +76,7 @@ class Altered:
     def __init__(self, of: Recording, kept: Kept) -> None:
         self.of, self.kept = of, kept
         self.info, self.formats = replace(of.reader.info), of.reader.formats
+        self.then: tuple[Altered, int] | None = None
 
     @classmethod
     def sniff(cls, _: bytes) -> bool:
@@ -84,6 +93,11 @@ class Altered:
                 b.data, b.ts_ns[i], b.at[i], b.size[i], b.kind[i], b.stream[i], first, b.layout, b.cut_streams
             )
             first += len(i)
+        if self.then is not None:
+            moved, by_ns = self.then
+            for b in moved.batches(wanted):
+                b.ts_ns, b.first_seq = b.ts_ns + by_ns, b.first_seq + first
+                yield b
 
 
 def pids(batch: EventBatch) -> NDArray[np.int64]:

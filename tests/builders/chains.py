@@ -226,7 +226,7 @@ class _Walk:
         cpu, pid = np.array([(c.task.cpu, c.task.pid) for c in chains], np.int32).reshape(-1, 2).T
         count, window = np.array([(c.count, c.window) for c in chains], np.int64).reshape(-1, 2).T
         return Chains(start, entries, count, cpu, pid, np.zeros(len(chains), np.int32), window.astype(np.int32),
-                      np.full(len(chains), whole))  # fmt: skip
+                      np.full(len(chains), whole), np.array([c.next.ts_ns for c in chains], np.int64))  # fmt: skip
 
 
 def evidence_of(

@@ -325,6 +325,16 @@ def test_another_vms_lock_is_another_lock():
     assert script.found("LS204") == []
 
 
+def test_the_lock_of_a_vm_that_nothing_else_shows_is_another_lock():
+    """No VM is known by its locks, but one struct kvm is not as large as these two are apart."""
+    script = KvmScript()
+    near, far = script.vm.srcu - 0x2000, script.vm.srcu - 0x200000
+    for task, lock in ((script.vcpu, far), (script.vcpu, near)):
+        with task.ioctl(RUN), task.srcu():
+            task.take("&kvm->slots_lock", lock).release("&kvm->slots_lock", lock)
+        assert [f.code for f in script.found("LS204")] == ([] if lock == far else ["LS204"])
+
+
 def test_synchronize_inside():
     script = KvmScript()
     with script.qemu.ioctl(SET_MEMORY), script.qemu.srcu():

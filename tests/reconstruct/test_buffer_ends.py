@@ -31,7 +31,8 @@ TOP0, TOP1, KVM0 = Stream(0), Stream(1), Stream(0, "kvm")
 
 def test_a_buffer_ends_early() -> None:
     (end,) = ends((TOP0, LOCKS, range(0, 500, 2)), (KVM0, OTHERS, range(1, 1000, 2)))
-    assert end == End(Hole(49_800_000, FOREVER, 499, 499), "", None, 50_100_000, locks=True)
+    told = "buffer top ends at 0.049800000, 50.1 ms before the others"
+    assert end == End(Hole(49_800_000, FOREVER, 499, 499), "", None, True, told)
 
 
 def test_a_buffer_that_was_silent_for_as_long_before_does_not() -> None:
@@ -60,3 +61,15 @@ def test_the_next_piece_of_a_split_recording_goes_on() -> None:
 def test_a_file_of_a_merge_ends_early() -> None:
     (end,) = ends((Stream(0, file=0), OTHERS, range(500)), (Stream(0, file=1), LOCKS, range(1, 1000)))
     assert (end.buffer, end.hole.start_ns, end.locks) == ("", 49_900_000, False)
+
+
+def test_buffers_without_a_common_time_are_not_on_one_clock() -> None:
+    (end,) = ends((KVM0, OTHERS, range(100)), (TOP0, LOCKS, range(20_000, 20_100)))
+    assert (end.hole, end.apart) == (Hole(0, FOREVER, 0, FOREVER, (0,)), True)
+    assert end.what == "buffer kvm is 1.990 s away from buffer top (another clock?): left out"
+
+
+def test_buffers_that_name_different_clocks() -> None:
+    top, kvm = Stream(0, "", "local"), Stream(0, "kvm", "mono")
+    (end,) = ends((top, LOCKS, range(0, 100, 2)), (kvm, OTHERS, range(1, 100, 2)))
+    assert (end.hole.streams, end.what) == ((1,), "buffer kvm is on the clock 'mono', buffer top on 'local': left out")

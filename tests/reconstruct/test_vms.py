@@ -5,6 +5,7 @@ from __future__ import annotations
 from lockscope.kvm.locks import Role
 from lockscope.reconstruct.gather import GatherOptions
 from lockscope.reconstruct.vms import Vms
+from lockscope.tables.events import Stream
 from lockscope.tables.ops import Op
 from lockscope.tables.tape import TapeBatch
 from tests.builders.kvm import SET_MEMORY, KvmScript, Vm
@@ -109,3 +110,13 @@ def test_gaps_reach_back_to_the_cpus_last_event():
     assert vms.complete(last - 3000, last - 1)
     assert not vms.complete(last - 3000, last - 1, slack_ns=1000)
     assert vms.complete(last + 6000, last + 7000)
+
+
+def test_a_buffer_without_any_event_follows_nobody():
+    """trace-cmd convert to version 6 writes an empty top buffer, and all of KVM's checks could not tell for it."""
+    script = KvmScript()
+    reader = script.reader()
+    reader.info.streams.append(Stream(0, "empty"))
+    script.reader = lambda: reader
+    vms, _ = vms_and_rows(script)
+    assert vms.unevenly is False
