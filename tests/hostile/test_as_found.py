@@ -42,7 +42,7 @@ def test_more_ended_holds_at_the_end_than_there_is_room_for(monkeypatch: pytest.
 
 
 def holds_overflow(place: Path) -> None:
-    overflowing(3_000).save(place)
+    overflowing(2_300).save(place)
     packed = lzma.compress(place.read_bytes(), preset=0)
     place.write_bytes(packed)
 
@@ -157,5 +157,6 @@ def test_a_file_that_did_harm(tmp_path: Path, name: str) -> None:
             assert found.err.count("\n") in (1, 2), (command, found.err)
             assert str(trace) in found.err, (command, found.err)
         assert found.mib < 1024, (command, found.mib)
-        assert found.cpu_s < 10, (command, found.cpu_s)
+        # Linear in bytes: of those that are packed, as they are unpacked.
+        assert found.cpu_s < (30 if suffix.endswith(".xz") else 10), (command, found.cpu_s)
     assert all(out in p.parents for p in set(tmp_path.rglob("*")) - before)
