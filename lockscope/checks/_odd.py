@@ -43,8 +43,22 @@ class OddFinding:
             story=(*opening, "", *teller.held_lines(odd.held, odd.pid, odd.window)),
             flow=flow,
             window=teller.evidence.window(odd.window),
-            rests=() if odd.proved else ((min((e.ts_ns for e in odd.held), default=odd.since_ns), odd.ts_ns),),
+            rests=_rests(odd),
         )
+
+
+def _rests(odd: Oddity) -> tuple[tuple[int, int], ...]:
+    """What an oddity rests on: all since the task was last seen to hold nothing, where a lock was not seen to be taken;
+    else since the first of the locks that it seems to hold. The preempt count proves either, but says only how many
+    spinning locks there are, not which: what a silence changed in them it does not tell.
+    """
+    since = min((e.ts_ns for e in odd.held), default=odd.since_ns)
+    if odd.what == _RELEASED:
+        return () if odd.proved and not odd.held else ((since if odd.proved else min(since, odd.since_ns), odd.ts_ns),)
+    return () if odd.proved else ((since, odd.ts_ns),)
+
+
+_RELEASED = "release-not-held"
 
 
 def balance_confidence(evidence: Evidence, *, proved: bool = True) -> Confidence:

@@ -130,6 +130,9 @@ class Teller:
         return int(self.graph.rows.entry[row, CLS])
 
 
+_MOST_RESTS = 1000
+
+
 def rests_on(*chains: Chain) -> tuple[tuple[int, int], ...] | None:
     """For ``Finding.rests``: nothing, where all that was held was later seen to be released; it was held then."""
     return () if all(chain.whole for chain in chains) else None
@@ -180,5 +183,17 @@ def merged(findings: Iterable[Finding]) -> Iterator[Finding]:
             continue
         teller = min(known, finding, key=lambda f: (f.severity == "info", _TRUST.index(f.confidence)))
         behind = {f.fingerprint: f for f in (*known.behind, *finding.behind)}
-        kept[key] = replace(teller, count=known.count + finding.count, behind=tuple(behind.values()))
+        kept[key] = replace(
+            teller,
+            count=known.count + finding.count,
+            behind=tuple(behind.values()),
+            rests=_either(teller, finding if teller is known else known),
+        )
     yield from kept.values()
+
+
+def _either(told: Finding, other: Finding) -> tuple[tuple[int, int], ...] | None:
+    """What a defect that was met twice rests on: each time for itself, and on nothing where one time does not."""
+    if told.rests is None or other.rests is None:
+        return told.rests
+    return () if not told.rests or not other.rests else (*told.rests, *other.rests)[:_MOST_RESTS]

@@ -44,6 +44,7 @@ that the kernel is known to annotate so are information then. lock_downgrade() a
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from lockscope.checks._base import check
 from lockscope.checks._deadlock import deadlocks, told
@@ -119,7 +120,7 @@ def _unnested(teller: Teller) -> Iterator[Finding]:
         chain = evidence.chains[index]
         if not chain.whole:
             continue
-        yield _not_nested(
+        found = _not_nested(
             teller,
             chain.next,
             chain.count,
@@ -128,6 +129,7 @@ def _unnested(teller: Teller) -> Iterator[Finding]:
             (chain.cpu, chain.pid),
             tuple(_unnested_story(teller, chain)),
         )
+        yield replace(found, rests=((int(evidence.chains.since_ns[index]), chain.next.ts_ns),))
 
 
 def _unnested_odd(teller: Teller, odd: Oddity) -> Finding:
@@ -141,7 +143,8 @@ def _unnested_odd(teller: Teller, odd: Oddity) -> Finding:
         address(entry.nest),
     )
     at, window = (odd.cpu, odd.pid), teller.evidence.window(odd.window)
-    return _not_nested(teller, entry, odd.count, window, Confidence.POSSIBLE, at, story)
+    found = _not_nested(teller, entry, odd.count, window, Confidence.POSSIBLE, at, story)
+    return replace(found, rests=((odd.since_ns, odd.ts_ns),))
 
 
 def _not_nested(

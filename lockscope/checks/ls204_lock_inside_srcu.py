@@ -309,7 +309,8 @@ def _from_probes(evidence: Evidence, sections: SrcuSections, around: list[Around
             witnesses = [_kvm_srcu.opened(evidence, event), taken]
             witnesses += [_waits(evidence, pair.srcu, shown)] if shown else []
             window = _kvm.window_at(evidence, event.since_ns, event.ts_ns)
-            yield _told(pair, rule, sure, witnesses, evidence, 1, window)
+            rests = ((event.since_ns, event.ts_ns),)
+            yield _told(pair, rule, sure, witnesses, evidence, 1, window, rests=rests)
 
 
 def _not_around(evidence: Evidence, sections: SrcuSections, around: list[Around]) -> Iterator[Finding]:
@@ -321,4 +322,7 @@ def _not_around(evidence: Evidence, sections: SrcuSections, around: list[Around]
             pair = Pair(srcu, 0, held.name, held.lock)
             window = _kvm.window_at(evidence, held.since_ns, held.ts_ns)
             source, witnesses = RuleRef(rule.id, rule.source), [_waits(evidence, srcu, held)]
-            yield _told(pair, source, Confidence.CERTAIN, witnesses, evidence, held.times, window, inside=False)
+            rests = ((held.since_ns, held.ts_ns),)
+            yield _told(
+                pair, source, Confidence.CERTAIN, witnesses, evidence, held.times, window, inside=False, rests=rests
+            )

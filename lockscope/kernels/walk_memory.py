@@ -73,10 +73,11 @@ RAW_UNLOCK = 32  # of a probed function: it releases a raw_spinlock_t
 LOGS_ACQUIRED = TAKES_LEVEL = 2  # N_SLEEPS: has lock_acquired events; N_SPINS: no lock, but preemption is off
 CUT, KNOWN, NEVER_HELD = range(3)  # how a hold ends
 READ_PLAIN, READ_RECURSIVE, READ_RWLOCK = 0, 1, 2  # what "read" in lock:lock_acquire means for a kind of lock
-CHAIN_WIDTH, ODD_WIDTH, HOLD_WIDTH, FN_WIDTH = 9, 17, 14, 10
+CHAIN_WIDTH, ODD_WIDTH, HOLD_WIDTH, FN_WIDTH = 10, 17, 14, 10
 HAD_TO_WAIT, WAITED_FOR = 32, 64  # bits of a hold's mode: its task waited for it, others did while it lasted
 # How often another task got what seems leaked; the preempt count says so too; when the task last held nothing.
 ODD_DENIED, ODD_PROVED, ODD_SINCE = 14, 15, 16
+LATEST = 64  # oddities that are looked through again
 (RELEASE_NOT_HELD, HELD_AT_USER, HELD_AT_EXIT, SWITCHED_ATOMIC, INIT_HELD, FREED_HELD, IRQS_ON_HELD, WW_ORDER,
  GAVE_UP, NEST_NOT_HELD) = range(10)  # fmt: skip
 ROLES, MODE, SRCU_DEPTH, MMU_LOCK, SRCU = 18, 16, 17, 1, 2

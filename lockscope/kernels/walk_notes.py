@@ -79,7 +79,7 @@ def emit_chain(m: Any, t: int, at: int, flags: int) -> Any:
     e = entry_at(m, t, at)
     m[row], m[row + 1], m[row + 2], m[row + 3] = first, 1, m[e + CPU], m[task + T_PID]
     m[row + 4], m[row + 5], m[row + 6], m[row + 7] = m[e + MARKS] >> ASKED_PREEMPT & 0xFF, m[O_WINDOW], 0, end - first
-    m[row + 8] = m[e + TS]
+    m[row + 8], m[row + 9] = m[e + TS], m[task + T_SINCE]
     perhaps_whole(m, t, -1 - c)
     return -1 - c
 
@@ -185,11 +185,18 @@ def close(m: Any, t: int, i: int, known: int) -> None:
 
 @inner("void(CPointer(i8), i8)")
 def deny_nest(m: Any, t: int) -> None:
-    """A nest lock that seemed not to be held may have been: it was taken before the recording began."""
+    """A nest lock that seemed not to be held may have been: it was taken before the recording began.
+
+    Locks of several classes may be nested under it (mm_take_all_locks(): i_mmap_rwsem and anon_vma's rwsem under
+    mmap_lock); what was noted of others than the last one is among the latest."""
     task = task_at(m, t)
     if m[task + T_NEST] != 0:
         row = m[ODD] + (m[task + T_NEST_ODD] - 1) * ODD_WIDTH
         m[row + ODD_DENIED] = m[row + 10]
+        for n in range(max(m[K_ODD] - LATEST, np.int64(0)), m[K_ODD]):
+            row = m[ODD] + n * ODD_WIDTH
+            if m[row] == NEST_NOT_HELD and m[row + 12] == m[task + T_NEST]:
+                m[row + ODD_DENIED] = m[row + 10]
         m[task + T_NEST] = 0
 
 

@@ -87,7 +87,8 @@ class Chain:
 class Chains:
     """All distinct chains of a trace, as columns. ``entries`` of chain i: rows ``start[i] .. start[i + 1]``.
 
-    ``last_ns``: when each was met the last time; its entries are of the first.
+    ``last_ns``: when each was met the last time; its entries are of the first. ``since_ns``: when the task was last
+    seen to hold nothing before that.
     """
 
     start: NDArray[np.int64]
@@ -99,6 +100,7 @@ class Chains:
     window: NDArray[np.int32]
     whole: NDArray[np.bool_]
     last_ns: NDArray[np.int64]
+    since_ns: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.count)

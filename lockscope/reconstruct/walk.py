@@ -258,6 +258,7 @@ class LockWalk:
             c[:, 5].astype(np.int32),
             c[:, 6].astype(bool),
             c[:, 8].copy(),
+            c[:, 9].copy(),
         )
 
     def oddities(self) -> list[Oddity]:

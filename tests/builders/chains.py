@@ -225,8 +225,9 @@ class _Walk:
         entries = np.array(rows, np.int64).reshape(len(rows), len(Entry._fields))
         cpu, pid = np.array([(c.task.cpu, c.task.pid) for c in chains], np.int32).reshape(-1, 2).T
         count, window = np.array([(c.count, c.window) for c in chains], np.int64).reshape(-1, 2).T
+        asked = np.array([c.next.ts_ns for c in chains], np.int64)
         return Chains(start, entries, count, cpu, pid, np.zeros(len(chains), np.int32), window.astype(np.int32),
-                      np.full(len(chains), whole), np.array([c.next.ts_ns for c in chains], np.int64))  # fmt: skip
+                      np.full(len(chains), whole), asked, asked)  # fmt: skip
 
 
 def evidence_of(

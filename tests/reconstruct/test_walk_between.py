@@ -245,3 +245,15 @@ def test_a_nest_lock_that_was_taken_before_the_recording() -> None:
         taken(t, "&c->m", lock, nest=RQ).acquired("&c->m", lock)
     t.release("&c->m", B).release("&c->m", A).release("&p->lock", RQ)
     assert oddities(walked(s)) == []
+
+
+def test_locks_of_two_classes_nested_under_it() -> None:
+    """mm_take_all_locks(): i_mmap_rwsem and anon_vma's rwsem are nested under mmap_lock; only the last was denied."""
+    s = Script()
+    t = s.task("qemu", 100)
+    taken(t, "&mapping->i_mmap_rwsem", A, nest=RQ).acquired("&mapping->i_mmap_rwsem", A)
+    taken(t, "&anon_vma->rwsem", B, key=0x88, nest=RQ).acquired("&anon_vma->rwsem", B)
+    t.release("&mapping->i_mmap_rwsem", A).release("&anon_vma->rwsem", B)
+    assert len(oddities(walked(s))) == 2
+    t.release("&mm->mmap_lock", RQ)
+    assert oddities(walked(s)) == []
