@@ -15,6 +15,14 @@ _MOST, _LONGEST = 4096, 120  # names looked at, and characters of each: a trace 
 class LockscopeError(Exception):
     """Root of every error that is the input's or the user's, not ours."""
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # Pickled by what it says, not by what it was made of: workers of `nightly` send it.
+        return _as_it_was, (type(self), self.args), self.__dict__
+
+
+def _as_it_was(kind: type[LockscopeError], args: tuple[object, ...]) -> LockscopeError:
+    return kind.__new__(kind, *args)
+
 
 class UsageError(LockscopeError):
     """An argument that cannot be followed."""

@@ -5,20 +5,36 @@ HTML, Markdown and DOT have escapes of their own on top (``report``); each begin
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 
-# C0, C1, line and paragraph separators, what turns text round (bidirectional), and lone surrogates.
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_NOT_ASCII = re.compile(r"[^\n\x20-\x7e]")
 _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # and as wide letters
 
 
 def printable(text: str) -> str:
-    r"""The text with control characters spelled out (``\x1b``).
+    r"""The text with all that shows nothing, or does something, spelled out (``\x1b``).
 
-    Task names, markers and paths come from outside; none may move the cursor, turn the line round or break it.
+    Task names, markers and paths come from outside; none may move the cursor, turn the line round, break it or hide a
+    part of itself. What Unicode calls "other" or "separator" but the space: C0, C1, line separators, what turns text
+    round (bidirectional), what has no width, lone surrogates.
     """
-    return _CONTROL.sub(lambda m: m[0].encode("unicode_escape").decode("ascii"), text)
+    return text if text.isprintable() else "".join(c if c.isprintable() else _spelled(c) for c in text)
+
+
+def json_text(value: object, *, indent: int | None = None) -> str:
+    """JSON in UTF-8 that a terminal may show: what ``printable`` spells out is escaped, which JSON allows anywhere."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
+    return text if text.isprintable() else _NOT_ASCII.sub(_in_json, text)
+
+
+def _in_json(found: re.Match[str]) -> str:
+    return found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1]
+
+
+def _spelled(letter: str) -> str:
+    return letter.encode("unicode_escape").decode("ascii")
 
 
 def cell(text: str) -> str:

@@ -45,6 +45,7 @@ class AnalyzeOptions:
     """What to judge and how; see the command line's help.
 
     ``events``/``exclude_events``: patterns of event names. ``exhibits``: gather what pages show beside findings.
+    ``task_name``: what tasks are called in all that is told, by their names; judged is by the names as they are.
     """
 
     rules: str = "auto"
@@ -57,6 +58,7 @@ class AnalyzeOptions:
     events: tuple[str, ...] = ()
     exclude_events: tuple[str, ...] = ()
     exhibits: bool = False
+    task_name: Callable[[str], str] | None = None
 
 
 def analyze(paths: Iterable[str], options: AnalyzeOptions | None = None, progress: Progress | None = None) -> Report:
@@ -179,6 +181,8 @@ def gathered(
         absent=taken.absent if taken else frozenset(),
     )
     found = gather(reader, rules, wanted, progress)
+    if options.task_name is not None:
+        found.evidence.task_name = options.task_name
     refuse_unmatched(reader, options.events, options.exclude_events)
     _refuse_unknown_locks(rules, found.evidence, options.rules)
     if reader.info.only_enabled:

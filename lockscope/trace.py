@@ -227,6 +227,10 @@ class Trace(Looks):
             pipeline.refuse_unmatched(reader, *self._read_events.values())
         return self._material[name]
 
+    def forget(self, name: str) -> None:
+        """Let go of what a reading kept for a table; the next who asks for it reads again."""
+        self._material.pop(name, None)
+
     @cached_property
     def _material(self) -> dict[str, trace_tables.Material]:
         return {}

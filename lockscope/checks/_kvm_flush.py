@@ -109,7 +109,7 @@ def judge(evidence: Evidence, words: Words) -> Iterator[Finding]:
         vms = _kvm.vms_of(evidence)
         if not (vms.follows(group.pid, "requests") and vms.follows(group.pid, "locks")):
             continue
-        if group.flow == _RECOVERY and not evidence.comm(group.pid).startswith(_NX_THREAD):
+        if group.flow == _RECOVERY and not evidence.comms.get(group.pid, "").startswith(_NX_THREAD):
             continue  # a page table of an invalidated root, which vCPUs drop before they enter the guest
         if (
             group.code != words.code

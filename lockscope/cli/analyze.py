@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import io
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -81,6 +82,7 @@ def analyze(
     Says which were broken, by whom and where, and what the traces cannot tell.
     """
     from lockscope.report._baseline import load_baseline, without_known
+    from lockscope.report._pseudonyms import Redactor
     from lockscope.report._redact import redact as redacted
     from lockscope.report._suppressed import without_suppressed
 
@@ -91,6 +93,7 @@ def analyze(
     known = load_baseline(baseline) if baseline is not None else frozenset()
     codes, entries = ignored(ignore)
     entries += suppressions_of(suppressions)
+    red = Redactor() if redact else None
     options = _options(
         rules=rules,
         select=select,
@@ -102,6 +105,7 @@ def analyze(
         events=events,
         exclude_events=exclude_events,
         exhibits=getattr(wanted, "EXHIBITS", False),
+        task_name=red.name_tasks if red else None,
     )
     report, errors = judge(traces, options)
     for error in errors:
@@ -115,8 +119,8 @@ def analyze(
             say(note)
     if known:
         report = without_known(report, known)
-    if redact:
-        report = redacted(report)
+    if red:
+        report = redacted(report, red)
     status, why = status_of(report, fail_on, errors)
     _write(report, wanted, output)
     if why:
@@ -136,6 +140,7 @@ def _options(
     events: Words,
     exclude_events: Words,
     exhibits: bool,
+    task_name: Callable[[str], str] | None,
 ) -> AnalyzeOptions:
     from lockscope.checks._base import all_checks
     from lockscope.pipeline import AnalyzeOptions
@@ -159,6 +164,7 @@ def _options(
         events=listed(events),
         exclude_events=listed(exclude_events),
         exhibits=exhibits,
+        task_name=task_name,
     )
 
 

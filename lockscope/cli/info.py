@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
 
 from lockscope.cli._arguments import Merge, Traces, one_recording
-from lockscope.harmless import printable
+from lockscope.harmless import json_text, printable
 from lockscope.report._data import plain
 from lockscope.units import count
 
@@ -35,12 +34,11 @@ def info(
     facts = plain(answered(load(*one_recording(traces, merge)).info()))
     if redact:
         from lockscope.report._pseudonyms import Redactor
+        from lockscope.report._redact import facts as shared
 
-        red = Redactor()
-        red.value(facts)  # once to learn the names, wherever they stand
-        facts = red.value(facts)
+        facts = shared(facts, Redactor())
     if as_json:
-        typer.echo(json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False))
+        typer.echo(json_text(facts, indent=2))
         return
     for line in info_lines(facts):
         typer.echo(line)

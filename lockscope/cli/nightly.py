@@ -51,6 +51,9 @@ def nightly(
     scheduler: Annotated[
         str | None, typer.Option("--scheduler", metavar="ADDRESS", help="A Dask cluster: tcp://host:8786.")
     ] = None,
+    time_limit: Annotated[
+        float, typer.Option("--time-limit", metavar="SECONDS", min=1, help="A trace that takes longer is given up.")
+    ] = 3600,
     host: Annotated[
         str | None,
         typer.Option("--host", metavar="REGEX", help="Finds the host in a path: '(?P<host>[^/]+)/[^/]+$'."),
@@ -95,6 +98,7 @@ def nightly(
     from lockscope.nightly.run import NightOptions, run
     from lockscope.nightly.sources import find
     from lockscope.nightly.summary import as_text
+    from lockscope.nightly.workers import Where
     from lockscope.nightly.written import Report
 
     report = Report.at(output) if output is not None else None
@@ -104,7 +108,7 @@ def nightly(
         done = run(
             past,
             sources,
-            NightOptions(label, lockscope.__version__, options, host, workers, scheduler),
+            NightOptions(label, lockscope.__version__, options, host, Where(workers, scheduler, time_limit)),
             say,
             progress,
         )

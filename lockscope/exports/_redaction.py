@@ -47,7 +47,6 @@ class Redaction:
     def __init__(self, red: Redactor | None = None) -> None:
         self._red = red or Redactor()
         self._addresses: dict[int, int] = {0: 0}
-        self._instances: dict[str, str] = {"": ""}
 
     def table(self, table: pa.Table, meanings: Mapping[str, Meaning]) -> pa.Table:
         """The table without what must not be shared."""
@@ -75,7 +74,7 @@ class Redaction:
             if meaning is Meaning.COMM:
                 return _mapped(column, self._red.task)
             if meaning is Meaning.INSTANCE:
-                return _mapped(column, lambda v: self._instances.setdefault(v, f"instance{len(self._instances)}"))
+                return _mapped(column, self._red.instance)
             if meaning in (Meaning.CLASS, Meaning.SYMBOL):
                 return _mapped(column, self._red.addresses)
         return pa.chunked_array([pa.nulls(len(column), pa.string() if pa.types.is_nested(kind) else kind)])

@@ -36,6 +36,7 @@ def write_tables(trace: Trace, directory: Path, options: ExportOptions, suffix: 
     with whole_directory(directory) as folder:
         for name in names:
             one(trace.table(name), f"{name}{suffix}", of_schema(all_schemas()[name]))
+            trace.forget(name)  # each keeps a walk's whole memory
         found = trace.all_events() if everything else {e: trace.events(e) for e in options.events}
         for name, table in found.items():
             formats = [f for f in trace.reader.formats if name in (f.name, f.full_name)]

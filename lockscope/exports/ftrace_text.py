@@ -17,6 +17,7 @@ import pyarrow as pa
 from lockscope.errors import MatchError
 from lockscope.exports._base import ExportOptions, opened, refuse
 from lockscope.formats.merged import open_merged
+from lockscope.harmless import printable
 from lockscope.tables.decode import FieldDecoder, partition
 from lockscope.tables.events import LOSS, UNKNOWN, EventBatch, EventFormat, Reader, TraceInfo
 from lockscope.units import seconds
@@ -65,7 +66,7 @@ def write(trace: Trace, target: Path, options: ExportOptions) -> list[Path]:
 
 def _head(info: TraceInfo) -> str:
     """tracefs' header, with the kernel and the number of CPUs, which no line of an event tells."""
-    kernel = f"# lockscope: kernel {_word(info.kernel)} {info.machine or ''}\n" if info.kernel else ""
+    kernel = f"# lockscope: kernel {_word(info.kernel)} {_word(info.machine or '')}\n" if info.kernel else ""
     return _HEAD.replace("#\n", f"#\n{kernel}#{f'P:{info.cpus}':>35}\n" if info.cpus else f"#\n{kernel}", 1)
 
 
@@ -123,16 +124,16 @@ def _lines(
 
 
 def _events(reader: Reader, fmt: EventFormat, table: pa.RecordBatch, rows: list[int], found: list[str]) -> None:
-    comms, heads = reader.info.comms, _Heads()
-    names = [f" {field.name}=" for field in fmt.fields]
+    comms, heads, event = reader.info.comms, _Heads(), printable(fmt.name)
+    names = [f" {printable(field.name)}=" for field in fmt.fields]
     texts = [_column(table.column(i + _COMMON)) for i in range(len(names))]
     ts, _, cpu, stream, pid, flags, preempt = (table.column(i).to_pylist() for i in range(_COMMON))
     prefixes = [_prefix(s.buffer) for s in reader.info.streams]
     for i, row in enumerate(rows):
-        who = comms.get(pid[i], "<idle>" if pid[i] == 0 else "<...>")
+        who = printable(comms.get(pid[i], "<idle>" if pid[i] == 0 else "<...>"))
         values = "".join(name + column[i] for name, column in zip(names, texts, strict=True))
         place = f"{prefixes[stream[i]]}{who:>16}-{pid[i]:<7} [{cpu[i]:03d}] {heads.of(flags[i], preempt[i])}"
-        found[row] = f"{place} {seconds(ts[i]):>15}: {fmt.name}:{values}\n"
+        found[row] = f"{place} {seconds(ts[i]):>15}: {event}:{values}\n"
 
 
 def _column(column: pa.Array) -> list[str]:
@@ -151,8 +152,8 @@ def _column(column: pa.Array) -> list[str]:
 
 
 def _word(text: str) -> str:
-    """Text on one line."""
-    return text.rstrip("\n").replace("\n", " ").replace("\r", " ")
+    """Text on one line, with nothing in it that a terminal would follow."""
+    return printable(text.rstrip("\n").replace("\n", " ").replace("\r", " "))
 
 
 def _array(values: list[int], width: int) -> str:

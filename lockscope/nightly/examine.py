@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from lockscope.errors import FormatError, LockscopeError, RuleError, UsageError
 from lockscope.findings import Finding, Report, Status, Verdict
 from lockscope.formats.open import open_trace
+from lockscope.harmless import printable
 from lockscope.kvm import locks
 from lockscope.nightly import tables
 from lockscope.nightly.edges import Edge, edges_of
@@ -164,7 +165,7 @@ def finding_row(finding: Finding, known: Mapping[str, str], path: str) -> Row:
         "path": path,
         "ts_ns": first.ts_ns if first else None,
         "task": f"{first.comm}/{first.pid}" if first else "",
-        "story": "\n".join(finding.story),
+        "story": "\n".join(map(printable, finding.story)),  # a line of it stays one: names may have any letter
         "ring": list(finding.details.get("ring", ())),
         "suspect": finding.details.get("suspect"),
     }

@@ -20,8 +20,8 @@ _KEPT = frozenset({
 _LEFT_OUT = frozenset({"digest", "stamp", "buffer", "window", "suspect"})
 # "qemu/12 [1.000002, CPU 0]", "tasks: qemu/12 on CPU 1, ..."
 _STORY_TASK = re.compile(r"(?:^\s*|[:,] +)(\S.{0,15}?)/(\d+)(?= \[\d| on CPU)")
-_TASK_AND_PID = re.compile(r"([^\s/]+)/\d{2,}\b(?!x)")
-_PSEUDONYM = re.compile(r"\W*task\d+")
+_BEFORE_PID = re.compile(r"([^\s/]*\s*/*)/\d+(?![\w/])")
+_PSEUDONYM = re.compile(r"\W*(?:task\d+|<idle>|<\.\.\.>)")
 
 
 def redacted(night: Night) -> Night:
@@ -107,5 +107,5 @@ def _value(name: str, value: object, red: Redactor) -> object:
 
 def _line(line: str) -> str:
     """A line of a story, unless it still names a task: the history knows only the first witness's for sure."""
-    left = any(not _PSEUDONYM.fullmatch(name) for name in _TASK_AND_PID.findall(line))
+    left = any(not _PSEUDONYM.fullmatch(name) for name in _BEFORE_PID.findall(line))
     return "(left out: it names a task)" if left else line

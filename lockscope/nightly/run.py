@@ -16,14 +16,13 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class NightOptions:
-    """What to do and where. ``version``: lockscope's. ``workers``: None for one a CPU. See the command's help."""
+    """What to do and where. ``version``: lockscope's. See the command's help."""
 
     night: str
     version: str
     analyze: AnalyzeOptions = field(default_factory=AnalyzeOptions)
     host: str | None = None
-    workers: int | None = None
-    scheduler: str | None = None
+    where: workers.Where = field(default_factory=workers.Where)
 
 
 @dataclass(slots=True)
@@ -47,7 +46,7 @@ def run(
     done = Done()
     jobs = list(_new(history, sources, options, done))
     try:
-        for number, (job, packed) in enumerate(workers.results(jobs, options.workers, options.scheduler, say), 1):
+        for number, (job, packed) in enumerate(workers.results(jobs, options.where, say), 1):
             error = history.keep(packed)
             done.analysed += 1
             done.broken += bool(error)

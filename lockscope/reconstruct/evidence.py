@@ -43,6 +43,7 @@ class Evidence:
     ``silences``: the longest times without any event. ``stops``: stretches in which one of a pair of events did not
     come. ``uneven``: lock functions of which one of a pair was not recorded whole. ``ends``: where buffers end early.
     ``holes``, ``absent``: stretches that were taken for not recorded, and CPUs. ``seen_cpus``: those with events.
+    ``task_name``: what a task is called where its name must not be told.
     """
 
     info: TraceInfo
@@ -75,6 +76,7 @@ class Evidence:
     holes: tuple[Hole, ...] = ()
     absent: frozenset[int] = frozenset()
     seen_cpus: frozenset[int] = frozenset()
+    task_name: Callable[[str], str] = str
 
     def has(self, *names: str) -> bool:
         """Whether one of these events, by name without its system, was recorded: seen, or switched on and quiet."""
@@ -85,8 +87,10 @@ class Evidence:
         return any(full.rpartition(":")[2] in names for full in self.recorded)
 
     def comm(self, pid: int) -> str:
-        """The task's name; ``<...>`` when the recorder did not keep it, ``<idle>`` for pid 0."""
-        return self.comms.get(pid, "<idle>" if pid == 0 else "<...>")
+        """The task's name as it is told (``task_name``); ``<...>`` when the recorder did not keep it, ``<idle>`` for
+        pid 0.
+        """
+        return self.task_name(self.comms.get(pid, "<idle>" if pid == 0 else "<...>"))
 
     def symbol(self, address: int) -> str | None:
         """The function an address lies in, where the trace carries symbols; None for a return probe's trampoline.

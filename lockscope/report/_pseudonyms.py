@@ -44,6 +44,8 @@ class Redactor:
         self._hosts: dict[str, str] = {}
         self._paths: dict[str, str] = {}
         self._windows: dict[str, str] = {}
+        self._instances: dict[str, str] = {"": ""}
+        self._named = False
         self._words: set[str] = set()
         self._names: re.Pattern[str] | None = None
 
@@ -58,9 +60,20 @@ class Redactor:
             self.task(match["a"] or match["b"])
             self.pid(int(match["p"] or match["q"]))
 
+    def name_tasks(self, comm: str) -> str:
+        """A task's pseudonym, for whoever puts names into sentences: from then on no text has any other.
+
+        So no name can hide in a sentence, however it is spelled ("is", "a/7", "[x]").
+        """
+        self._named = False
+        try:
+            return self.task(comm)
+        finally:
+            self._named = True
+
     def task(self, comm: str) -> str:
         """A task's pseudonym; the idle task and the unknown one stay as they are."""
-        if comm in _TASKLESS:
+        if comm in _TASKLESS or self._named:
             return comm
         if comm not in self._tasks:
             self._tasks[comm] = f"task{len(self._tasks) + 1}"
@@ -79,6 +92,10 @@ class Redactor:
             self._hosts[name] = f"host{len(self._hosts) + 1}"
             self._names = None
         return self._hosts[name]
+
+    def instance(self, name: str) -> str:
+        """The pseudonym of an instance of tracing, which people name; "" is the top one."""
+        return self._instances.setdefault(name, f"instance{len(self._instances)}")
 
     def window(self, name: str) -> str:
         """A window's pseudonym: its name is what somebody wrote to trace_marker, and may say anything."""
@@ -107,6 +124,8 @@ class Redactor:
         """Free text: known tasks, hosts and paths, ``name/pid`` and ``pid N``, addresses, absolute paths."""
         for path, name in self._paths.items():
             text = text.replace(path, name)
+        for name, pseudonym in self._instances.items():
+            text = text.replace(f" of buffer {name}: ", f" of buffer {pseudonym}: ") if name else text
         text = self._known(text)
         text = _PID_WORD.sub(lambda m: f"{m[1]}{self.pid(int(m[2]))}", text)
         text = _PID_AFTER.sub(lambda m: f"{m[1]}{m[2]}{self.pid(int(m[3]))}", text)
@@ -152,7 +171,7 @@ class Redactor:
         A name is a whole word, not part of an expression: the task "kvm" is not in "&kvm->lock" nor "[kvm]". Where
         it is a class's name too, only "name/123" is the task.
         """
-        names = sorted({*self._tasks, *self._hosts}, key=len, reverse=True)
+        names = sorted({*(() if self._named else self._tasks), *self._hosts}, key=len, reverse=True)
         free = [re.escape(n) for n in names if n not in self._words]
         bound = [re.escape(n) for n in names if n in self._words]
         before = r"(?<![\w&>./@\[-])"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from lockscope.findings import Finding, Report, TraceSummary, Witness
 from lockscope.report._pseudonyms import Redactor
@@ -19,7 +21,7 @@ def redact(report: Report, redactor: Redactor | None = None) -> Report:
     for trace in report.traces:
         red.path(trace.path)
         red.path(trace.rules)
-        red.value(trace.coverage)
+        coverage(trace.coverage, red)
     return replace(
         report,
         traces=[_trace(t, red) for t in report.traces],
@@ -41,7 +43,59 @@ def _learn(finding: Finding, red: Redactor) -> None:
 
 
 def _trace(trace: TraceSummary, red: Redactor) -> TraceSummary:
-    return replace(trace, path=red.path(trace.path), rules=red.path(trace.rules), coverage=red.value(trace.coverage))
+    return replace(
+        trace, path=red.path(trace.path), rules=red.path(trace.rules), coverage=coverage(trace.coverage, red)
+    )
+
+
+def coverage(found: Mapping[str, Any], red: Redactor) -> dict[str, Any]:
+    """What a trace holds and lost (``TraceSummary.coverage``); what is not known here is left out.
+
+    Events, what did not come in pairs and the machine's kind are the kernel's words and ours.
+    """
+    made = {name: found[name] for name in ("decoded", "unpaired", "machine") if name in found}
+    if "host" in found:
+        made["host"] = red.host(found["host"]) if found["host"] else found["host"]
+    if "lost" in found:
+        made["lost"] = [loss(one, red) for one in found["lost"]]
+    if "notes" in found:
+        made["notes"] = [red.text(note) for note in found["notes"]]
+    return made
+
+
+def loss(one: Mapping[str, Any], red: Redactor) -> dict[str, Any]:
+    """One loss: of a CPU, or of a buffer, which people name."""
+    return {
+        name: red.instance(value) if name == "buffer" else value
+        for name, value in one.items()
+        if name in ("cpu", "count", "kind", "buffer", "remedy")
+    }
+
+
+def facts(found: Mapping[str, Any], red: Redactor) -> dict[str, Any]:
+    """What ``lockscope info`` says of a trace; what is not known here is left out."""
+    made = {name: value for name, value in found.items() if name in _FACTS}
+    for name in ("path", "rules"):
+        if name in found:
+            made[name] = red.path(found[name])
+    told = coverage({name: found[name] for name in ("host", "lost", "notes") if name in found}, red)
+    checks = {code: red.text(text) for code, text in found.get("checks", {}).items()}
+    shown = made | told | ({"checks": checks} if "checks" in found else {})
+    return {name: shown[name] for name in found if name in shown}  # in the order in which they are told
+
+
+_FACTS = frozenset({
+    "format", "kernel", "machine", "clock", "cpus", "events", "start_ns", "end_ns", "lost_events", "rules_chosen",
+    "pid_filter", "events_by_name", "tables", "answers", "to_add",
+})  # fmt: skip
+
+
+def _details(found: Mapping[str, Any], red: Redactor) -> dict[str, Any]:
+    """Guest frames, how many rings a finding stands for, and why it is believed; nothing else is known."""
+    made = {name: found[name] for name in ("gfn_runs", "also") if name in found}
+    if "trust" in found:
+        made["trust"] = {why: red.text(text) if isinstance(text, str) else text for why, text in found["trust"].items()}
+    return made
 
 
 def _finding(finding: Finding, red: Redactor) -> Finding:
@@ -55,7 +109,7 @@ def _finding(finding: Finding, red: Redactor) -> Finding:
         witnesses=tuple(_witness(w, red) for w in finding.witnesses),
         story=tuple(red.text(line) for line in finding.story),
         window=red.window(finding.window) if finding.window is not None else None,
-        details=red.value(finding.details),
+        details=_details(finding.details, red),
         behind=tuple(_finding(other, red) for other in finding.behind),
     )
 

@@ -34,9 +34,16 @@ def redacted(shown: Exhibits, red: Redactor) -> Exhibits:
         sptes=sptes,
         locks=tuple(replace(k, label=red.addresses(k.label), name=red.addresses(k.name)) for k in shown.locks),
         longest=tuple(
-            replace(one, name=red.addresses(one.name), pid=red.pid(one.pid), comm=red.task(one.comm))
+            replace(
+                one,
+                name=red.addresses(one.name),
+                pid=red.pid(one.pid),
+                comm=red.task(one.comm),
+                caller=red.addresses(one.caller),
+            )
             for one in shown.longest
         ),
+        waiting=shown.waiting and replace(shown.waiting, names=tuple(map(red.addresses, shown.waiting.names))),
         scenes={
             (fingerprint, red.window(window) if window is not None else None): _scene(scene, red)
             for (fingerprint, window), scene in shown.scenes.items()
@@ -50,4 +57,5 @@ def _scene(scene: Scene, red: Redactor) -> Scene:
         tasks=tuple((red.pid(pid), red.task(comm)) for pid, comm in scene.tasks),
         bars=tuple(replace(b, name=red.addresses(b.name)) for b in scene.bars),
         marks=tuple(replace(m, note=red.text(m.note)) for m in scene.marks),
+        crossings=tuple(replace(c, name=red.addresses(c.name)) for c in scene.crossings),
     )

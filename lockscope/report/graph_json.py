@@ -7,11 +7,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import Any, TextIO
 
 from lockscope.findings import GraphClass, GraphEdge, LockGraph
+from lockscope.harmless import json_text
 
 GRAPH = "json"
 SCHEMA = "lockscope-graph/1"
@@ -28,7 +28,7 @@ def write_graph(graph: LockGraph, stream: TextIO) -> None:
         "edges": [_edge(e) for e in graph.edges],
         "rings": graph.rings,
     }
-    json.dump(document, stream, indent=2, ensure_ascii=False, allow_nan=False)
+    stream.write(json_text(document, indent=2))
     stream.write("\n")
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import TextIO
 
 from lockscope.findings import Report
+from lockscope.harmless import json_text
 from lockscope.report._data import as_dict
 
 NAME = "json"
@@ -15,5 +15,5 @@ EXTENSION = ".json"
 def write(report: Report, stream: TextIO, *, color: bool = False) -> None:
     """Write the report as one JSON object; never coloured."""
     del color
-    json.dump(as_dict(report), stream, indent=2, ensure_ascii=False, allow_nan=False)
+    stream.write(json_text(as_dict(report), indent=2))
     stream.write("\n")

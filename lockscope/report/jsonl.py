@@ -5,10 +5,10 @@ Each line has ``kind``: "report" or "finding".
 
 from __future__ import annotations
 
-import json
 from typing import Any, TextIO
 
 from lockscope.findings import Report
+from lockscope.harmless import json_text
 from lockscope.report._data import as_dict
 
 NAME = "jsonl"
@@ -26,4 +26,4 @@ def write(report: Report, stream: TextIO, *, color: bool = False) -> None:
 
 
 def _line(value: dict[str, Any], stream: TextIO) -> None:
-    stream.write(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
+    stream.write(json_text(value) + "\n")

@@ -9,11 +9,11 @@ instead; perf lock's figures "lockscope-perf-lock/1", ``command``, ``by``, ``bad
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import Any, TextIO
 
 from lockscope.figures import LockFigures, LockRow, PerfFigures, WaitChains
+from lockscope.harmless import json_text
 from lockscope.report._locks import flat
 
 LOCKS = "json"
@@ -35,7 +35,7 @@ def write_locks(figures: LockFigures, stream: TextIO) -> None:
         "notes": figures.notes,
         "rows": [_row(figures, row) for row in figures.rows],
     }
-    json.dump(document, stream, indent=2, ensure_ascii=False, allow_nan=False)
+    stream.write(json_text(document, indent=2))
     stream.write("\n")
 
 
@@ -49,7 +49,7 @@ def write_chains(chains: WaitChains, stream: TextIO) -> None:
         "notes": chains.notes,
         "links": [{**asdict(link), "lock": f"0x{link.lock:x}"} for link in chains.links],
     }
-    json.dump(document, stream, indent=2, ensure_ascii=False, allow_nan=False)
+    stream.write(json_text(document, indent=2))
     stream.write("\n")
 
 
@@ -65,7 +65,7 @@ def write_perf(figures: PerfFigures, stream: TextIO) -> None:
         "broken": figures.broken,
         "rows": [asdict(row) for row in figures.rows],
     }
-    json.dump(document, stream, indent=2, ensure_ascii=False, allow_nan=False)
+    stream.write(json_text(document, indent=2))
     stream.write("\n")
 
 

@@ -8,14 +8,13 @@ invocation: an empty list of results is only clean where they say nothing agains
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Iterator
 from typing import Any, TextIO
 from urllib.parse import quote
 
 from lockscope.findings import Finding, Report, Status, Witness
-from lockscope.harmless import printable
+from lockscope.harmless import json_text, printable
 from lockscope.report._base import is_notice, ordered, verdict_of
 from lockscope.report._data import SCHEMA, plain
 from lockscope.units import seconds
@@ -31,7 +30,7 @@ _MOST_STEPS = 1_000  # of a thread flow; viewers show no more
 def write(report: Report, stream: TextIO, *, color: bool = False) -> None:
     """Write the report as one SARIF log; never coloured."""
     del color
-    json.dump(plain(_log(report)), stream, indent=2, ensure_ascii=False, allow_nan=False)
+    stream.write(json_text(plain(_log(report)), indent=2))
     stream.write("\n")
 
 

@@ -3,7 +3,8 @@
     python -m tests.builders.fuzz_structured FORMAT FIRST LAST
 
 Each must end in one line of error or in a result: no other exception, no more than 10 s of CPU, no more than 1 GiB.
-Every fifth is judged as a whole, counted and exported. Prints what became of them, and the most time and memory.
+Of every eighth a whole command is run as well, another one each time. Prints what became of them, and the most time and
+memory; ends with status 1 if anything broke, once all cases are through.
 """
 
 from __future__ import annotations
@@ -11,23 +12,21 @@ from __future__ import annotations
 import faulthandler
 import json
 import resource
-import shutil
 import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from pathlib import Path
 from types import FrameType
 
-import lockscope
-from lockscope.errors import LockscopeError
-from lockscope.exports._base import ExportOptions, export_formats
 from tests.builders.fuzz import read_all
+from tests.builders.fuzz_commands import COMMANDS, commanded
 from tests.builders.structured import makers
 
-_MEMORY, _SECONDS = 1 << 30, 10
-WHOLE = 5  # every so many cases everything is done
+_MEMORY, _SECONDS, _STUCK = 1 << 30, 10, 300
+WHOLE = 8  # every so many cases a command is run
 
 
 def _too_long(signum: int, frame: FrameType | None) -> None:
@@ -35,65 +34,68 @@ def _too_long(signum: int, frame: FrameType | None) -> None:
     raise AssertionError(msg)
 
 
-def judged(path: str, folder: Path, case: int) -> str:
-    """What became of all that can be asked of a file."""
-    try:
-        trace = lockscope.load(path)
-        trace.analyze()
-        trace.locks("class", "task", "instance")
-        for name in ("csv", "parquet") if case % 2 else ("std", "text", "perfetto"):
-            target = folder / "out"
-            export_formats()[name].write(trace, target, ExportOptions(redact=bool(case % 4 == 1)))
-            assert {p.name for p in folder.iterdir()} <= {"case", "out", "out.names.csv", "made.data"}, (
-                "outside the target"
-            )
-            if target.is_dir():
-                shutil.rmtree(target)
-            else:
-                target.unlink()
-    except LockscopeError as error:
-        if "\n" in str(error):
-            msg = f"more than a line: {error}"
-            raise AssertionError(msg) from error
-        return "judged: error"
-    return "judged"
+def _command_of(case: int) -> int | None:
+    return case // WHOLE % len(COMMANDS) if case % WHOLE == 0 else None
 
 
-def main(form: str, first: int, last: int) -> None:
-    """Run the cases."""
-    signal.signal(signal.SIGPROF, _too_long)
-    found: Counter[str] = Counter()
-    slowest = 0.0
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
-        make, target = makers(folder)[form], folder / "case"
-        target.write_bytes(make(0))
-        judged(str(target), folder, 0)  # loads everything
-        judged(str(target), folder, 1)
+class Run:
+    """The cases of one format in this process."""
+
+    def __init__(self, form: str, folder: Path) -> None:
+        self.form, self.folder, self.target = form, folder, folder / "case"
+        (folder / "made").mkdir()
+        self.make = makers(folder / "made")[form]
+        self.found: Counter[str] = Counter()
+        self.slowest = 0.0
+
+    def limited(self, cases: range) -> None:
+        """Load all that these cases need, then limit what they may add."""
+        self.target.write_bytes(self.make(0))
+        read_all(str(self.target), 1 << 10)
+        for number in {_command_of(case) for case in cases} - {None}:
+            commanded(number or 0, self.target, self.folder)
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + _MEMORY, used + _MEMORY))
+        signal.signal(signal.SIGPROF, _too_long)
+
+    def case(self, case: int) -> None:
+        """One case; what breaks is told with its number."""
+        faulthandler.dump_traceback_later(_STUCK, exit=True)
+        try:
+            self.target.write_bytes(self.make(case))
+        except (OverflowError, ValueError, AssertionError):  # a lie that the builder itself can't write
+            self.found["not made"] += 1
+            return
+        assert self.target.stat().st_size < 1 << 20
+        command = _command_of(case)
+        signal.setitimer(signal.ITIMER_PROF, _SECONDS)
+        began = time.process_time()
+        try:
+            self.found[read_all(str(self.target), 1 << 10)] += 1
+            if command is not None:
+                self.found[commanded(command, self.target, self.folder)] += 1
+        except (Exception, SystemExit):
+            words = "" if command is None else f" ({' '.join(COMMANDS[command])})"
+            print(f"{self.form}: case {case}{words}", file=sys.stderr)
+            traceback.print_exc()
+            self.found["broken"] += 1
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
+        self.slowest = max(self.slowest, time.process_time() - began)
+
+
+def main(form: str, first: int, last: int) -> int:
+    """Run the cases."""
+    with tempfile.TemporaryDirectory() as place:
+        run = Run(form, Path(place))
+        run.limited(range(first, last))
         for case in range(first, last):
-            faulthandler.dump_traceback_later(300, exit=True)
-            try:
-                target.write_bytes(make(case))
-            except (OverflowError, ValueError, AssertionError):  # a lie that the builder itself can't write
-                found["not made"] += 1
-                continue
-            assert target.stat().st_size < 1 << 20
-            signal.setitimer(signal.ITIMER_PROF, _SECONDS)
-            began = time.process_time()
-            try:
-                found[judged(str(target), folder, case) if case % WHOLE == 0 else read_all(str(target), 1 << 10)] += 1
-            except BaseException:
-                print(f"{form}: case {case}", file=sys.stderr)
-                raise
-            finally:
-                signal.setitimer(signal.ITIMER_PROF, 0)
-            slowest = max(slowest, time.process_time() - began)
+            run.case(case)
     faulthandler.cancel_dump_traceback_later()
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
-    print(json.dumps({"cases": found, "slowest_s": round(slowest, 2), "most_mib": most}))
+    print(json.dumps({"cases": run.found, "slowest_s": round(run.slowest, 2), "most_mib": most}))
+    return 1 if run.found["broken"] else 0
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    sys.exit(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))

@@ -93,3 +93,9 @@ def add(history: History, night: str, host: str, **rows: list[Row]) -> None:
     digest = f"{host}-{night}"
     record = tables.record({"traces": [trace_row(night, host, digest)], **rows})
     history.keep(tables.pack(record))
+
+
+def children(pid: int) -> list[int]:
+    """Processes that a process has begun, as far as it is there."""
+    tasks = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(word) for word in tasks.read_text().split()] if tasks.exists() else []

@@ -191,6 +191,7 @@ class Options:
     events: tuple[str, ...] = ()
     exclude_events: tuple[str, ...] = ()
     exhibits: bool = False
+    task_name: Callable[[str], str] | None = None
 
 
 Answer = Callable[[list[str], Options], Report]

@@ -23,7 +23,7 @@ def run(form: str, first: int, last: int) -> dict[str, int]:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     found: dict[str, int] = json.loads(done.stdout)["cases"]
-    assert sum(found.values()) == last - first
+    assert sum(found.get(word, 0) for word in ("error", "salvaged", "whole", "not made")) == last - first
     return found
 
 
@@ -31,7 +31,7 @@ def run(form: str, first: int, last: int) -> dict[str, int]:
 def test_files_that_lie_are_refused_or_read_in_part(form: str) -> None:
     found = run(form, 0, FEW)
     assert found.get("whole", 0) + found.get("salvaged", 0) > FEW // 4
-    assert found.get("judged", 0) > FEW // 20
+    assert found.get("status 0", 0) >= 3  # of the commands that every eighth is given to
 
 
 @pytest.mark.all

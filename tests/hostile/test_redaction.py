@@ -16,6 +16,7 @@ from lockscope.report._base import reporters
 from lockscope.tables.meaning import Meaning
 from lockscope.tables.schema import all_schemas
 from tests.builders import canaries
+from tests.builders.script import Script
 
 
 def leaks(values: list[Any]) -> list[str]:
@@ -166,3 +167,55 @@ def test_no_canary_is_in_a_night(tmp_path: Path, capsys: pytest.CaptureFixture[s
         assert "broken.dat" in said
         assert (shown(said) == []) == bool(more)
         assert (str(home) in said) == (not more)
+
+
+ODD_NAMES = (
+    "a canary", "canary/7 is", "[canary]", "canary:", "x.canary@y", "canary is", "held by canary", "(canary)",
+    "canary ", "&canary->lock", "canary/", "//canary", "-canary", "canary, CPU 1", "task1/canary", "canary\x1b[2J",
+    "canary/9]",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def oddly_named(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tasks whose names read like parts of a sentence; each returns to user space with a lock, and waits for one."""
+    s = Script()
+    for i, name in enumerate(ODD_NAMES):
+        task, other = s.task(name, 7 + i), s.task(ODD_NAMES[i - 1], 307 + i, 1)
+        task.take(f"&odd{i}->lock", 0x100 + i)
+        other.acquire(f"&odd{i}->lock", 0x100 + i).contended(f"&odd{i}->lock", 0x100 + i)
+        task.sys_exit().release(f"&odd{i}->lock", 0x100 + i)
+        other.acquired(f"&odd{i}->lock", 0x100 + i).release(f"&odd{i}->lock", 0x100 + i)
+        s.comms[7 + i], s.comms[307 + i] = name, ODD_NAMES[i - 1]
+    return s.save(tmp_path_factory.mktemp("odd") / "trace.dat")
+
+
+NAMED = [c for c in COMMANDS if c[0] in ("analyze", "info", "locks") and "--window-start" not in c]
+
+
+@pytest.mark.parametrize("command", NAMED, ids=" ".join)
+def test_a_name_that_reads_like_a_sentence_is_a_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], oddly_named: Path, command: tuple[str, ...]
+) -> None:
+    name, *options = command
+    to = ("-o", str(tmp_path / "file.html")) if "html" in options else ()
+    for more in ((), ("--redact",)):
+        run([name, str(oddly_named), *options, *more, *to])
+        output = capsys.readouterr().out + everything_in(tmp_path)
+        assert len(output) > 100
+        if more:
+            assert "canary" not in output
+        elif name == "analyze":
+            assert output.count("canary") > len(ODD_NAMES)
+
+
+@pytest.mark.all
+def test_a_name_that_reads_like_a_sentence_in_a_night(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], oddly_named: Path
+) -> None:
+    words = ["nightly", str(oddly_named), "--history", str(tmp_path / "h"), "-o", str(tmp_path / "r"), "--night", "n"]
+    for more in ((), ("--redact",)):
+        run([*words, *more])
+        output = capsys.readouterr().out + everything_in(tmp_path / "r")
+        assert "LS106" in output
+        assert ("canary" in output) == (not more)

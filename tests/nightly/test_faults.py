@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
-import random
-import signal
 import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -22,7 +18,7 @@ from lockscope.nightly.history import History, write_whole
 from lockscope.nightly.night import night_of
 from lockscope.nightly.sources import Source
 from lockscope.nightly.summary import as_markdown, as_text
-from tests.builders.nights import LOCK, SLOTS, add, classes, finding, one_way, trace_row
+from tests.builders.nights import LOCK, SLOTS, add, classes, finding, trace_row
 
 ROOT = Path(__file__).parents[2]
 
@@ -117,7 +113,6 @@ def slow(job: Job) -> bytes:
 
 
 @pytest.mark.all
-@pytest.mark.long
 def test_one_machine_opens_no_port() -> None:
     with socket.socket() as known:
         known.bind(("127.0.0.1", 0))
@@ -126,31 +121,3 @@ def test_one_machine_opens_no_port() -> None:
     jobs = [Job(Source(name), "n1", "0") for name in "abcd"]
     for _ in workers.in_pool(jobs, 2, slow):
         assert listening(os.getpid()) == []
-
-
-@pytest.mark.all
-@pytest.mark.long
-def test_nights_that_are_killed_at_random(tmp_path: Path) -> None:
-    """The whole command, killed again and again, then left alone: as if nothing had happened."""
-    rng = random.Random(7)
-    for i in range(6):
-        one_way(tmp_path / "traces" / f"host{i}" / "t.dat", LOCK, SLOTS, at=1_000_000 + i)
-    (tmp_path / "traces" / "broken.dat").write_bytes(b"\x17\x08Dtracing9")
-    command = [sys.executable, "-m", "lockscope", "nightly", str(tmp_path / "traces"), "--history", str(tmp_path / "h"),
-               "--night", "n1", "--workers", "2"]  # fmt: skip
-    for _ in range(8):
-        night = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(rng.uniform(0.5, 12))
-        night.send_signal(signal.SIGKILL)
-        night.wait()
-    time.sleep(keeping._MOMENT_S + 1)
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode in (0, 1), done.stderr
-    made = History(tmp_path / "h")
-    assert sorted(Path(p).parent.name for p in made.table("traces").column("path").to_pylist()) == [
-        *(f"host{i}" for i in range(6)), "traces",
-    ]  # fmt: skip
-    rows = made.table("classes").select(["host", "name"]).to_pylist()
-    assert len({(r["host"], r["name"]) for r in rows}) == len(rows)
-    assert list((tmp_path / "h").rglob(".new-*")) == []
-    assert list((tmp_path / "h" / "pending").iterdir()) == []

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from lockscope.exhibits import Scene
 from lockscope.findings import Finding, TraceSummary, Witness
+from lockscope.harmless import printable
 from lockscope.report._finding_text import seen, splat_lines
 from lockscope.report._lines import Paint
 from lockscope.report._where import locate
@@ -99,7 +100,8 @@ def splat(finding: Finding, trace: TraceSummary) -> str:
 def suppression(finding: Finding) -> str:
     """The entry for ``--suppressions`` that takes exactly this defect out; TOML's strings are written as JSON's."""
     locks = f", {' -> '.join(finding.classes)}" if finding.classes else ""
-    about = f"{finding.code} {finding.name}{locks}".encode("ascii", "backslashreplace").decode()
+    # A comment ends with its line: a class's name must not go on as an entry of its own.
+    about = printable(f"{finding.code} {finding.name}{locks}").encode("ascii", "backslashreplace").decode()
     return (
         f"[[suppress]]   # {about}\n"
         f"fingerprint = {json.dumps(finding.fingerprint)}\n"

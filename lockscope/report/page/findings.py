@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 from lockscope.exhibits import Scene
 from lockscope.findings import Finding, Report
+from lockscope.harmless import json_text
 from lockscope.report._base import is_notice, ordered
 from lockscope.report._data import as_dict
 from lockscope.report.page import _sections
@@ -37,7 +36,7 @@ def made(report: Report, beside: str) -> Part | None:
     files = {}
     tail = ""
     if rest:
-        files["findings.json"] = json.dumps(as_dict(report), ensure_ascii=False, allow_nan=False)
+        files["findings.json"] = json_text(as_dict(report))
         lines = table(("code", "severity", "locks", "#seen", "first (s)"), (_line(f) for f in rest[:_LINES]))
         what = f"{count(len(rest))} more findings without a card; all, with their evidence"
         tail = _sections.more(beside, "findings.json", what, "lockscope analyze --format json TRACE") + lines
