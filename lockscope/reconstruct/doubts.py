@@ -49,10 +49,9 @@ def rests_on(finding: Finding, evidence: Evidence) -> frozenset[Hole]:
 def _explaining(
     silences: Silences, ends: Iterable[End], since_ns: int, until_ns: int, least_ns: int = 0
 ) -> frozenset[Hole]:
-    """The longest silence between these times, and where buffers ended before the later one."""
-    silence = silences.longest_in(since_ns, until_ns, least_ns)
+    """The silences between these times, any of which may be a pause, and where buffers ended before the later one."""
     ended = frozenset(e.hole for e in ends if e.hole.start_ns < until_ns)
-    return ended if silence is None else ended | {silence}
+    return ended.union(silences.within(since_ns, until_ns, least_ns))
 
 
 def is_alarm(finding: Finding) -> bool:

@@ -25,6 +25,7 @@ from lockscope.tables.ops import Op
 from lockscope.tables.tape import TapeBatch
 
 FOREVER = 1 << 62
+_MOST_WITHIN = 32  # that may explain one finding
 _MOST = 4096  # silences that are remembered: the longest
 _FAR = 10  # times the median distance of events: what is shorter says nothing
 _SHORTEST_NS = 50_000  # writing to tracing_on twice takes longer
@@ -105,6 +106,14 @@ class Silences:
         i = int(inside[np.argmax((self._end - self._start)[inside])])
         found = self._hole(i)
         return found if found.end_ns - found.start_ns >= max(self.significant_ns, least_ns) else None
+
+    def within(self, since_ns: int, until_ns: int, least_ns: int = 0) -> list[Hole]:
+        """The silences between these times that are out of the ordinary and as long as that, longest first."""
+        inside = np.flatnonzero((self._start >= since_ns) & (self._end <= until_ns))
+        apart = (self._end - self._start)[inside]
+        order = np.argsort(-apart, kind="stable")[:_MOST_WITHIN]
+        least = max(self.significant_ns, least_ns)
+        return [self._hole(int(inside[i])) for i in order if apart[i] >= least]
 
     def all(self) -> list[Hole]:
         """Every silence out of the ordinary, as far as remembered."""
