@@ -70,6 +70,12 @@ class _WaitGrounds(LockGrounds):
         return Grounds(Status.PARTIAL, "; ".join(r for r in (found.reason, reason) if r))
 
 
+_UNSEEN = (
+    "waits under what was not seen to be released, wait types inferred: one release that is missing looks like it "
+    "(record lockscope:lockdep_acquire and every unlock function)"
+)
+
+
 @check(_CODE, _NAME, Severity.ERROR, _WaitGrounds(waits=True, balance=True))
 def judge(evidence: Evidence) -> Iterator[Finding]:
     """One finding for every class, and what limits it."""
@@ -95,11 +101,12 @@ def _finding(teller: Teller, found: TooLong) -> Finding:
     if limiter:
         note = f"takes {teller.name(limiter.cls)} at {address(limiter.lock)}"
         witnesses.insert(0, evidence.witness(limiter, chain.cpu, chain.pid, note=note))
+    sure = _confidence(evidence, chain, limiter)
     return Finding(
         code=_CODE,
         name=_NAME,
-        severity=Severity.ERROR,
-        confidence=_confidence(evidence, chain, limiter),
+        severity=Severity.INFO if sure is Confidence.POSSIBLE else Severity.ERROR,
+        confidence=sure,
         title="Invalid wait context",
         message=f"{name} may wait as {WAIT_NAMES.get(found.outer, '?')} {where}, where only {_allowed(found)} may.",
         classes=(teller.name(limiter.cls), name) if limiter else (name,),
@@ -109,6 +116,7 @@ def _finding(teller: Teller, found: TooLong) -> Finding:
         flow=f"{found.outer}>{found.limit} {'' if limiter else context}",
         rests=rests_on(chain) if limiter else (),
         window=evidence.window(chain.window),
+        undecided=_UNSEEN if sure is Confidence.POSSIBLE else None,
     )
 
 
