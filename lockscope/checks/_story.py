@@ -135,7 +135,7 @@ _MOST_RESTS = 1000
 
 def rests_on(*chains: Chain) -> tuple[tuple[int, int], ...] | None:
     """For ``Finding.rests``: nothing, where all that was held was later seen to be released; it was held then."""
-    return () if all(chain.whole for chain in chains) else None
+    return () if all(chain.released for chain in chains) else None
 
 
 def times(number: int) -> str:

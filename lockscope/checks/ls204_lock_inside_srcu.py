@@ -231,7 +231,7 @@ def _finding(
     ]
     if shown is not None:
         witnesses.append(_waits(evidence, pair.srcu, shown))
-    rests = () if chain.whole else ((held.ts_ns, entry.ts_ns),)
+    rests = () if chain.released else ((held.ts_ns, entry.ts_ns),)
     return _told(pair, rule, sure, witnesses, evidence, chain.count, evidence.window(chain.window), rests=rests)
 
 
