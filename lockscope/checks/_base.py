@@ -66,9 +66,9 @@ class Check:
 
 def _half_recorded(evidence: Evidence, code: str) -> str | None:
     """What a check rests on and was not recorded whole: who holds which lock, or is in which read section."""
-    locks = not (evidence.plain or evidence.detailed)  # else lockdep's events tell
+    by_functions = not (evidence.plain or evidence.detailed)  # else lockdep's events tell
     for kind, what in evidence.uneven:
-        if code.startswith("LS2") if kind == "srcu_read" else locks and code < "LS9":
+        if by_functions or (kind == "srcu_read" and code.startswith("LS2")):
             return f"{what}: record both (lockscope record -- COMMAND)"
     return None
 

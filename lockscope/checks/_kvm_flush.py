@@ -140,7 +140,9 @@ def _finding(evidence: Evidence, words: Words, groups: list[DebtGroup], outcome:
     message = f"{place}, and {_end(first)}" if unpaid else f"{place}; {_LATE[outcome]}"
     seen = tuple(_witnesses(evidence, first, words))
     closing = (_until(groups, words), words.consequence(first)) if unpaid else (_LATE[outcome],)
-    known = evidence.lost == 0 and not evidence.filtered and bool(first.use_ns)
+    # Only task switches tell whether the recorder left tasks out, one of which may have flushed.
+    whole = evidence.lost == 0 and evidence.seen("sched_switch") and not evidence.filtered
+    known = whole and bool(first.use_ns)
     sure = Confidence.CERTAIN if known else Confidence.LIKELY
     return Finding(
         code=words.code, name=words.name, severity=Severity.ERROR if unpaid else Severity.INFO,

@@ -9,7 +9,7 @@ tracking before mmu_lock is released. What counts is kvm_make_all_cpus_request w
 that covers the range; flushes that the guest asks for, of the host's TLB or of another VM do not.
 
 A flush that comes late, or by another task of the VM, or a range flush that is too small where a full one follows, is
-reported as info. Confidence: certain; likely where other tasks were not recorded.
+reported as info. Confidence: certain; likely where other tasks were not recorded, or task switches, which tell of them.
 
 Why it is a bug
 ---------------

@@ -19,8 +19,16 @@ def protected(script: KvmScript, first: int = 0x180, number: int = 512, ioctl: i
     script.vcpu.enter().leave()
 
 
+def test_without_task_switches_nobody_knows_who_was_left_out():
+    script = KvmScript()
+    protected(script)
+    (finding,) = script.found("LS301")
+    assert finding.confidence is Confidence.LIKELY
+
+
 def test_one_finding_for_512_neighbours():
     script = KvmScript()
+    script.idle(0).switch_to(script.qemu)
     protected(script)
     (finding,) = script.found("LS301")
     assert (finding.code, finding.severity, finding.confidence) == ("LS301", Severity.ERROR, Confidence.CERTAIN)
