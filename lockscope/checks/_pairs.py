@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-from lockscope.checks._story import Teller, address, lock_word, merged, rests_on
+from lockscope.checks._story import Teller, address, lock_word, merged, rests_on_held
 from lockscope.findings import Confidence, Finding, RuleRef, Severity
 from lockscope.reconstruct.chains import Chain, Entry
 from lockscope.reconstruct.evidence import Evidence
@@ -72,7 +72,7 @@ def _finding(teller: Teller, check: tuple[str, str], row: int, rule: Rule, words
         ),
         story=tuple(_story(teller, chain, held, rule)),
         flow="",
-        rests=rests_on(chain),
+        rests=rests_on_held(evidence, chain, held),
         window=evidence.window(chain.window),
     )
 

@@ -131,11 +131,20 @@ class Teller:
 
 
 _MOST_RESTS = 1000
+_SPINNING = ("spinlock", "raw_spinlock", "rwlock")
 
 
 def rests_on(*chains: Chain) -> tuple[tuple[int, int], ...] | None:
     """For ``Finding.rests``: nothing, where all that was held was later seen to be released; it was held then."""
-    return () if all(chain.whole for chain in chains) else None
+    return () if all(chain.released for chain in chains) else None
+
+
+def rests_on_held(evidence: Evidence, chain: Chain, held: Entry) -> tuple[tuple[int, int], ...] | None:
+    """What it rests on that ``held`` was held: nothing also where the task waits to the end with a spinning lock, whose
+    preemption level the walk counts; that a mutex was not released meanwhile, only the events say.
+    """
+    spins = evidence.classes[held.cls].kind in _SPINNING and chain.preempt & 0x0F > 0
+    return () if chain.whole and spins else rests_on(chain)
 
 
 def times(number: int) -> str:

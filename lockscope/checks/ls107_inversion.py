@@ -128,7 +128,7 @@ def _finding(teller: Teller, found: Inversion) -> Finding:
 
 def _rests(teller: Teller, row: int) -> tuple[tuple[int, int], ...]:
     chain, place = chain_at(teller.evidence, teller.graph.rows, row)
-    return () if chain.whole else ((chain.held[place].ts_ns, chain.next.ts_ns),)
+    return () if chain.released else ((chain.held[place].ts_ns, chain.next.ts_ns),)
 
 
 def _story(teller: Teller, found: Inversion, classes: list[int]) -> Iterator[str]:

@@ -44,7 +44,7 @@ from collections.abc import Iterator
 
 from lockscope.checks._base import Grounds, check
 from lockscope.checks._grounds import LockGrounds
-from lockscope.checks._story import Teller, address, merged, rests_on
+from lockscope.checks._story import Teller, address, merged, rests_on_held
 from lockscope.findings import Confidence, Finding, Severity, Status
 from lockscope.reconstruct.chains import Chain, Entry
 from lockscope.reconstruct.evidence import Evidence
@@ -114,7 +114,7 @@ def _finding(teller: Teller, found: TooLong) -> Finding:
         witnesses=tuple(witnesses),
         story=tuple(_story(teller, chain, found, context)),
         flow=f"{found.outer}>{found.limit} {'' if limiter else context}",
-        rests=rests_on(chain) if limiter else (),
+        rests=rests_on_held(evidence, chain, limiter) if limiter else (),
         window=evidence.window(chain.window),
         undecided=_UNSEEN if sure is Confidence.POSSIBLE else None,
     )

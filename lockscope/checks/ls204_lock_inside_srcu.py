@@ -141,12 +141,15 @@ class Pair(NamedTuple):
     lock_map: int
 
 
-def _one_vm(evidence: Evidence, first: int, second: int) -> bool:
-    """Not known to be of two VMs: where no VM is known by its locks, what lies in one struct kvm is of one."""
+def _one_vm(evidence: Evidence, first: int, second: int, name: str = "") -> bool:
+    """Not known to be of two VMs. Where no VM is known by its locks, what lies in a struct kvm, as ``name`` says of the
+    second, is of the VM whose struct it lies in.
+    """
     vms = evidence.vm_of(first), evidence.vm_of(second)
-    if None in vms:
-        return abs((first & _ALL) - (second & _ALL)) < _STRUCT_KVM
-    return vms[0] == vms[1]
+    if None not in vms:
+        return vms[0] == vms[1]
+    inside = name.startswith(("&kvm->", "&(kvm)->"))
+    return not inside or abs((first & _ALL) - (second & _ALL)) < _STRUCT_KVM
 
 
 def _matching(evidence: Evidence, sections: SrcuSections, pair: Pair, around: list[Around]) -> Around | None:
@@ -164,7 +167,7 @@ def _matching(evidence: Evidence, sections: SrcuSections, pair: Pair, around: li
 def _broken(
     evidence: Evidence, sections: SrcuSections, pair: Pair, around: list[Around]
 ) -> tuple[RuleRef | None, Confidence, Around | None] | None:
-    if not _one_vm(evidence, pair.srcu_map, pair.lock_map):
+    if not _one_vm(evidence, pair.srcu_map, pair.lock_map, pair.lock):
         return None
     shown = _matching(evidence, sections, pair, around)
     rule = evidence.rules.srcu_rule(pair.srcu, pair.lock, SrcuKind.NOT_INSIDE)
@@ -231,7 +234,7 @@ def _finding(
     ]
     if shown is not None:
         witnesses.append(_waits(evidence, pair.srcu, shown))
-    rests = () if chain.whole else ((held.ts_ns, entry.ts_ns),)
+    rests = () if chain.released else ((held.ts_ns, entry.ts_ns),)
     return _told(pair, rule, sure, witnesses, evidence, chain.count, evidence.window(chain.window), rests=rests)
 
 

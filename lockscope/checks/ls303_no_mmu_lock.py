@@ -116,9 +116,9 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
     vms = _kvm.vms_of(evidence)
     told = [how for how in _HOW if how != "set-under-read" or _which_mmu(evidence)]
     events = [e for e in _kvm_spte.history_of(evidence).of(*told) if vms.follows(e.pid, "locks")]
-    # Behind the last event that tells the MMUs apart, these may have been switched off.
+    # The TDP MMU's own event may have been switched off behind the last one.
     told_ns = _kvm_spte.history_of(evidence).told_ns
-    events = [e for e in events if e.what != "set-under-read" or e.ts_ns < told_ns]
+    events = [e for e in events if e.what != "set-under-read" or told_ns < 0 or e.ts_ns < told_ns]
     yield from _kvm_spte.findings(
         evidence,
         events,

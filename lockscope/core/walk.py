@@ -95,6 +95,7 @@ from lockscope.core.walk_rows import (
     SYS_EXIT,
     TAKEN_SLOTS,
     TASK_EXIT,
+    WAITED,
 )
 
 
@@ -296,7 +297,7 @@ def stand(w: Walk, t: int) -> None:
     row = ref(w.chains[c])
     row.count -= not recursion  # it was counted when it was asked for
     if task_at(w, t).whole and not elsewhere and w.ts - e.ts >= SETTLED:
-        row.whole = 1
+        row.whole = WAITED
 
 
 @loop
@@ -325,7 +326,7 @@ def stand_attempt(w: Walk, t: int, f: int, how: int) -> int:
         c = emit_chain(w, t, depth, 0)
         task.depth = depth
     if c >= 0 and task_at(w, t).whole and w.ts - at.ts >= SETTLED:
-        w.chains[c].whole = 1
+        w.chains[c].whole = WAITED
     return c
 
 

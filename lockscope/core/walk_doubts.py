@@ -25,6 +25,8 @@ from lockscope.core.walk_rows import (
     ACQUIRED_OP,
     AGAIN,
     ALONE,
+    BY_ADDRESS,
+    BY_PLACE,
     COUNTED,
     CUT,
     DETAIL,
@@ -189,11 +191,11 @@ def held_already(w: Walk, t: int, at: int) -> bool:
 @step
 def held_back(w: Walk, t: int, at: int) -> bool:
     """Whether an attempt at what is held already waits for what the task does next: see ``goes_on``. A trylock that
-    got it says at once that it was not held."""
+    got it, and a probed function, whose return is what is entered, say at once that it was not held."""
     e = entry_at(w, t, at)
     if w.window >= 0 or not blocks(w, e.cls) or not held_already(w, t, at):
         return False
-    if e.trylock != 0:
+    if e.trylock != 0 or class_at(w, e.cls).keyed in (BY_ADDRESS, BY_PLACE):
         keep_only(w, t, at)
         return False
     e.marks |= AGAIN

@@ -12,6 +12,7 @@ FN_DEPTH = 16
 PENDING, CONTENDED, IRQS_SEEN_ON, BH_SEEN_ON, ALONE, COUNTED, RIVALLED, AGAIN = 1, 2, 4, 8, 16, 32, 64, 128
 HALF, QUEUE, UNNESTED, STAND_IN = 256, 512, 1024, 2048
 ASKED_DEPTH, ASKED_PREEMPT = 16, 24  # bits of marks from there on: locks held when it was asked for, preempt count
+RELEASED, WAITED = 1, 2  # Chain.whole: all that was held was seen to be released; the task waits as the trace ends
 WHOLE, WHOLE_SO_FAR = 1, 2  # Task.whole: known; known, but what was taken before lock events were recorded is not
 # Class.keyed. BY_ADDRESS, BY_PLACE: kernels without lockdep. BY_INIT: with the key and wait types of the
 # initialisation. BY_SRCU: an srcu_struct by its address, as probes on SRCU's functions say it.

@@ -81,6 +81,7 @@ class Chain:
     # nothing was to the trace's end, while the task waited). In a judged window it is empty at the start, and that is
     # all.
     whole: bool
+    released: bool  # ... by releases, so that no pause before can have changed it
 
 
 @dataclass(slots=True)
@@ -88,7 +89,7 @@ class Chains:
     """All distinct chains of a trace, as columns. ``entries`` of chain i: rows ``start[i] .. start[i + 1]``.
 
     ``last_ns``: when each was met the last time; its entries are of the first. ``since_ns``: when the task was last
-    seen to hold nothing before that.
+    seen to hold nothing before that. ``released``: ``whole`` by what was released later, not by waiting to the end.
     """
 
     start: NDArray[np.int64]
@@ -101,6 +102,7 @@ class Chains:
     whole: NDArray[np.bool_]
     last_ns: NDArray[np.int64]
     since_ns: NDArray[np.int64]
+    released: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.count)
@@ -117,6 +119,7 @@ class Chains:
             int(self.preempt[i]),
             int(self.window[i]),
             bool(self.whole[i]),
+            bool(self.released[i]),
         )
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from lockscope.findings import Finding, Severity
 from lockscope.reconstruct.buffer_ends import End
 from lockscope.reconstruct.evidence import Evidence
-from lockscope.reconstruct.interruptions import FOREVER, Contradiction, Hole, Silences
+from lockscope.reconstruct.interruptions import FOREVER, Contradiction, Hole
 from lockscope.reconstruct.partners import Stop
 from lockscope.tables.events import LossNote
 from lockscope.units import duration, seconds
@@ -40,18 +40,21 @@ def rests_on(finding: Finding, evidence: Evidence) -> frozenset[Hole]:
     ends = [e for e in evidence.ends if e.locks or not finding.code.startswith("LS1")]
     if finding.rests is not None:
         least = evidence.silences.rare_ns if finding.code in _WAITED_FOR else 0
-        found = [_explaining(evidence.silences, ends, *each, least) for each in finding.rests]
+        found = [_explaining(evidence, ends, *each, least) for each in finding.rests]
         return frozenset() if frozenset() in found else frozenset().union(*found)
     sides = [(min(w.ts_ns for w in side), max(w.ts_ns for w in side)) for side in finding.sides]
-    return frozenset().union(*(_explaining(evidence.silences, ends, *side) for side in sides))
+    return frozenset().union(*(_explaining(evidence, ends, *side) for side in sides))
 
 
 def _explaining(
-    silences: Silences, ends: Iterable[End], since_ns: int, until_ns: int, least_ns: int = 0
+    evidence: Evidence, ends: Iterable[End], since_ns: int, until_ns: int, least_ns: int = 0
 ) -> frozenset[Hole]:
-    """The silences between these times, any of which may be a pause, and where buffers ended before the later one."""
+    """The longest silence between these times, and where buffers ended before the later one. What is found although
+    that one was taken for missing rests on all the others: any may be the pause.
+    """
     ended = frozenset(e.hole for e in ends if e.hole.start_ns < until_ns)
-    return ended.union(silences.within(since_ns, until_ns, least_ns))
+    silences = evidence.silences.within(since_ns, until_ns, least_ns)
+    return ended.union(silences if silences and silences[0] in evidence.holes else silences[:1])
 
 
 def is_alarm(finding: Finding) -> bool:

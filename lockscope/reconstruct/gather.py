@@ -264,7 +264,7 @@ class _Reading:
             waiting=walk.waiting,
             silences=self.silences,
             stops=self.partners.finish(),
-            uneven=uneven(self.reader.formats, self.counts, self.info.cpus),
+            uneven=uneven(self.reader.formats, self.counts, self.info.cpus, only_enabled=self.info.only_enabled),
             ends=self.ends.finish(self.end, self.info.streams, self._lock_kinds()),
             holes=self.options.holes,
             absent=self.options.absent,

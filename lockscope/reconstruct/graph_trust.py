@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
 
 from lockscope.findings import Confidence
 from lockscope.reconstruct.evidence import Evidence
 from lockscope.reconstruct.graph import Graph
 from lockscope.reconstruct.graph_guards import GuardView, in_irq
-from lockscope.reconstruct.graph_rows import TS
+from lockscope.reconstruct.graph_rows import CLS, IP, TS
 from lockscope.reconstruct.graph_schedule import Side, apart, crosses, ordered, side_of, unscheduled
 
 _MAKERS = 48  # witnesses of an edge that are tried
@@ -101,21 +104,31 @@ class _Judge:
         return ", ".join(f"{self.evidence.comm(s.pid)}/{s.pid} on CPU {s.cpu}" for s in sides)
 
     def may_be_others(self) -> bool:
-        """Whether the locks of one side may be gone, and their memory others', before the next side came.
+        """Whether the locks of one side may be gone, and their memory others' of the same kind, before the next side
+        came.
 
         Without lockdep nothing tells of a lock's end, and one that no place and no symbol names may lie in memory that
-        is freed: two dentries swapped their addresses within 0.8 s in a recording of 7.3.4. Sides that come in turns,
-        or within a millisecond, are of the same locks.
+        is freed: two dentries swapped their addresses within 0.8 s in a recording of 7.3.4. Of one kind are locks that
+        one function takes both of. Sides that come in turns, or within a millisecond, are of the same locks.
         """
         graph, chains = self.graph, self.evidence.chains
         of = graph.rows.node_class
-        if not any(self.evidence.classes[int(of[graph.tail[e]])].unplaced for e in self.edges):
+        classes = {int(of[graph.tail[e]]) for e in self.edges}
+        takers = [self._takers(c) for c in classes if self.evidence.classes[c].unplaced]
+        if not any(one & other for one, other in combinations(takers, 2)):
             return False
         every = [graph.rows.chain[graph.makers(e)] for e in self.edges]
         asked = graph.rows.entry[:, TS]
         began = max(int(asked[graph.rows.last[c]].min()) for c in every)
         ended = min(int(chains.last_ns[c].max()) for c in every)
         return began - ended > _SOON_NS
+
+    def _takers(self, cls: int) -> frozenset[str]:
+        """The functions that take locks of a class."""
+        entries = self.evidence.chains.entries
+        sites = np.unique(entries[entries[:, CLS] == cls, IP])
+        symbols = self.evidence.info.symbols()
+        return frozenset(name.split("+")[0] for ip in sites.tolist() if ip and (name := symbols.name(ip)))
 
     def verdict(self, guard: int) -> Trust:
         evidence, graph = self.evidence, self.graph

@@ -143,11 +143,11 @@ class Partners:
     def finish(self) -> list[Stop]:
         """What stopped, and where."""
         found = []
-        for pair in self._pairs.values():
+        for key, pair in self._pairs.items():
             pair.end(self._most, FOREVER, FOREVER)
             for missing, hole, others in pair.stops:
-                if not pair.names[missing]:
-                    continue
+                if not pair.names[missing] or (key == "twins" and pair.counts[missing] == 0):
+                    continue  # one of the twins is enough
                 if pair.counts[missing] == 0:
                     found.append(Stop(None, pair.names[missing], others))
                 elif pair.counts[missing] >= _FEW:
@@ -155,15 +155,18 @@ class Partners:
         return found
 
 
-def uneven(formats: Sequence[EventFormat], counts: NDArray[np.int64], cpus: int) -> tuple[Uneven, ...]:
+def uneven(
+    formats: Sequence[EventFormat], counts: NDArray[np.int64], cpus: int, *, only_enabled: bool
+) -> tuple[Uneven, ...]:
     """Functions of which one of a pair was not recorded whole, however few there are. ``counts``: by format.
+    ``only_enabled``: what has a format was switched on, so that one that never came is missing.
 
     In real recordings of stock kernels (6.1 to 7.3, x86-64 and arm64) these counts differ by 3 at most, but for SRCU's,
     whose unlock is inlined in its own file on some builds (435 to 421). Losses leave out both alike.
     """
     number: Counter[str] = Counter()
     for fmt, count in zip(formats, counts.tolist(), strict=False):
-        if "/" not in fmt.system:
+        if "/" not in fmt.system and (count or only_enabled):
             number[fmt.name] += count
     slack = max(cpus, 1) + 1
     sides = [

@@ -43,7 +43,6 @@ _HOW = {
     Op.KVM_EXIT: kernel.GUEST_EXIT,
 }
 _FOLLOWED = frozenset(_HOW)
-_OF_ONE_MMU = frozenset({Op.SPTE_TDP, Op.SPTE_UPDATE_ENTRY, Op.SPTE_UPDATE})
 _VALUES: dict[Op, tuple[str | None, str]] = {
     Op.SPTE_TDP: ("old", "new"),
     Op.FAST_PF: ("old", "new"),
@@ -94,7 +93,7 @@ class SpteHistory:
 
     ``page_offset``: distance from physical to virtual SPTE addresses, None where it was not learned. ``doubted_vms``:
     VMs with more than one root, where an SPTE by place is not one SPTE; ``undecided``: what would be lost bits there.
-    ``told_ns``: when an event that only one of the MMUs has was last seen; -1 never.
+    ``told_ns``: when an event that only the TDP MMU has was last seen; -1 never.
     """
 
     events: list[SpteEvent] = field(default_factory=list)
@@ -154,7 +153,7 @@ class HistoryFact:
         rows = index.any_of(_FOLLOWED)
         if not len(rows):
             return
-        told = index.any_of(_OF_ONE_MMU)
+        told = index.of(Op.SPTE_TDP)
         self._told_ns = int(batch.ts_ns[told[-1]]) if len(told) else self._told_ns
         how = self._how[batch.op[rows]]
         calls = index.of(Op.SYS_ENTER)[

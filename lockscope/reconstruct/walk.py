@@ -239,6 +239,7 @@ class LockWalk:
             c["whole"].astype(bool),
             c["last"].copy(),
             c["since"].copy(),
+            c["whole"] == kernel.RELEASED,
         )
 
     def oddities(self) -> list[Oddity]:

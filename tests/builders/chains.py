@@ -227,7 +227,7 @@ class _Walk:
         count, window = np.array([(c.count, c.window) for c in chains], np.int64).reshape(-1, 2).T
         asked = np.array([c.next.ts_ns for c in chains], np.int64)
         return Chains(start, entries, count, cpu, pid, np.zeros(len(chains), np.int32), window.astype(np.int32),
-                      np.full(len(chains), whole), asked, asked)  # fmt: skip
+                      np.full(len(chains), whole), asked, asked, np.full(len(chains), whole))  # fmt: skip
 
 
 def evidence_of(

@@ -110,7 +110,7 @@ def test_one_of_a_pair_that_never_came():
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("lock_acquire", (("lock", True),)),
+        ("lock_acquire", (("lock", True), ("twins", True))),
         ("lockdep_init", ()),
         ("srcu_read_unlock", (("srcu_read", False), ("srcu_read entry", False))),
         ("raw_write_lock_irqsave_entry", (("raw_write entry", True), ("raw_write call", True))),

@@ -12,7 +12,7 @@ from lockscope.tables.events import EventFormat
 def kinds(cpus: int = 2, lost: int = 0, **number: int) -> list[str]:
     formats = [EventFormat(0, -1, "", "", ()), EventFormat(1, -1, "", "", ())]
     formats += [EventFormat(i, i, "lockscope", name, ()) for i, name in enumerate(number, 2)]
-    return [u.kind for u in uneven(formats, np.array([lost, 0, *number.values()], np.int64), cpus)]
+    return [u.kind for u in uneven(formats, np.array([lost, 0, *number.values()], np.int64), cpus, only_enabled=True)]
 
 
 def test_what_real_recordings_have() -> None:
