@@ -57,16 +57,26 @@ def grounds(evidence: Evidence) -> Grounds:
         return _kvm.skipped("none of the events that show protected fields: trace-cmd record -e kvm")
     if not evidence.seen("kvm_track_tsc", "kvm_update_master_clock"):
         return _kvm.partial_if_lost(evidence)  # switched on, and nothing touched
-    if not (evidence.plain or evidence.detailed) or not any(
-        role_of(c.name) is Role.TSC_WRITE_LOCK for c in evidence.classes
-    ):
+    if not _lock_recorded(evidence) or not any(role_of(c.name) is Role.TSC_WRITE_LOCK for c in evidence.classes):
         return _kvm.skipped(
-            "tsc_write_lock was not recorded: lockscope record -- COMMAND, on a kernel with CONFIG_PROVE_LOCKING"
+            "tsc_write_lock was not recorded: lockscope record -- COMMAND on a kernel with CONFIG_PROVE_LOCKING, "
+            "lockscope record --locks spinlock -- COMMAND elsewhere"
         )
     kernel = parse(evidence.info.kernel)
     if kernel is not None and kernel.before(5, 17):
         return _kvm.skipped("before 5.17 other locks protect what the events show")
     return _kvm.partial_if_lost(evidence)
+
+
+def _lock_recorded(evidence: Evidence) -> bool:
+    """Whether every way of taking the lock shows (kvm_synchronize_tsc() and __kvm_start_pvclock_update(),
+    arch/x86/kvm/x86.c, 5.17 to 7.3).
+    """
+    return (
+        evidence.plain
+        or evidence.detailed
+        or all(_kvm.has(evidence, f"raw_spin_lock_{how}") for how in ("irq", "irqsave"))
+    )
 
 
 @check("LS401", "unprotected-field", Severity.WARNING, grounds, facts=("kvm_reference", "vms"))

@@ -22,6 +22,7 @@ _NESTED = 64  # more than a task holds under lockdep (MAX_LOCK_DEPTH, 48)
 _PER_CPU = 4
 _FEW = 16  # of the missing events: with fewer, most of what gives back is inlined, and the rest says nothing
 _MOST = 256  # stretches of one pair
+_EITHER = 2  # a trylock: it may have taken, and what gives back then is not one too many
 _SLACK = {"mutex": 6, "raw_read": 0, "raw_write": 0, "srcu_read": 4}  # held as the recording begins or ends, by kind
 _SEMAPHORE = re.compile(r"(up|down)_(read|write)")
 
@@ -43,22 +44,28 @@ class Uneven(NamedTuple):
     what: str
 
 
-def pairs_of(system: str, name: str) -> tuple[tuple[str, bool], ...]:
-    """The pairs that an event belongs to, and whether it takes: lock events, SRCU probes, probed lock functions."""
+def pairs_of(system: str, name: str) -> tuple[tuple[str, int], ...]:
+    """The pairs that an event belongs to, and whether it takes: lock events, SRCU probes, probed lock functions.
+
+    What spin_trylock_irqsave() or down_read_trylock() got is given back by the function of all others.
+    """
     if name in ("lock_acquire", "lockdep_acquire", "lock_release"):
         twins = () if name == "lock_release" else (("twins", name == "lock_acquire"),)
         return (("lock", name != "lock_release"), *twins)
-    if system == "lock" or "trylock" in name or name.startswith("lockdep"):
+    if system == "lock" or name.startswith("lockdep"):
         return ()
     entry, plain = name.endswith("_entry"), name.removesuffix("_entry")
+    tries = "trylock" in plain
     semaphore = _SEMAPHORE.match(plain)
     if semaphore is not None:
         kind, gives = semaphore[2], semaphore[1] == "up"
     elif "lock" in plain:
         before = plain.split("lock")[0]
-        kind, gives = before.removesuffix("un").strip("_"), before.endswith("un")
+        kind, gives = before.removesuffix("try" if tries else "un").strip("_"), before.endswith("un")
     else:
         return ()
+    if tries:
+        return () if entry else ((kind, _EITHER), (kind + " entry", _EITHER))
     if kind == "srcu_read":
         return ((kind + " entry", True),) if entry else ((kind, not gives), (kind + " entry", not gives))
     if gives:
@@ -91,7 +98,7 @@ class Partners:
     def __init__(self, cpus: int = 1) -> None:
         self._most = _NESTED + _PER_CPU * cpus
         self._pairs: dict[str, _Pair] = {}
-        self._of_kind: list[list[tuple[int, bool]]] = []  # by pair: the formats of it, and whether they take
+        self._of_kind: list[list[tuple[int, int]]] = []  # by pair: the formats of it, and whether they take
 
     def feed(self, batch: EventBatch, formats: Sequence[EventFormat]) -> None:
         """A batch's events. A loss ends what is going on: it explains what is missing."""
@@ -116,25 +123,28 @@ class Partners:
                 if kind not in self._pairs:
                     self._pairs[kind] = known.get(kind, _Pair())
                     self._of_kind.append([])
-                self._pairs[kind].names[takes] = self._pairs[kind].names[takes] or fmt.name
+                if takes != _EITHER:
+                    self._pairs[kind].names[takes] = self._pairs[kind].names[takes] or fmt.name
                 self._of_kind[list(self._pairs).index(kind)].append((fmt.index, takes))
         return self._pairs
 
     def _follow(self, pair: _Pair, batch: EventBatch, rows: NDArray[np.int64], side: NDArray[np.int8]) -> None:
-        """Runs of one side; -1 in ``side`` is a loss."""
+        """Runs of one side; -1 in ``side`` is a loss. That and ``_EITHER`` end one."""
         for which in (0, 1):
             pair.counts[which] += int(np.count_nonzero(side == which))
         changes = np.flatnonzero(side[1:] != side[:-1]) + 1
         starts = np.concatenate(([0], changes))
         lengths = np.diff(np.concatenate((starts, [len(rows)])))
-        # Only the first, the last and the long ones matter.
-        told = np.flatnonzero((lengths > self._most) | (starts == 0) | (starts == starts[-1]))
+        # Only the first, the last and the long ones matter, and where these end.
+        long = (lengths > self._most) | (starts == 0)
+        told = np.flatnonzero(long | np.concatenate(([False], long[:-1])) | (starts == starts[-1]))
         for i in told.tolist():
             first, takes = int(rows[starts[i]]), int(side[starts[i]])
-            if takes < 0 or pair.length == 0 or bool(takes) != pair.takes or i > 0:
+            one_side = takes in (0, 1)
+            if not one_side or pair.length == 0 or bool(takes) != pair.takes or i > 0:
                 before = int(rows[starts[i] - 1]) if i > 0 else first
                 pair.end(self._most, int(batch.ts_ns[first]), batch.first_seq + first)
-                if takes < 0:
+                if not one_side:
                     continue
                 pair.takes, pair.length = bool(takes), 0
                 pair.begin, pair.start_ns = batch.first_seq + before + (i > 0), int(batch.ts_ns[before])

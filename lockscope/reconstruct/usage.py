@@ -124,13 +124,18 @@ def softirqs_on(flags: Ints, info: TraceInfo, *, told: bool) -> Bools:
     return on
 
 
-def _used_in(rows: Rows, at: Ints) -> list[tuple[Ints, Ints]]:
-    """Acquisitions that mark their own lock as used in irqs: (bit, row) columns."""
+def _used_in(rows: Rows, at: Ints, info: TraceInfo) -> list[tuple[Ints, Ints]]:
+    """Acquisitions that mark their own lock as used in irqs: (bit, row) columns.
+
+    On PREEMPT_RT softirqs are tasks', and interrupt none (lockdep_softirq_enter(), include/linux/irqflags.h).
+    """
+    version = parse(info.kernel)
+    contexts = (hardirq_of,) if version is not None and version.rt else (hardirq_of, softirq_of)
     entry = rows.entry
     read = (entry[at, READ] != 0).astype(np.int64)
     blocking = entry[at, TRYLOCK] == 0
     found = []
-    for state, inside in enumerate((hardirq_of, softirq_of)):
+    for state, inside in enumerate(contexts):
         now = blocking & inside(rows.context[at], entry[at, FLAGS])
         found.append((state * STATE_BITS + read[now], at[now]))
         waits = now & (entry[at, READ] == 1)
@@ -166,7 +171,7 @@ def _marks(evidence: Evidence, rows: Rows) -> tuple[Ints, Ints, Ints]:
     checked = entry[:, CHECK] != 0
     own = rows.last[rows.live & checked[rows.last]]
     under = np.flatnonzero(rows.held & rows.same & checked & rows.live[rows.chain])
-    marks = [(bit, row, row) for bit, row in (*_used_in(rows, own), *_in_nmi(rows))]
+    marks = [(bit, row, row) for bit, row in (*_used_in(rows, own, info), *_in_nmi(rows))]
     taken = own[entry[own, CHECK] != SYNC]  # mark_usage(): lock_sync() holds nothing that an interrupt could want
     marks += _enabled(rows, taken, taken, info)
     marks += _enabled(rows, under, rows.next[under], info)

@@ -90,6 +90,8 @@ class LeafRule(Rule):
 
     Of what one task really holds in one irq context; not along paths of the dependency graph. ``inner`` is complete:
     what is taken inside an allowed lock is listed too. ``notifiers``: the book's ``notifiers`` are allowed as well.
+    ``switched``: the book's ``preempted`` are: its holder may be switched out, as that of a spinlock_t or rwlock_t is
+    on PREEMPT_RT (``Rulebook.for_kernel``).
     ``sleeping``: whether sleeping locks of other subsystems may be taken. ``judge``: "kvm" looks at KVM's locks (and
     sleeping ones) only, because slab, RCU and scheduler locks are taken everywhere; "all" at every lock but RCU,
     seqcounts and lockdep's own maps.
@@ -100,6 +102,7 @@ class LeafRule(Rule):
     notifiers: bool = False
     sleeping: bool = True
     judge: str = "kvm"
+    switched: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +167,8 @@ class Rulebook:
     """The rules of a range of kernels.
 
     ``kernels``: first and last series, inclusive, None = unbounded. ``document``, ``version``: what most of it is from.
-    ``notifiers``: locks that MMU, reclaim and preempt notifiers take, and so may turn up in any lock slept under.
+    ``notifiers``: locks that MMU, reclaim and preempt notifiers take, and so may turn up in any lock slept under;
+    ``preempted``: those of the preempt notifiers, which may turn up in any lock that its holder is switched out under.
     ``speaks_of``: of a user's file, each of its own rules' ids with each lock that it names and does not declare by a
     ``[[reference]]``: such a lock has to be known.
     """
@@ -175,6 +179,7 @@ class Rulebook:
     document: str = ""
     version: str = ""
     notifiers: tuple[str, ...] = ()
+    preempted: tuple[str, ...] = ()
     orders: tuple[OrderRule, ...] = ()
     leaves: tuple[LeafRule, ...] = ()
     srcu: tuple[SrcuRule, ...] = ()
@@ -193,7 +198,8 @@ class Rulebook:
         self._orders.update({(self.canonical(r.outer), self.canonical(r.inner)): r for r in self.orders})
         for leaf in self.leaves:
             # A lock inside itself is recursion (LS104), no matter of order.
-            allowed = (leaf.lock, *leaf.inner, *(self.notifiers if leaf.notifiers else ()))
+            allowed = [leaf.lock, *leaf.inner]
+            allowed += self.notifiers if leaf.notifiers else self.preempted if leaf.switched else ()
             self._leaves[self.canonical(leaf.lock)] = leaf, frozenset(map(self.canonical, allowed))
         self._facts.update({r.about: r for r in self.facts})
 
@@ -210,11 +216,16 @@ class Rulebook:
             yield from group
 
     def for_kernel(self, kernel: KernelVersion | None) -> Rulebook:
-        """The book with only the rules that are known to hold for this kernel."""
+        """The book with only the rules that are known to hold for this kernel, and as they do there."""
+        rt = kernel is not None and kernel.rt
         return replace(
             self,
             orders=tuple(r for r in self.orders if r.when.holds(kernel)),
-            leaves=tuple(r for r in self.leaves if r.when.holds(kernel)),
+            leaves=tuple(
+                replace(r, switched=rt and locks.sleeps(locks.kind_of(r.lock), rt))
+                for r in self.leaves
+                if r.when.holds(kernel)
+            ),
             srcu=tuple(r for r in self.srcu if r.when.holds(kernel)),
             must_hold=tuple(r for r in self.must_hold if r.when.holds(kernel)),
             reference=tuple(r for r in self.reference if r.when.holds(kernel)),

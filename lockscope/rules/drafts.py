@@ -5,7 +5,7 @@ A file is a header (``name``, ``title``, ``document``, ``version``, ``from`` and
 of ``lockscope/rules/book.py``, key by key. Every entry has an ``id`` and a ``source``: a place in the document of the
 header, or in its own ``document`` and ``version``. ``extends`` names a book of ours whose entries are taken over; one
 with the same id replaces, ``drop`` lists ids that fell away. A book that extends one on the same document states its
-rules anew for its own version: sources then name that. ``notifiers``: see ``Rulebook``.
+rules anew for its own version: sources then name that. ``notifiers``, ``preempted``: see ``Rulebook``.
 A lock that neither KVM nor the judged trace has is a mistake in a user's file, unless a ``[[reference]]`` of it says
 that there is such a lock.
 """
@@ -22,7 +22,10 @@ from lockscope.errors import RuleError
 from lockscope.rules import lines, schema
 
 _TEXTS = ("name", "title", "document", "version", "extends")
-HEADER = {**dict.fromkeys(_TEXTS, "text"), "from": "series", "to": "series", "drop": "texts", "notifiers": "texts"}
+_LISTS = ("notifiers", "preempted")  # a book that extends another has its lists, unless it has its own
+HEADER = (
+    dict.fromkeys(_TEXTS, "text") | dict.fromkeys(("from", "to"), "series") | dict.fromkeys(("drop", *_LISTS), "texts")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ class Draft:
                 for name, entry in parent.entries[kind].items()
                 if name not in dropped
             } | self.entries[kind]
-        header = {"notifiers": parent.header.get("notifiers", ())} | self.header
+        header = {key: parent.header.get(key, ()) for key in _LISTS} | self.header
         return replace(self, header=header, entries=merged)
 
 

@@ -152,7 +152,8 @@ def _book(of: Draft) -> Rulebook:
     }
     head = {key: of.header.get(key, "") for key in ("name", "title", "document", "version")}
     kernels = of.header.get("from"), of.header.get("to")
-    return Rulebook(**head, kernels=kernels, notifiers=tuple(of.header.get("notifiers", ())), **made)
+    notifiers, preempted = (tuple(of.header.get(key, ())) for key in ("notifiers", "preempted"))
+    return Rulebook(**head, kernels=kernels, notifiers=notifiers, preempted=preempted, **made)
 
 
 def _rule(kind: schema.Kind, entry: Entry) -> Rule:

@@ -37,6 +37,15 @@ def test_one_lock_in_and_out_of_irqs(state: str, inside: str, outside: str, bad:
     assert codes([lines[0], f"t: {OFF[state]} {take[1]} -A {ON[state]}"]) == set()
 
 
+@pytest.mark.parametrize(("kernel", "rt"), [("7.3.4-amd64", False), ("7.3.4-rt-amd64", True)])
+def test_softirqs_are_tasks_on_preempt_rt(kernel: str, rt: bool) -> None:
+    inside = "t: softirq( spin:A -A )"
+    assert codes([inside, "u: spin:A -A"], kernel=kernel) == (set() if rt else {"LS108"})
+    below = [inside, "u: bh-off spin:A spin:B -B -A bh-on", "v: spin:B -B"]
+    assert codes(below, kernel=kernel) == (set() if rt else {"LS107"})
+    assert codes(["t: hardirq( spin:A -A )", "u: spin:A -A"], kernel=kernel) == {"LS108"}
+
+
 @pytest.mark.parametrize("state", STATES)
 def test_irqs_turned_on_under_the_lock(state: str) -> None:
     irq = f"t: {state}( spin:A -A )"

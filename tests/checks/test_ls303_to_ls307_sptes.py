@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from lockscope.findings import Confidence, Status, Verdict
+from lockscope.pipeline import AnalyzeOptions, analyze
 from tests.builders.kvm import NONE, RO, RW, TRACKED, KvmScript
 
 SPTEP = 0x10565BC00
@@ -153,6 +155,38 @@ def test_the_tscs_bookkeeping(held, kernel, codes):
     if held:
         qemu.release(*TSC)
     assert script.loud("LS4") == codes
+
+
+def spinlocks(ways: tuple[str, ...], *, held: bool) -> str:
+    """Without lockdep: tsc_write_lock taken in these ways, and the TSC's bookkeeping in the last of them or after."""
+    kvm, at = 0xFFFFC90000001000, 0xFFFFC90000001000 + 2152
+    rows = ["tracing_mark_write: lockscope: struct kvm: 0=&(kvm)->mmu_lock 2152=&kvm->arch.tsc_write_lock",
+            f"kvm_destroy_vm: (kvm_destroy_vm+0x0/0x10) kvm={kvm:#x}"]  # fmt: skip
+    for way in ways:
+        back = way.replace("save", "restore")
+        rows += [f"raw_spin_lock_{way}_entry: (_raw_spin_lock_{way}+0x0/0x10) lock={at:#x} caller=0xffffffff81000010",
+                 f"raw_spin_lock_{way}: (kvm_synchronize_tsc+0x10/0x20 <- _raw_spin_lock_{way})",
+                 f"raw_spin_unlock_{back}: (_raw_spin_unlock_{back}+0x0/0x10) lock={at:#x}"]  # fmt: skip
+    rows.insert(len(rows) - held, "kvm_track_tsc: vcpu_id 0 masterclock 0 offsetmatched 0 nr_online 1 hostclock tsc")
+    times = [*range(len(rows) - 1), 20_000]  # the last event comes when nothing says that the lock may still be held
+    lines = [f"qemu-100 [000] ..... 1.{at:06}: {row}" for at, row in zip(times, rows, strict=True)]
+    return "\n".join(["# tracer: nop", "#", "# lockscope: kernel 7.3.4 x86_64", "#", *lines, ""])
+
+
+@pytest.mark.parametrize(
+    ("ways", "held", "status", "codes"),
+    [
+        (("irq", "irqsave"), True, Status.RAN, []),
+        (("irq", "irqsave"), False, Status.RAN, ["LS401"]),
+        (("irqsave",), False, Status.SKIPPED, []),  # who takes it by the other function would hold nothing
+    ],
+)
+def test_the_tscs_bookkeeping_by_the_functions_of_spinlocks(ways, held, status, codes, tmp_path: Path):
+    trace = tmp_path / "trace.txt"
+    trace.write_text(spinlocks(ways, held=held))
+    report = analyze([str(trace)], AnalyzeOptions(select=("LS401",)))
+    assert [f.code for f in report.findings if f.code == "LS401"] == codes
+    assert [check.status for check in report.checks] == [status]
 
 
 def test_what_cannot_be_told_makes_it_partial():

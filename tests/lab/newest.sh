@@ -24,7 +24,7 @@ apt() { # COMMAND...: with those suites, and nothing of this machine's own
   command=$1
   shift
   "$command" -o Dir::Etc::SourceList="$home/apt/sources.list" -o Dir::Etc::SourceParts=/dev/null \
-    -o APT::Get::List-Cleanup=0 -o Dir::State="$home/apt/state" -o Dir::State::status="$home/apt/status" -o Dir::Cache="$home/apt/cache" "$@"
+    -o APT::Get::List-Cleanup=0 -o APT::Sandbox::User=root -o Dir::State="$home/apt/state" -o Dir::State::status="$home/apt/status" -o Dir::Cache="$home/apt/cache" "$@"
 }
 
 add_suite() {
@@ -66,7 +66,7 @@ build() { # the machine, in the folder of its release
   modules=$(find kernel -type d -path "*/modules/$release" | head -1)
   modules=${modules%/lib/modules/*}
   cp "$(find kernel -type f \( -name "vmlinuz-$release" -o -path "*/$release/vmlinuz" \) | head -1)" vmlinuz
-  depmod -b "$modules" "$release"
+  depmod -b "$modules" "$release" 2>depmod.log
   selftests=source/tools/testing/selftests/kvm
   [ -x $selftests/dirty_log_perf_test ] || build_selftests source
   tests=$(cd $selftests && for name in $wanted; do find . -maxdepth 2 -type f -perm -u+x -name "$name" | head -1; done)

@@ -78,5 +78,5 @@ boot() { # JOB SECONDS
     -virtfs "local,path=$1,mount_tag=job,security_model=none" \
     -virtfs "local,path=/,mount_tag=outside,security_model=none,readonly=on,multidevs=remap" \
     </dev/null >"$1/console" 2>&1 || true
-  grep -q '^job ended: ' "$1/job.out"
+  grep -qs '^job ended: ' "$1/job.out"
 }

@@ -102,6 +102,28 @@ def test_one_of_a_pair_that_stops():
     assert (begin, seq) == (len(held(0).rows), 1 << 62)
 
 
+def test_a_stretch_ends_where_its_events_come_again():
+    s = held(100)
+    again = len(s.rows)
+    for _ in range(2):
+        s.task("qemu", 100).release("&m", 0x100).take("&m", 0x100)
+    ((_, _, begin, seq, _),) = [stop.hole for stop in s.gathered(GatherOptions()).evidence.stops]
+    assert (begin, seq) == (len(held(0).rows), again)
+
+
+@pytest.mark.parametrize(("tried", "stops"), [(True, []), (False, [("mutex_lock", 101, False)])])
+def test_what_a_trylock_got_is_given_back_too(tried, stops):
+    s = Script("7.3.4")
+    qemu = s.task("qemu", 100)
+    for i in range(120):
+        if i < 20:
+            qemu.event("lockscope:mutex_lock_entry", lock=0x100).event("lockscope:mutex_lock")
+        elif tried:
+            qemu.event("lockscope:mutex_trylock_entry", lock=0x100).event("lockscope:mutex_trylock", ret=1)
+        qemu.event("lockscope:mutex_unlock", lock=0x100)
+    assert [stop for stop in pairs(s) if not stop[0].endswith("_entry")] == stops
+
+
 def test_one_of_a_pair_that_never_came():
     ((name, _, never),) = pairs(held(100, release=False))
     assert (name, never) == ("lock_release", True)
@@ -117,7 +139,10 @@ def test_one_of_a_pair_that_never_came():
         ("mutex_unlock", (("mutex", False), ("mutex entry", False))),
         ("up_read", (("read", False), ("read entry", False))),
         ("down_read", (("read", True), ("read call", False))),
-        ("mutex_trylock", ()),
+        ("mutex_trylock", (("mutex", 2), ("mutex entry", 2))),
+        ("mutex_trylock_entry", ()),
+        ("raw_spin_trylock_bh", (("raw_spin", 2), ("raw_spin entry", 2))),
+        ("down_read_trylock", (("read", 2), ("read entry", 2))),
         ("kvm_entry", ()),
     ],
 )

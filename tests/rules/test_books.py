@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from lockscope.kvm import locks
+from lockscope.kvm import locks, versions
 from lockscope.rules import load
 from lockscope.rules.book import Rulebook, SrcuKind
 
@@ -96,6 +98,20 @@ def test_the_reference_table_of_4_14() -> None:
         "kvm->memslots",
         "kvm->buses",
     )
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_preempt_notifiers_come_inside_what_preempt_rt_switches_out(name: str) -> None:
+    found = book(name)
+    assert set(found.preempted) < set(found.notifiers)
+    kernel = versions.parse("7.3.4")
+    assert kernel is not None
+    stock, rt = (found.for_kernel(replace(kernel, rt=rt)) for rt in (False, True))
+    for taken in found.preempted:
+        assert stock.leaf_broken("&(kvm)->mmu_lock", taken) is not None
+        assert rt.leaf_broken("&(kvm)->mmu_lock", taken) is None
+        assert rt.leaf_broken("&kvm->arch.tsc_write_lock", taken) is not None  # a raw one spins there too
+    assert rt.leaf_broken("&(kvm)->mmu_lock", "&kvm->slots_lock") is not None
 
 
 @pytest.mark.parametrize("name", SINCE_5_14)
