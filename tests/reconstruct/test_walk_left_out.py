@@ -43,3 +43,21 @@ def test_who_is_switched_in_is_switched_out_next():
         qemu.switch_to(worker)
         other.switch_to(qemu)
     assert script.gathered().evidence.filtered is True
+
+
+def test_the_first_switch_of_each_cpu_shows_which_lock_is_its_run_queues():
+    """Of a kernel without lockdep; it counted as one that the recorder had left the lock out of, from two CPUs on."""
+    script = Script("7.3.4+deb13-amd64")
+    for cpu in (0, 1, 2):
+        tasks, queue = (
+            (script.task("qemu", 100 + cpu, cpu), script.task("kworker", 30 + cpu, cpu)),
+            RQ[1] + 0x1000 * cpu,
+        )
+        for before, after in (tasks, tasks[::-1]):
+            before.event("lockscope:raw_spin_lock_entry", lock=queue).event("lockscope:raw_spin_lock")
+            before.switch_to(after)
+            after.event("lockscope:raw_spin_unlock", lock=queue)
+    assert script.gathered().evidence.filtered is False
+    for before, after in (tasks, tasks[::-1], tasks):
+        before.switch_to(after)
+    assert script.gathered().evidence.filtered is True
