@@ -51,9 +51,9 @@ def switch(w: Walk, t: int, prev_state: int) -> None:
     notifiers (kvm_sched_out) take under it; ``drop_run_queues`` ends it where its release was not recorded.
     """
     w.switches += 1
-    hand_over(w, t)
-    if w.losses == 0 and w.gaps == 0 and task_at(w, t).queues == 0 and cpu_at(w, w.cpu).lock == 0:
+    if w.losses == 0 and w.gaps == 0 and task_at(w, t).queues == 0:
         w.bare_switches += 1
+    hand_over(w, t)
     cpu_at(w, w.cpu).task = 0
     if w.gaps > 0:
         task_at(w, t).epoch = -1

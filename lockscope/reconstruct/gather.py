@@ -249,7 +249,7 @@ class _Reading:
             oddities=walk.oddities(),
             recorded=recorded,
             lost=self._lost(),
-            filtered=switches.broken or walk.tasks_left_out,
+            filtered=switches.broken or walk.tasks_left_out(len(self.seen_cpus)),
             detailed=any(n.endswith(":lockdep_acquire") for n in recorded),
             plain="lock:lock_acquire" in recorded,
             start_ns=self.start,

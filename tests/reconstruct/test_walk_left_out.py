@@ -61,3 +61,15 @@ def test_the_first_switch_of_each_cpu_shows_which_lock_is_its_run_queues():
     for before, after in (tasks, tasks[::-1], tasks):
         before.switch_to(after)
     assert script.gathered().evidence.filtered is True
+
+
+def test_a_mutex_that_is_slept_under_is_no_run_queue():
+    """Of a kernel without lockdep whose spinlocks were not probed: no switch shows a run queue's lock."""
+    script = Script("7.3.4+deb13-amd64")
+    qemu, worker = script.task("qemu", 100), script.task("kworker", 30)
+    for _ in range(4):
+        qemu.event("lockscope:mutex_lock_entry", lock=RQ[1]).event("lockscope:mutex_lock")
+        qemu.switch_to(worker).switch_to(qemu)
+        qemu.event("lockscope:mutex_unlock", lock=RQ[1])
+        qemu.switch_to(worker).switch_to(qemu)
+    assert script.gathered().evidence.filtered is False
