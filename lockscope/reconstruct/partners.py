@@ -190,7 +190,8 @@ def uneven(
             took, gave = sum(number[n] for n in takes), sum(number[n] for n in gives)
             sides.append(_Sides(kind, takes[0], took, gives[0], gave, slack + more + number[f"{kind}_trylock"]))
     lossy = bool(len(counts)) and int(counts[LOSS]) > 0
-    return tuple(Uneven(s.kind, _WORDS.format(*s[1:5])) for s in sides if s.differ(lossy=lossy))
+    inlined = not number["lock_acquire"] and not number["lockdep_acquire"]  # as seen on stock kernels alone
+    return tuple(Uneven(s.kind, _WORDS.format(*s[1:5])) for s in sides if s.differ(lossy=lossy, inlined=inlined))
 
 
 class _Sides(NamedTuple):
@@ -201,14 +202,14 @@ class _Sides(NamedTuple):
     others: int
     most: int
 
-    def differ(self, *, lossy: bool) -> bool:
+    def differ(self, *, lossy: bool, inlined: bool) -> bool:
         """Whether one side was not recorded whole."""
         few, many = min(self.ones, self.others), max(self.ones, self.others)
         if lossy:
             return 4 * many > 5 * few + 64
         calls = self.one == f"{self.other}_entry"  # what is held as a short recording ends was not released
-        inlined = many // 20 if self.kind == "srcu_read" else 0
-        return many - few > self.most + inlined or (calls and few == 0 and many > 1)
+        more = many // 20 if inlined and self.kind == "srcu_read" else 0
+        return many - few > self.most + more or (calls and few == 0 and many > 1)
 
 
 _WORDS = "one of a pair was not recorded whole: {} came {} times, {} {} times"

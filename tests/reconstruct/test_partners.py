@@ -30,6 +30,7 @@ def test_what_real_recordings_have() -> None:
         ({"raw_read_lock_entry": 4, "raw_read_lock": 4, "raw_read_unlock": 0}, "raw_read"),
         ({"mutex_lock_entry": 57, "mutex_lock": 57, "mutex_unlock": 14}, "mutex"),
         ({"srcu_read_lock": 50, "srcu_read_unlock": 38}, "srcu_read"),
+        ({"srcu_read_lock": 435, "srcu_read_unlock": 421, "lock_acquire": 9}, "srcu_read"),
     ],
 )
 def test_one_of_a_pair_that_is_missing(number: dict[str, int], kind: str) -> None:
