@@ -39,11 +39,11 @@ class Timed:
             self._feed(facts, batch)
             self.seconds += time.thread_time() - begin
 
-        FactSet.feed = feed  # type: ignore[method-assign]  # put in its place while it is timed
+        FactSet.feed = feed  # put in its place while it is timed
         return self
 
     def __exit__(self, *_: object) -> None:
-        FactSet.feed = self._feed  # type: ignore[method-assign]  # and back
+        FactSet.feed = self._feed  # and back
 
 
 def checked(path: str) -> tuple[float, int, int]:

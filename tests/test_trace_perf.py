@@ -30,7 +30,7 @@ NAME = "&kvm->lock"
 
 
 def figures(tmp_path: Path, script: Script, **options: object) -> PerfFigures:
-    return perf_figures(str(script.save(tmp_path / "t.dat")), **options)  # type: ignore[arg-type]
+    return perf_figures(str(script.save(tmp_path / "t.dat")), **options)
 
 
 def told(figures_: PerfFigures) -> list[tuple[str, int, int, int, int, int, int]]:
@@ -83,7 +83,7 @@ def _never_got(t: Task) -> None:
 def test_a_sequence_that_makes_no_sense_marks_its_lock_once(tmp_path: Path, what: object, event: str) -> None:
     s = Script()
     for pid in (100, 101):
-        what(s.task("qemu", pid))  # type: ignore[operator]
+        what(s.task("qemu", pid))
     found = figures(tmp_path, s)
     assert (found.bad, found.total) == (1, 1)
     assert {k: n for k, n in found.broken.items() if n} == {event: 1}
@@ -127,7 +127,7 @@ def test_what_perf_has_not_is_said(tmp_path: Path) -> None:
     trace = str(Script().save(tmp_path / "t.dat"))
     for wrong in ({"by": "vm"}, {"sort": "hold"}, {"by": "class", "contention": True}):
         with pytest.raises(UsageError, match="--perf-compat: perf lock has"):
-            perf_figures(trace, **wrong)  # type: ignore[arg-type]
+            perf_figures(trace, **wrong)
 
 
 def test_the_report_is_perfs_to_the_letter(capsys: pytest.CaptureFixture[str]) -> None:

@@ -100,4 +100,4 @@ def test_what_cannot_be_a_part(bug: Trace, wrong: slice) -> None:
     with pytest.raises(UsageError):
         bug[wrong]
     with pytest.raises(UsageError, match="a trace is cut by times"):
-        bug[5]  # type: ignore[index]
+        bug[5]

@@ -29,7 +29,7 @@ FINDINGS = st.builds(
 @given(st.lists(RUNS, max_size=12), st.lists(FINDINGS, max_size=3))
 def test_the_verdict_of_a_report(runs: list[CheckRun], findings: list[object]) -> None:
     """A violation if one was found; clean if every check that judges is clean, and there is one; unknown else."""
-    report = Report([], runs, findings)  # type: ignore[arg-type]
+    report = Report([], runs, findings)
     verdicts = [run.verdict for run in runs if not run.code.startswith("LS9")]
     loud = [f for f in report.findings if f.severity in (Severity.ERROR, Severity.WARNING)]
     if loud or "violation" in verdicts:

@@ -16,7 +16,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe, wait
-from subprocess import DEVNULL, Popen, _args_from_interpreter_flags  # type: ignore[attr-defined]
+from subprocess import DEVNULL, Popen
 from typing import Any
 
 from lockscope.nightly.examine import Job, broken
@@ -136,13 +136,20 @@ def _starter(workers: int, work: Work) -> Callable[[], _Worker]:
         # where its parent is killed, or somebody presses Ctrl-C, while it loads.
         ours, theirs = Pipe()
         with theirs:  # then the only other end is the worker's: when it dies the pipe ends
-            command = [sys.executable, *_args_from_interpreter_flags(), "-c", _BEGIN, str(theirs.fileno())]
+            command = [sys.executable, *_interpreter_flags(), "-c", _BEGIN, str(theirs.fileno())]
             process = Popen(command, stdin=DEVNULL, env=_environment(), pass_fds=[theirs.fileno()])
         with contextlib.suppress(OSError):
             ours.send((work, os.getpid(), cpus[next(begun) % len(cpus)] if cpus else None))
         return _Worker(process, ours)
 
     return start
+
+
+def _interpreter_flags() -> list[str]:
+    """What this interpreter was told on its command line of where to look for modules, and of warnings."""
+    told = {"-I": sys.flags.isolated, "-E": sys.flags.ignore_environment, "-s": sys.flags.no_user_site,
+            "-S": sys.flags.no_site, "-B": sys.flags.dont_write_bytecode}  # fmt: skip
+    return [*(flag for flag, on in told.items() if on), *(f"-W{option}" for option in sys.warnoptions)]
 
 
 def serve(pipe: Connection) -> None:

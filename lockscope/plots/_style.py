@@ -78,7 +78,8 @@ def _harmless_texts() -> Iterator[None]:
     def set_text(self: Text, s: Any) -> None:
         plain(self, None if s is None else "\n".join(printable(line) for line in str(s).split("\n")))
 
-    Text.set_text = set_text  # type: ignore[method-assign]  # titles, ticks, legends: all text of a figure goes here
+    # Put in matplotlib's place, and back: ticks are labelled while it draws, so that a subclass of ours is never asked.
+    Text.set_text = set_text  # type: ignore[method-assign]
     try:
         yield
     finally:

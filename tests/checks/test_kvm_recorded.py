@@ -26,7 +26,7 @@ DROPS = 200  # of each recording, four at a time
 
 
 def loud(name: str, **options: object) -> dict[str, int]:
-    report = lockscope.analyze([str(SAMPLES / f"{name}.dat")], lockscope.AnalyzeOptions(select=KVM, **options))  # type: ignore[arg-type]
+    report = lockscope.analyze([str(SAMPLES / f"{name}.dat")], lockscope.AnalyzeOptions(select=KVM, **options))
     return {f.code: f.count for f in report.findings if f.severity is not Severity.INFO}
 
 
@@ -46,7 +46,7 @@ def test_planted_defects() -> None:
 
 
 def statuses(name: str, **options: object) -> dict[str, tuple[str, str]]:
-    report = lockscope.analyze([str(SAMPLES / f"{name}.dat")], lockscope.AnalyzeOptions(**options))  # type: ignore[arg-type]
+    report = lockscope.analyze([str(SAMPLES / f"{name}.dat")], lockscope.AnalyzeOptions(**options))
     return {c.code: (c.status.value, c.verdict.value) for c in report.checks}
 
 
@@ -129,7 +129,7 @@ def losing(path: Path) -> None:
     facts = tuple(sorted({fact for check in checks for fact in check.facts}))
     for seed in range(DROPS // 4):
         lossy = Kept(reader.info, reader.formats, [dropped(whole, random.Random(seed), 4)])
-        runs, found = judged(gather(lossy, rules, GatherOptions(facts)).evidence, checks)  # type: ignore[arg-type]
+        runs, found = judged(gather(lossy, rules, GatherOptions(facts)).evidence, checks)
         assert [(f.code, f.message) for f in found if f.severity is not Severity.INFO] == [], f"{path.name} seed {seed}"
         assert {run.status for run in runs} <= {Status.PARTIAL, Status.SKIPPED}
 

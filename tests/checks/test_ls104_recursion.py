@@ -95,7 +95,7 @@ def test_a_nest_lock_that_is_not_held() -> None:
 
 def test_a_wounded_context() -> None:
     evidence = evidence_of("t: mutex:A")
-    evidence.oddities.append(_odd("ww-order", 0, 4096))  # type: ignore[arg-type]
+    evidence.oddities.append(_odd("ww-order", 0, 4096))
     found = all_checks()["LS104"].run(evidence)[1]
     assert [(f.title, f.classes) for f in found] == [("ww_mutex taken out of order after -EDEADLK", ("A",))]
 

@@ -107,7 +107,7 @@ def _release(task: Task, name: str) -> None:
 def in_memory(rows: list[Row], batch: int = 1 << 20) -> MemoryReader:
     reader = MemoryReader(rows, TraceInfo("memory", "memory", "6.12.1", "x86_64", "host", "global"), formats(EVENTS))
     whole = reader.batches
-    reader.batches = lambda wanted=None, *, rows=0: whole(wanted, rows=batch)  # type: ignore[method-assign]
+    reader.batches = lambda wanted=None, *, rows=0: whole(wanted, rows=batch)
     return reader
 
 

@@ -16,7 +16,7 @@ CORRECT = ("dirty_log", "instances", "legacy_mmu", "lossy", "memslot_stress", "s
 
 
 def judged(name: str, **options: object) -> Report:
-    return lockscope.analyze([str(SAMPLES / name)], lockscope.AnalyzeOptions(select=("LS1",), **options))  # type: ignore[arg-type]
+    return lockscope.analyze([str(SAMPLES / name)], lockscope.AnalyzeOptions(select=("LS1",), **options))
 
 
 def loud(report: Report) -> set[tuple[str | None, str]]:

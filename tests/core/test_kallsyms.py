@@ -21,7 +21,7 @@ def expected(text: bytes) -> list[tuple[int, bytes, bytes]]:
 
 def found(text: bytes, call: object = symbols) -> list[tuple[int, bytes, bytes]]:
     rows = np.zeros((text.count(b"\n") + 1, S_WIDTH), np.int64)
-    rows = rows[: call(np.frombuffer(text, np.uint8), rows)]  # type: ignore[operator]
+    rows = rows[: call(np.frombuffer(text, np.uint8), rows)]
     return [(a & (1 << 64) - 1, text[b:e], text[m:n]) for a, b, e, m, n in rows.tolist()]
 
 

@@ -27,7 +27,7 @@ CODECS: dict[str, Callable[[bytes], bytes]] = {
 
 class _Stdin:
     def __init__(self, content: bytes) -> None:
-        self.buffer = io.BufferedReader(io.BytesIO(content))  # type: ignore[arg-type]
+        self.buffer = io.BufferedReader(io.BytesIO(content))
 
 
 @pytest.mark.parametrize("codec", CODECS)
@@ -141,9 +141,9 @@ def test_another_standard_input_is_another_file(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_what_is_kept_goes_to_a_file_beyond_the_limit() -> None:
-    kept = _compressed._Kept(io.BufferedReader(io.BytesIO(TEXT)), in_memory=1000)  # type: ignore[arg-type]
+    kept = _compressed._Kept(io.BufferedReader(io.BytesIO(TEXT)), in_memory=1000)
     assert kept.read_at(300_000, 10) == TEXT[300_000:300_010]
-    assert kept.file._rolled  # type: ignore[attr-defined]
+    assert kept.file._rolled
     assert kept.read_at(0, 5) == b"line "
     assert kept.read_at(len(TEXT), 5) == b""
 

@@ -45,7 +45,7 @@ def test_compressed_and_cut_off(tmp_path: Path) -> None:
 
 def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     class Stdin:
-        buffer = io.BufferedReader(io.BytesIO(lzma.compress("".join(EVENT % i for i in range(3000)).encode())))  # type: ignore[arg-type]
+        buffer = io.BufferedReader(io.BytesIO(lzma.compress("".join(EVENT % i for i in range(3000)).encode())))
 
     monkeypatch.setattr(sys, "stdin", Stdin)
     trace = FtraceText("-")

@@ -42,7 +42,7 @@ def _dat(folder: Path, name: str, times: range, clock: str = "mono", **more: obj
     for ts in times:
         page.event(ts - last, K.acquire(70, b"dat%d" % ts, ts))
         last = ts
-    options = [(layout.UNAME, b"Linux host 6.12.117 x86_64\0"), *more.get("options", ())]  # type: ignore[misc]
+    options = [(layout.UNAME, b"Linux host 6.12.117 x86_64\0"), *more.get("options", ())]
     return TraceFile({0: [page], 1: [K.page(times.start)]}, clock=clock, options=options).write(folder, name)
 
 
@@ -144,7 +144,7 @@ def test_a_guest_beside_its_host(tmp_path: Path) -> None:
     assert {r["buffer"] for r in found} == {"", "vm1"}
     assert {f.system for f in merged.formats[2:]} == {"lock", "sched", "test", "vm1/lock", "vm1/sched", "vm1/test"}
     trace = load(host, guest)
-    for reader, name in zip(trace.reader.readers, ("qemu", "guest-task"), strict=True):  # type: ignore[attr-defined]
+    for reader, name in zip(trace.reader.readers, ("qemu", "guest-task"), strict=True):
         reader.info.comms[70] = name
     trace.reader.info.comms[70] = "qemu"
     assert set(trace.events("lock:lock_acquire").to_pandas().comm) == {"qemu"}

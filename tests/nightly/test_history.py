@@ -134,7 +134,7 @@ def test_a_damaged_record_is_made_again(tmp_path: Path) -> None:
 
 
 def _commit(folder: str, hosts: str, start: object) -> None:
-    start.wait(60)  # type: ignore[attr-defined]
+    start.wait(60)
     history = History(folder)
     for host in hosts:
         fill(history, host)

@@ -60,7 +60,7 @@ def test_subclasses_are_of_their_class() -> None:
 
 def test_the_loudest_comes_first() -> None:
     def row(fingerprint: str, night: str, **more: object) -> Row:
-        return finding(night, "a", fingerprint, *more.pop("classes", [LOCK]), **more)  # type: ignore[misc]
+        return finding(night, "a", fingerprint, *more.pop("classes", [LOCK]), **more)
 
     rows = [
         row("1", "n1"), row("1", "n2"),

@@ -74,18 +74,21 @@ def test_a_job_that_no_worker_survives_is_a_row() -> None:
 @pytest.mark.all
 def test_a_job_that_is_never_done_is_a_row_and_no_process_is_left() -> None:
     """It costs nobody else's try, and its time is given once."""
+    before = children(os.getpid())  # other tests of this process have some that stay
     found = errors(workers.in_pool(jobs("a", "busy", "b", "busy2", "c"), 2, small, limit_s=5))
     told = ": no verdict: not done after 5 s (--time-limit), given up; is the file damaged?"
     made = dict.fromkeys(("a", "b", "c"), "made up")
     assert found == made | {"busy": f"busy{told}", "busy2": f"busy2{told}"}
-    assert children(os.getpid()) == []
+    assert set(children(os.getpid())) <= set(before)
 
 
 @pytest.mark.all
 def test_a_mistake_of_the_user_s_ends_the_night() -> None:
+    before = children(os.getpid())
     with pytest.raises(RuleError, match=r"book\.toml:3: wanted a name") as raised:
         list(workers.in_pool(jobs("mistake", "busy"), 2, small))
-    assert (raised.value.line, children(os.getpid())) == (3, [])
+    assert raised.value.line == 3
+    assert set(children(os.getpid())) <= set(before)
 
 
 def test_memory_files_exist_in_this_process_alone() -> None:

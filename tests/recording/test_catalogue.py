@@ -45,7 +45,7 @@ def test_every_check_is_for_something_and_everything_for_a_check() -> None:
 
 
 @pytest.mark.parametrize("probe", catalogue().probes, ids=[f"{p.event}-{p.since}" for p in catalogue().probes])
-def test_what_is_recorded_is_read(probe) -> None:  # type: ignore[no-untyped-def]
+def test_what_is_recorded_is_read(probe) -> None:
     """Each way gives fields that a source knows; what is left of a pair without its arguments is only looked at."""
     for way in ways(probe):
         for line in way:
@@ -53,7 +53,7 @@ def test_what_is_recorded_is_read(probe) -> None:  # type: ignore[no-untyped-def
             fields = [word.partition("=")[0] for word in line.split()[2:]]
             fields += ["__probe_func", "__probe_ret_ip"] if kind == "r" or "%return" in line else ["__probe_ip"]
             made = tuple(Field(f, "u64", 8 + 8 * i, 8, False) for i, f in enumerate(fields))
-            event = EventFormat(2, 1000, *name.split("/"), made)  # type: ignore[arg-type]
+            event = EventFormat(2, 1000, *name.split("/"), made)
             read = source_of(event) is not None
             assert read or line.startswith(("r:lockscope/mmu_spte_update ", "p:lockscope/kvm_arch_flush_")), line
 
@@ -98,7 +98,7 @@ def test_functions_of_preempt_rt() -> None:
     }  # fmt: skip
     assert {e.split("_")[1] for e in plain - rt} == {"read", "write"}
     spin = {"locks": frozenset({"spinlock"}), "lockdep": False}
-    rt, plain = (set(events_of(Wanted((6, 12), rt=rt, **spin))) for rt in (True, False))  # type: ignore[arg-type]
+    rt, plain = (set(events_of(Wanted((6, 12), rt=rt, **spin))) for rt in (True, False))
     assert {e for e in rt if "spin" in e} - {e for e in plain if "spin" in e} == {
         "rt_spin_lock", "rt_spin_trylock", "rt_spin_trylock_bh", "rt_spin_unlock",
     }  # fmt: skip

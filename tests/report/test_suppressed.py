@@ -18,7 +18,7 @@ FINGERPRINT = reports.circular().fingerprint
 
 
 def taken_out(report: Report, **which: object) -> tuple[Report, list[str]]:
-    return without_suppressed(report, [Suppression("known", "k.toml:3", **which)], DAY)  # type: ignore[arg-type]
+    return without_suppressed(report, [Suppression("known", "k.toml:3", **which)], DAY)
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,7 @@ def test_stock_tracepoints_have_no_lock_events(tmp_path: Path, kernel: str) -> N
 )
 def test_parameters_that_do_not_fit(tmp_path: Path, how: dict[str, object], said: str) -> None:
     with pytest.raises(UsageError, match=said.replace("(", r"\(").replace(")", r"\)")):
-        simulate("quiet-mixed", tmp_path / "trace.dat", Parameters(**how))  # type: ignore[arg-type]
+        simulate("quiet-mixed", tmp_path / "trace.dat", Parameters(**how))
 
 
 def test_an_unknown_scenario_is_guessed_at(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def orders(text: str) -> Iterator[tuple[str, str]]:
     for sentence in sentences(text):
         match = re.match(r"(?:- )?(\S+?)(?:\(\))? is taken outside ([^.]*?)(?:, though.*)?$", sentence.rstrip("."))
         for inner in re.split(r",\s*|\s+and\s+", match[2]) if match else ():
-            yield _name(match[1]), _name(inner)  # type: ignore[index]
+            yield _name(match[1]), _name(inner)
 
 
 def _name(lock: str) -> str:
