@@ -12,11 +12,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lockscope.formats import _dat_copy as copying
-from lockscope.formats import _dat_layout as layout
-from lockscope.formats import _dat_writer as writer
-from lockscope.formats._dat_layout import BufferData, CpuData
-from lockscope.formats.trace_dat import TraceDat
+from lockscope.formats.trace_dat import content as copying
+from lockscope.formats.trace_dat import layout, writer
+from lockscope.formats.trace_dat.layout import BufferData, CpuData
+from lockscope.formats.trace_dat.reader import TraceDat
 
 _PAUSE = 1_000_000  # ns between rounds
 

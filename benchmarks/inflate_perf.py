@@ -14,9 +14,9 @@ import zstandard
 from numpy.typing import NDArray
 
 from lockscope.core import perf_records as walk
-from lockscope.formats import _perf_layout as layout
-from lockscope.formats._compressed import open_stream
-from lockscope.formats._perf_layout import Attr
+from lockscope.formats.files.compressed import open_stream
+from lockscope.formats.perf import layout
+from lockscope.formats.perf.layout import Attr
 
 _PAUSE = 1_000_000  # ns between repetitions
 _HEADER = struct.Struct("<13Q")

@@ -30,7 +30,7 @@ import numpy as np
 import pyarrow as pa
 from inflate import inflate
 
-from lockscope.formats.trace_dat import TraceDat
+from lockscope.formats.trace_dat.reader import TraceDat
 from lockscope.reconstruct.gather import prefetched
 from lockscope.tables.decode import FieldDecoder, partition
 from lockscope.tables.events import LOSS, EventBatch, Reader

@@ -20,7 +20,7 @@ from pathlib import Path
 from inflate_perf import inflate
 from load import Streamed
 
-from lockscope.formats.perf_data import PerfData
+from lockscope.formats.perf.reader import PerfData
 
 SAMPLE = Path(__file__).parents[1] / "sample_traces" / "memslot_stress.perf.data.xz"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,17 +14,18 @@ from lockscope.checks._base import Check, all_checks
 from lockscope.core import walk_rows as counters
 from lockscope.errors import MatchError, UsageError
 from lockscope.findings import CheckRun, Finding, Report, Status, TraceSummary, Verdict, WindowSummary
-from lockscope.formats.merged import open_merged
-from lockscope.reconstruct.collect import EXHIBIT_FACTS, Collector
+from lockscope.formats.merge.reader import open_merged
 from lockscope.reconstruct.doubts import Doubts, doubts, is_alarm, rests_on, told
 from lockscope.reconstruct.evidence import Evidence
-from lockscope.reconstruct.exhibiting import exhibits
 from lockscope.reconstruct.gather import Gathered, GatherOptions, gather
 from lockscope.reconstruct.interruptions import Hole
 from lockscope.rules.book import Rulebook
 from lockscope.rules.load import choose, known_locks
 from lockscope.tables.events import UNKNOWN, EventFormat, Reader, TraceInfo
 from lockscope.tables.tape import sources
+
+if TYPE_CHECKING:
+    from lockscope.reconstruct.collect import Collector
 
 
 def _show(report: Report) -> str:
@@ -166,7 +167,7 @@ def gathered(
     ``taken`` is what to take for lost.
     """
     rules, how = choose(reader.info.kernel, options.rules)
-    facts = tuple(sorted({"continuity", *(f for c in checks for f in c.facts), *(EXHIBIT_FACTS if seen else ())}))
+    facts = tuple(sorted({"continuity", *(f for c in checks for f in c.facts), *(seen.facts if seen else ())}))
     wanted = GatherOptions(
         facts,
         options.window_start,
@@ -205,6 +206,8 @@ def _judge(
     read = _Reading(reader, checks, options, progress)
     found, how, runs, findings, seen = read.settled(ended)
     if seen is not None:
+        from lockscope.reconstruct.exhibiting import exhibits
+
         report.exhibits += (exhibits(found.evidence, found.walk, seen, findings),)
     report.traces.append(_summary(reader.info, found, how))
     report.checks.extend(_of(run, index) for run in runs)
@@ -255,9 +258,15 @@ class _Reading:
         return _withheld(last, needed)
 
     def _once(self, taken: Doubts, ended: Ended | None = None) -> _Judged:
-        seen = Collector() if self.options.exhibits else None
+        seen = _collector() if self.options.exhibits else None
         found, how = gathered(self.reader, self.checks, self.options, self.progress, ended, seen, taken)
         return _Judged(found, how, *judged(found.evidence, self.checks), seen)
+
+
+def _collector() -> Collector:
+    from lockscope.reconstruct.collect import Collector
+
+    return Collector()
 
 
 def _withheld(of: _Judged, taken: Doubts) -> _Judged:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from lockscope import pipeline, trace_tables
 from lockscope.errors import UsageError, nearest
 from lockscope.findings import LockGraph, Report
-from lockscope.formats.merged import open_merged
+from lockscope.formats.merge.reader import open_merged
 from lockscope.outfiles import whole
 from lockscope.plots._base import View
 from lockscope.reconstruct.gather import prefetched

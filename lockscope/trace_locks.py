@@ -15,7 +15,7 @@ from lockscope.core import lock_stats
 from lockscope.core.walk_rows import HAD_TO_WAIT
 from lockscope.errors import UsageError
 from lockscope.figures import LockFigures, LockRow, Times, WaitChains, WaitLink
-from lockscope.formats.merged import open_merged
+from lockscope.formats.merge.reader import open_merged
 from lockscope.reconstruct import lock_waits
 from lockscope.reconstruct.contention import Contention, type_name
 from lockscope.reconstruct.gather import Gathered, GatherOptions, gather, prefetched

@@ -30,7 +30,7 @@ from lockscope.core.perf_sequences import (
 )
 from lockscope.errors import UsageError
 from lockscope.figures import PerfFigures, PerfRow
-from lockscope.formats.merged import open_merged
+from lockscope.formats.merge.reader import open_merged
 from lockscope.reconstruct.comms import Comms
 from lockscope.reconstruct.contention import type_name
 from lockscope.reconstruct.gather import prefetched

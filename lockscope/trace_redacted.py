@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from lockscope.exports._redaction import Redaction, of_schema
 from lockscope.findings import LockGraph, Report
 from lockscope.plots._base import View
-from lockscope.report._graph import shared
 from lockscope.report._pseudonyms import Redactor
 from lockscope.report._redact import redact
+from lockscope.report.graph.output import shared
 from lockscope.tables.schema import all_schemas
 from lockscope.trace_view import as_column
 

@@ -17,11 +17,12 @@ from lockscope.cli._known import ignored, suppressions_of
 from lockscope.cli._shell import NO_VERDICT, say, silence_stdout, wants_color
 from lockscope.errors import UsageError
 from lockscope.outfiles import write_text
-from lockscope.report._base import Reporter, reporter, reporters
+from lockscope.report._base import Reporter, reporter, reporter_names
 
 if TYPE_CHECKING:
-    from lockscope.findings import Report
+    from lockscope.findings import Report, Suppression
     from lockscope.pipeline import AnalyzeOptions
+    from lockscope.report._pseudonyms import Redactor
 
 Words = list[str] | None
 
@@ -35,7 +36,7 @@ def analyze(
     traces: Annotated[list[str], typer.Argument(metavar="TRACE", help="Traces; - is standard input.")],
     *,
     format: Annotated[
-        str, typer.Option("--format", metavar="NAME", help=f"Output: {', '.join(reporters())}.")
+        str, typer.Option("--format", metavar="NAME", help=f"Output: {', '.join(reporter_names())}.")
     ] = "text",
     output: Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", help="Write here.")] = None,
     rules: Annotated[
@@ -81,19 +82,14 @@ def analyze(
 
     Says which were broken, by whom and where, and what the traces cannot tell.
     """
-    from lockscope.report._baseline import load_baseline, without_known
-    from lockscope.report._pseudonyms import Redactor
-    from lockscope.report._redact import redact as redacted
-    from lockscope.report._suppressed import without_suppressed
-
     wanted = reporter(format)
     one_of("--fail-on", fail_on, FAIL_ON)
     if output is not None and output != "-":
         output_file(output, traces)
-    known = load_baseline(baseline) if baseline is not None else frozenset()
+    known = _known(baseline)
     codes, entries = ignored(ignore)
     entries += suppressions_of(suppressions)
-    red = Redactor() if redact else None
+    red = _redactor() if redact else None
     options = _options(
         rules=rules,
         select=select,
@@ -113,19 +109,49 @@ def analyze(
     if report is None:
         raise typer.Exit(NO_VERDICT)
     report.strict = strict
-    if entries:
-        report, notes = without_suppressed(report, entries, datetime.date.today())
-        for note in notes:
-            say(note)
-    if known:
-        report = without_known(report, known)
+    report = _without(report, entries, known)
     if red:
-        report = redacted(report, red)
+        report = _redacted(report, red)
     status, why = status_of(report, fail_on, errors)
     _write(report, wanted, output)
     if why:
         say(why)
     raise typer.Exit(status)
+
+
+def _known(baseline: str | None) -> frozenset[str]:
+    if baseline is None:
+        return frozenset()
+    from lockscope.report._baseline import load_baseline
+
+    return load_baseline(baseline)
+
+
+def _without(report: Report, entries: tuple[Suppression, ...], known: frozenset[str]) -> Report:
+    """The report without what suppressions and the baseline take out of it; says which suppressions are old."""
+    if entries:
+        from lockscope.report._suppressed import without_suppressed
+
+        report, notes = without_suppressed(report, entries, datetime.date.today())
+        for note in notes:
+            say(note)
+    if known:
+        from lockscope.report._baseline import without_known
+
+        report = without_known(report, known)
+    return report
+
+
+def _redactor() -> Redactor:
+    from lockscope.report._pseudonyms import Redactor
+
+    return Redactor()
+
+
+def _redacted(report: Report, red: Redactor) -> Report:
+    from lockscope.report._redact import redact
+
+    return redact(report, red)
 
 
 def _options(

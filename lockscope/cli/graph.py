@@ -12,8 +12,8 @@ from lockscope.cli._arguments import Merge, Traces, assumptions, expression, lis
 from lockscope.cli._shell import NO_VERDICT, Progress, say
 from lockscope.errors import MatchError, UsageError
 from lockscope.outfiles import write_text
-from lockscope.report._graph import graph_writers, narrowed, shared
 from lockscope.report._patterns import matches
+from lockscope.report.graph.output import graph_writers, narrowed, shared
 
 Words = list[str] | None
 
@@ -60,7 +60,7 @@ def graph(
         raise UsageError(msg)
     if output is not None and output != "-":
         output_file(output, traces)
-    from lockscope.formats.merged import open_merged
+    from lockscope.formats.merge.reader import open_merged
     from lockscope.pipeline import AnalyzeOptions, gathered
     from lockscope.reconstruct.dependencies import dependencies
 

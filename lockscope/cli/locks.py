@@ -13,7 +13,7 @@ from lockscope.cli._quantities import duration, moment, number
 from lockscope.cli._shell import NO_VERDICT, Progress, say
 from lockscope.outfiles import write_text
 from lockscope.report import _redact_locks
-from lockscope.report._locks import LockWriter, lock_writers
+from lockscope.report.locks.output import LockWriter, lock_writers
 
 if TYPE_CHECKING:
     from lockscope.trace_locks import LockQuery

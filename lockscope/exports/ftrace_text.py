@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from lockscope.errors import MatchError
 from lockscope.exports._base import ExportOptions, opened, refuse
-from lockscope.formats.merged import open_merged
+from lockscope.formats.merge.reader import open_merged
 from lockscope.harmless import printable
 from lockscope.tables.decode import FieldDecoder, partition
 from lockscope.tables.events import LOSS, UNKNOWN, EventBatch, EventFormat, Reader, TraceInfo

@@ -17,7 +17,6 @@ from lockscope.tables.ops import SLOTS, Op
 from lockscope.tables.tape import TapeBatch
 
 Ints = NDArray[np.int64]
-EXHIBIT_FACTS = ("flush_debts", "spte_layout", "vms")
 CLS, PID, CPU, ASKED, ACQUIRED, END, MODE, IP, SEQ, KNOWN = (
     HOLD_COLUMNS.index(name)
     for name in ("cls", "pid", "cpu", "asked_ns", "acquired_ns", "end_ns", "mode", "ip", "seq", "known")
@@ -110,6 +109,7 @@ class Occupancy:
 class Collector:
     """Sees one reading of a trace go by."""
 
+    facts = ("flush_debts", "spte_layout", "vms")  # what it needs beside those of the checks
     ops = frozenset({Op.SPTE_TDP, Op.FAST_PF, Op.SPTE_SET, Op.FLUSH, Op.REQUEST})  # what ``tape`` looks at
 
     def __init__(self) -> None:

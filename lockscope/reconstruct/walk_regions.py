@@ -141,11 +141,12 @@ class Memory:
             self._grow(regions, used)
             if 8 * used + 32 > len(self.regions[table]) - 2:
                 self._rehash(table)
-        self._grow(("links",), self.w.links_used)
-        self._grow(("odd_links",), self.w.odd_links_used)
+        self._grow(("links",), self.w.links_used, 4 * kernel.DEPTH)
+        self._grow(("odd_links",), self.w.odd_links_used, 4 * kernel.DEPTH)
 
-    def _grow(self, regions: tuple[str, ...], used: int) -> None:
-        if any(2 * (used + 4 * kernel.DEPTH) > self.sizes[name] for name in regions):
+    def _grow(self, regions: tuple[str, ...], used: int, added: int = kernel.DEPTH) -> None:
+        """``added``: enough for ``room`` in ``core/walk.py``."""
+        if any(2 * (used + added) > self.sizes[name] for name in regions):
             self.resize({name: 2 * self.sizes[name] for name in regions})
 
     def _rehash(self, name: str) -> None:

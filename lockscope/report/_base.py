@@ -1,7 +1,7 @@
 """What an output is: a module of this folder with a name and a ``write``.
 
-``report/NAME.py`` defines ``NAME`` (what ``--format`` takes), ``EXTENSION`` (of a file, with the dot) and
-``write(report, stream, *, color=False)``. A module without ``NAME`` is no output; nothing lists them.
+``report/NAME.py`` defines ``NAME`` (what ``--format`` takes: the file's name), ``EXTENSION`` (of a file, with the dot)
+and ``write(report, stream, *, color=False)``. Nothing lists them, and only the one that is asked for is imported.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Protocol, TextIO, cast
 
 from lockscope.errors import UsageError
 from lockscope.findings import Finding, Report, Severity, Verdict
-from lockscope.registry import modules
+from lockscope.registry import module, modules, names
 
 _RANK = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
 
@@ -36,13 +36,17 @@ def reporters() -> dict[str, Reporter]:
     return {r.NAME: r for r in sorted(found, key=lambda r: r.NAME)}
 
 
+def reporter_names() -> list[str]:
+    """The names of all outputs."""
+    return names("lockscope.report")
+
+
 def reporter(name: str) -> Reporter:
     """The output with this name; ``UsageError`` names those that exist."""
-    found = reporters().get(name)
-    if found is None:
-        msg = f"--format {name}: there is no such output; there are {', '.join(reporters())}"
+    if name not in reporter_names():
+        msg = f"--format {name}: there is no such output; there are {', '.join(reporter_names())}"
         raise UsageError(msg)
-    return found
+    return cast("Reporter", module("lockscope.report", name))
 
 
 def is_notice(code: str) -> bool:

@@ -27,7 +27,7 @@ _LARGEST = 1 << 20  # bytes of a rules file; ours have some 20 KiB
 @lru_cache(maxsize=1)
 def _names() -> tuple[str, ...]:
     found = [p.name.removesuffix(".toml") for p in resources.files(__package__).iterdir() if p.name.endswith(".toml")]
-    return tuple(sorted(found, key=lambda name: [int(part) for part in re.findall(r"\d+", name)]))
+    return tuple(sorted(found, key=_named_after))
 
 
 def names() -> list[str]:
@@ -117,8 +117,14 @@ def find(spec: str) -> tuple[Rulebook, KernelVersion | None]:
 
 def for_series(series: tuple[int, int]) -> Rulebook:
     """The book for a kernel series; the newest for later kernels, the oldest for earlier ones."""
-    latest_first = (load(name) for name in reversed(_names()))
-    return next((book for book in latest_first if (book.kernels[0] or (0, 0)) <= series), load(_names()[0]))
+    later = sum(_named_after(name) <= series for name in _names())
+    near = [load(name) for name in _names()[max(later - 1, 0) : later + 1]]  # the others need not be read
+    return next((book for book in reversed(near) if (book.kernels[0] or (0, 0)) <= series), near[0])
+
+
+def _named_after(name: str) -> tuple[int, ...]:
+    """The kernel that a book is named after; it may begin a little before, after the one before it."""
+    return tuple(int(part) for part in re.findall(r"\d+", name))
 
 
 def _first(book: Rulebook) -> KernelVersion | None:

@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockscope.core import records
-from lockscope.formats import _dat_layout as layout
-from lockscope.formats._dat_copy import content_of
-from lockscope.formats._dat_layout import BufferData, CpuData, Head
-from lockscope.formats._dat_writer import write_v6, write_v7
-from lockscope.formats.trace_dat import TraceDat
+from lockscope.formats.trace_dat import layout
+from lockscope.formats.trace_dat.content import content_of
+from lockscope.formats.trace_dat.layout import BufferData, CpuData, Head
+from lockscope.formats.trace_dat.reader import TraceDat
+from lockscope.formats.trace_dat.writer import write_v6, write_v7
 from lockscope.tables.decode import FieldDecoder, partition
 from lockscope.tables.events import LOSS
 from lockscope.units import byte_order

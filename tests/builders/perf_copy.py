@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from lockscope.formats.trace_dat import TraceDat
+from lockscope.formats.trace_dat.reader import TraceDat
 from lockscope.tables.events import LOSS, UNKNOWN, Wanted
 from tests.builders.perf_data import ROUND, Event, Kernel, PerfFile, Sample, comm
 from tests.builders.trace_dat import Line, format_text

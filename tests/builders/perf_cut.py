@@ -13,7 +13,7 @@ import struct
 from pathlib import Path
 
 from lockscope.core.perf_records import SAMPLE, TIME
-from lockscope.formats import _perf_layout as layout
+from lockscope.formats.perf import layout
 
 _HEADER = struct.Struct("<13Q")
 

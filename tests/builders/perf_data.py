@@ -12,7 +12,7 @@ from pathlib import Path
 import zstandard
 
 from lockscope.core import perf_records as walk
-from lockscope.formats import _perf_layout as layout
+from lockscope.formats.perf import layout
 from tests.builders.trace_dat import Kernel, format_text, header_page, sections
 
 USUAL = walk.IP | walk.TID | walk.TIME | walk.ID | walk.CPU | walk.PERIOD | walk.RAW

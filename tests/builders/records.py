@@ -10,8 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lockscope.formats import _dat_layout as layout
-from lockscope.formats import _dat_writer as writer
+from lockscope.formats.trace_dat import layout, writer
 from lockscope.tables.events import LOSS, EventBatch, EventFormat, Field, RecordLayout, Stream, TraceInfo, Wanted
 from lockscope.units import ByteOrder, byte_order
 

@@ -15,8 +15,7 @@ from pathlib import Path
 import pytest
 
 from lockscope.core import perf_records as walk
-from lockscope.formats import _dat_layout as layout
-from lockscope.formats import _dat_writer as writer
+from lockscope.formats.trace_dat import layout, writer
 from tests.builders import perf_data, trace_dat
 from tests.builders.perf_data import ROUND, USUAL, Event, PerfFile, Sample
 from tests.builders.trace_dat import ACQUIRE, MIXED, SWITCH, Kernel, Page, TraceFile

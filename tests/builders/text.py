@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lockscope.formats.ftrace_text import FtraceText
+from lockscope.formats.text.ftrace import FtraceText
 
 TRACEFS_HEADER = """\
 # tracer: nop

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lockscope.formats import _dat_layout as layout
-from lockscope.formats._dat_writer import BufferPages, Content, CpuPages, header_info, write_v6, write_v7
+from lockscope.formats.trace_dat import layout
+from lockscope.formats.trace_dat.writer import BufferPages, Content, CpuPages, header_info, write_v6, write_v7
 
 PADDING, EXTEND, STAMP = 29, 30, 31
 ACQUIRE, SWITCH, MIXED = 310, 311, 312

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lockscope.findings import Confidence, Finding, Severity
-from lockscope.formats.merged import Merged
+from lockscope.formats.merge.reader import Merged
 from lockscope.pipeline import AnalyzeOptions, gathered, judged, selected_checks
 from lockscope.tables.events import Reader, TraceInfo
 from tests.builders.records import EVENTS, MemoryReader, Row, formats

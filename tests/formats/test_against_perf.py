@@ -19,7 +19,7 @@ import pytest
 
 from lockscope.core import perf_records as walk
 from lockscope.formats.open import open_trace
-from lockscope.formats.perf_data import PerfData
+from lockscope.formats.perf.reader import PerfData
 from tests.builders import perf_script
 from tests.builders.perf_data import (
     KERNEL_CONTEXT,

@@ -15,9 +15,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from lockscope.formats._dat_copy import content_of
-from lockscope.formats._dat_writer import write_v7
-from lockscope.formats.trace_dat import TraceDat
+from lockscope.formats.trace_dat.content import content_of
+from lockscope.formats.trace_dat.reader import TraceDat
+from lockscope.formats.trace_dat.writer import write_v7
 from lockscope.tables.decode import FieldDecoder, gather_int, partition
 from lockscope.tables.events import LOSS, EventFormat, Field
 from tests.builders import trace_cmd

@@ -15,7 +15,7 @@ import pytest
 import zstandard
 
 from lockscope.errors import UsageError
-from lockscope.formats import _compressed
+from lockscope.formats.files import compressed as _compressed
 
 TEXT = b"".join(b"line %d of a trace\n" % i for i in range(20000))
 CODECS: dict[str, Callable[[bytes], bytes]] = {

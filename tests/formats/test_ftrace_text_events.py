@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from lockscope.formats import _text_names as names
-from lockscope.formats._text_body import ret_numbers
-from lockscope.formats.ftrace_text import FtraceText
+from lockscope.formats.text import names
+from lockscope.formats.text.body import ret_numbers
+from lockscope.formats.text.ftrace import FtraceText
 from lockscope.tables.events import UNKNOWN
 from tests.builders.events import Event, events
 

@@ -12,7 +12,7 @@ import pytest
 import zstandard
 
 from lockscope.errors import FormatError
-from lockscope.formats.ftrace_text import FtraceText
+from lockscope.formats.text.ftrace import FtraceText
 from lockscope.tables.events import LOSS
 from tests.builders.events import events
 from tests.builders.text import EVENT, TRACEFS_HEADER, open_text

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lockscope.core import perf_records as walk
-from lockscope.formats.perf_data import PerfData
+from lockscope.formats.perf.reader import PerfData
 from lockscope.units import byte_order
 from tests.builders.perf_data import ROUND, USUAL, Event, Kernel, PerfFile, Sample, comm, lost, packed
 from tests.builders.trace_dat import ACQUIRE, MIXED, SWITCH

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from lockscope.formats import _dat_layout as layout
-from lockscope.formats.trace_dat import TraceDat
+from lockscope.formats.trace_dat import layout
+from lockscope.formats.trace_dat.reader import TraceDat
 from tests.builders.trace_dat import Kernel, TraceFile, format_text
 
 ROOT = Path(__file__).parents[2]

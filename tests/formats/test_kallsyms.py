@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from lockscope.errors import UsageError
-from lockscope.formats import _kallsyms
-from lockscope.formats._kallsyms import build_id_in, kallsyms_of, placed
-from lockscope.formats._perf_layout import Kernel
 from lockscope.formats.open import open_trace
+from lockscope.formats.perf.layout import Kernel
+from lockscope.formats.symbols import kallsyms as _kallsyms
+from lockscope.formats.symbols.kallsyms import build_id_in, kallsyms_of, placed
 
 SAMPLE = Path(__file__).parents[2] / "sample_traces" / "memslot_stress.perf.data.xz"
 KALLSYMS = b"""0000000000000000 A fixed_percpu_data

@@ -11,9 +11,9 @@ import pytest
 from lockscope import load
 from lockscope.cli._run import run
 from lockscope.errors import UsageError
-from lockscope.formats import _dat_layout as layout
-from lockscope.formats.merged import open_merged
-from lockscope.formats.trace_dat import TraceDat
+from lockscope.formats.merge.reader import open_merged
+from lockscope.formats.trace_dat import layout
+from lockscope.formats.trace_dat.reader import TraceDat
 from lockscope.pipeline import AnalyzeOptions, analyze
 from tests.builders import perf_copy
 from tests.builders.cut import cut

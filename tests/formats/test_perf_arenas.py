@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lockscope.formats._dat_pages import Arena
-from lockscope.formats._perf_batches import Arenas
 from lockscope.formats.open import open_trace
+from lockscope.formats.perf.batches import Arenas
+from lockscope.formats.trace_dat.pages import Arena
 from lockscope.tables.events import EventBatch
 
 SAMPLE = Path(__file__).parents[2] / "sample_traces" / "memslot_stress.perf.data.xz"

@@ -10,10 +10,10 @@ import pytest
 
 from lockscope.core import perf_records as walk
 from lockscope.errors import UsageError
-from lockscope.formats import _perf_layout as layout
-from lockscope.formats import _perf_source
 from lockscope.formats.open import open_trace
-from lockscope.formats.perf_data import PerfData
+from lockscope.formats.perf import layout
+from lockscope.formats.perf import source as _perf_source
+from lockscope.formats.perf.reader import PerfData
 from tests.builders.perf_data import (
     KERNEL_CONTEXT,
     ROUND,

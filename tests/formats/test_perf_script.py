@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from lockscope.errors import FormatError
-from lockscope.formats.ftrace_text import FtraceText
 from lockscope.formats.open import open_trace
-from lockscope.formats.perf_script import PerfScript
+from lockscope.formats.text.ftrace import FtraceText
+from lockscope.formats.text.perf_script import PerfScript
 from lockscope.trace_locks import LockQuery, lock_figures
 from tests.builders.read import Row, events
 
@@ -141,7 +141,7 @@ def test_records_that_are_no_samples_are_no_events_and_no_loss(
     path.write_text(RECORDS)
     if rows_at_once == 1:  # a chunk a line, so that each record is met at a chunk's edge
         monkeypatch.setattr(
-            "lockscope.formats.ftrace_text._chunks", lambda stream, *_: iter(stream.read().splitlines(keepends=True))
+            "lockscope.formats.text.ftrace._chunks", lambda stream, *_: iter(stream.read().splitlines(keepends=True))
         )
     reader = open_trace(str(path))
     rows = events(reader)

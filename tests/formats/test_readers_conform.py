@@ -16,8 +16,7 @@ import pytest
 
 from lockscope.errors import LockscopeError
 from lockscope.exports.ftrace_text import EXPORT as TEXT
-from lockscope.formats.open import open_trace
-from lockscope.registry import modules
+from lockscope.formats.open import all_readers, open_trace
 from lockscope.tables.decode import FieldDecoder, own_columns, partition
 from lockscope.tables.events import LOSS, UNKNOWN, Field, Reader, TraceInfo
 from lockscope.tables.ops import Op
@@ -90,8 +89,7 @@ BINARY = ("trace.dat", "perf.data")  # formats that know where they end: what is
 
 @cache
 def _readers() -> dict[str, Any]:
-    found = [m.READER for m in modules("lockscope.formats") if hasattr(m, "READER")]
-    return {r.name: r for r in found}
+    return {r.name: r for r in all_readers()}
 
 
 def test_every_reader_is_held_to_it() -> None:

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from lockscope.formats.open import open_trace
-from lockscope.formats.perf_data import PerfData
-from lockscope.formats.trace_dat import TraceDat
+from lockscope.formats.perf.reader import PerfData
+from lockscope.formats.trace_dat.reader import TraceDat
 from lockscope.tables.events import LOSS
 from tests.builders.cut import cut, symbols_in_use
 from tests.builders.read import events

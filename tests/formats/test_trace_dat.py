@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from lockscope.errors import FormatError
-from lockscope.formats import _dat_layout as layout
-from lockscope.formats._dat_facts import only_enabled
-from lockscope.formats.trace_dat import TraceDat
+from lockscope.formats.trace_dat import layout
+from lockscope.formats.trace_dat.facts import only_enabled
+from lockscope.formats.trace_dat.reader import TraceDat
 from tests.builders.read import events
 from tests.builders.trace_dat import Kernel, Page, TraceFile, format_text
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lockscope.formats import _dat_layout as layout
+from lockscope.formats.trace_dat import layout
 from lockscope.reconstruct import walk_regions
 from lockscope.reconstruct.gather import GatherOptions
 from tests.builders.limits import cost_of

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 import lockscope
-from lockscope.formats import _dat_layout as layout
-from lockscope.formats._dat_writer import pack
 from lockscope.formats.event_format import parse_format
 from lockscope.formats.open import open_trace
-from lockscope.formats.trace_dat import TraceDat
+from lockscope.formats.trace_dat import layout
+from lockscope.formats.trace_dat.reader import TraceDat
+from lockscope.formats.trace_dat.writer import pack
 from lockscope.tables import symbols
 from tests.builders.limits import cost_of
 from tests.builders.perf_data import ROUND, Event, Kernel, PerfFile, Sample, comm

@@ -4,12 +4,13 @@ import pytest
 
 from lockscope.errors import UsageError
 from lockscope.findings import Verdict
-from lockscope.report._base import reporter, reporters, verdict_of
+from lockscope.report._base import reporter, reporter_names, reporters, verdict_of
 from tests.builders import reports
 
 
 def test_outputs_are_found_by_walking_the_folder() -> None:
     assert {"json", "jsonl", "text"} <= set(reporters())
+    assert reporter_names() == list(reporters())
     for name, output in reporters().items():
         assert name == output.NAME
         assert output.EXTENSION.startswith(".")

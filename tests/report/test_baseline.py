@@ -8,7 +8,7 @@ import pytest
 
 from lockscope.errors import FormatError
 from lockscope.findings import Verdict
-from lockscope.report import json_report
+from lockscope.report import json as json_report
 from lockscope.report._baseline import load_baseline, without_known
 from tests.builders import reports
 

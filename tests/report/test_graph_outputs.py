@@ -4,7 +4,7 @@ import io
 import json
 
 from lockscope.findings import GraphClass, GraphEdge, LockGraph
-from lockscope.report._graph import graph_writers, narrowed
+from lockscope.report.graph.output import graph_writers, narrowed
 
 
 def of(name: str, subclass: int = 0, *, kvm: bool = False) -> GraphClass:

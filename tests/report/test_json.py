@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from lockscope.findings import Report
-from lockscope.report import json_report, jsonl
+from lockscope.report import json as json_report
+from lockscope.report import jsonl
 from lockscope.report._data import plain
 from tests.builders import reports
 

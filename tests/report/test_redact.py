@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from lockscope.findings import Report, RuleRef, Witness
-from lockscope.report import json_report, text
+from lockscope.report import json as json_report
+from lockscope.report import text
 from lockscope.report._pseudonyms import Redactor
 from lockscope.report._redact import redact
 from tests.builders import reports

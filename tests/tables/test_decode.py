@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from lockscope.errors import LockscopeError
-from lockscope.formats.trace_dat import TraceDat
+from lockscope.formats.trace_dat.reader import TraceDat
 from lockscope.tables import decode, texts
 from lockscope.tables.decode import FieldDecoder, common_columns, gather_int, partition
 from lockscope.tables.events import EventBatch, EventFormat, Field, RecordLayout

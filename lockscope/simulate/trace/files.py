@@ -13,8 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import BinaryIO
 
-from lockscope.formats import _dat_layout as layout
-from lockscope.formats import _dat_writer as writer
+from lockscope.formats.trace_dat import layout, writer
 from lockscope.outfiles import opened
 from lockscope.simulate.trace.events import Event
 from lockscope.simulate.trace.ring import PAGE, Ring

@@ -1,7 +1,8 @@
 """One CPU's ring buffer: records into sub-buffers of 4 KiB, and what a recorder that is too slow loses.
 
 Layout of a sub-buffer: include/linux/ring_buffer.h and kernel/trace/ring_buffer.c of 6.12 (see also
-``lockscope.formats._dat_pages``). A full buffer overwrites its oldest sub-buffer, as trace-cmd sets it up; the reader
+``lockscope.formats.trace_dat.pages``). A full buffer overwrites its oldest sub-buffer, as trace-cmd sets it up; the
+reader
 finds the number of events that it missed behind the next one's data, if there is room, or just that some are missing.
 """
 
