@@ -240,6 +240,8 @@ class _Reading:
         wanted = doubts(first.found.evidence, first.findings)
         if not wanted.holes and not wanted.absent:
             return first
+        if first.seen is None and not any(is_alarm(f) for f in first.findings):
+            return self._known_lost(first, wanted)
         taken, last = Doubts(), first
         causes = _causes(first)
         for _ in range(_READINGS):
@@ -256,6 +258,15 @@ class _Reading:
         if needed != taken:
             last = self._once(needed) if needed != Doubts() else first
         return _withheld(last, needed)
+
+    def _known_lost(self, of: _Judged, taken: Doubts) -> _Judged:
+        """The same reading, judged with this for lost. With less evidence nothing more is found, so that what was read
+        need not be read again to say which checks cannot tell.
+        """
+        evidence = of.found.evidence
+        evidence.holes, evidence.absent, evidence.lost = tuple(sorted(taken.holes)), taken.absent, None
+        runs, findings = judged(evidence, self.checks)
+        return of._replace(runs=runs, findings=findings)
 
     def _once(self, taken: Doubts, ended: Ended | None = None) -> _Judged:
         seen = _collector() if self.options.exhibits else None
