@@ -30,14 +30,14 @@ RANKS = {
     "formats": 3, "rules": 3,
     "drawing": 2, "tables": 2,
     "core": 1, "kvm": 1, "findings": 1, "figures": 1, "exhibits": 1,
-    "outfiles": 1, "harmless": 0, "errors": 0, "units": 0, "registry": 0,
+    "outfiles": 1, "harmless": 0, "errors": 0, "units": 0, "registry": 0, "heap": 0,
 }  # fmt: skip
 # Neighbours that are one thing in several files.
 _TRACE = {name for name in RANKS if name.startswith("trace")}
 ONE_ROOM = [{"pipeline", "exports"} | _TRACE, {"cli", "__main__"}, {"findings", "exhibits"}]
 
 # Narrower than rank: the column "what they may know".
-_GROUND = {"errors", "units", "registry", "outfiles", "harmless"}
+_GROUND = {"errors", "units", "registry", "outfiles", "harmless", "heap"}
 MAY_KNOW = {
     "recording": {"kvm"} | _GROUND,
     "checks": {"reconstruct", "rules", "tables", "core", "kvm", "findings"} | _GROUND,

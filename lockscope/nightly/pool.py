@@ -30,11 +30,11 @@ _BEGIN = """\
 import signal, sys
 signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all of a terminal; the parent ends its workers
 from multiprocessing.connection import Connection
+from lockscope import heap
 from lockscope.nightly.pool import serve
+heap.keep_freed()
 serve(Connection(int(sys.argv[1])))
 """
-# A worker keeps what it has freed: to be given fresh memory for the next trace takes a fifth of a reading.
-_HEAP = {"MALLOC_TRIM_THRESHOLD_": (1 << 31) - 1, "MALLOC_MMAP_THRESHOLD_": 32 << 20, "MALLOC_ARENA_MAX": 1}
 _PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
 
 Results = Iterator[tuple[Job, bytes]]
@@ -179,9 +179,9 @@ def _done(work: Work, job: Job) -> Any:
 
 
 def _environment() -> dict[str, str]:
-    """What a worker's C library reads as it starts, and where it finds what is found here."""
+    """Where a worker finds what is found here."""
     path = os.pathsep.join(os.path.abspath(p) for p in sys.path)
-    return os.environ | {"PYTHONPATH": path} | {name: str(value) for name, value in _HEAP.items()}
+    return os.environ | {"PYTHONPATH": path}
 
 
 def _cpus(workers: int) -> list[int]:

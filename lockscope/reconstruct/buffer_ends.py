@@ -12,16 +12,15 @@ instance's clock for each instance, whatever its own is set to (get_clock() of l
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lockscope.core.survey import Reach, reaches
 from lockscope.reconstruct.interruptions import FOREVER, Hole
-from lockscope.tables.events import LOSS, EventBatch, Stream
+from lockscope.tables.events import EventBatch, Stream
 from lockscope.units import duration, seconds
 
 _ENOUGH = 256  # events: fewer have no usual distance, as for silences of all CPUs
@@ -44,27 +43,14 @@ class End(NamedTuple):
     apart: bool = False
 
 
-@dataclass(slots=True)
-class _Reach:
+class _Reach(NamedTuple):
     """How far the events of a buffer or of a CPU's part of it reach, and the longest time without one in between."""
 
-    first_ns: int = -1
-    last_ns: int = -1
-    last_seq: int = -1
-    longest_ns: int = 0
-    number: int = 0
-
-    def feed(self, batch: EventBatch, rows: NDArray[np.intp]) -> None:
-        """Its next events: these rows of a batch."""
-        ts_ns = batch.ts_ns[rows]
-        if self.last_ns < 0:
-            self.first_ns = int(ts_ns[0])
-        else:
-            self.longest_ns = max(self.longest_ns, int(ts_ns[0]) - self.last_ns)
-        if len(ts_ns) > 1:
-            self.longest_ns = max(self.longest_ns, int(np.diff(ts_ns).max()))
-        self.number += len(ts_ns)
-        self.last_ns, self.last_seq = int(ts_ns[-1]), int(rows[-1]) + batch.first_seq
+    number: int
+    first_ns: int
+    last_ns: int
+    last_seq: int
+    longest_ns: int
 
     def apart_ns(self, other: _Reach) -> int:
         """The time between the two; below zero where they overlap."""
@@ -76,32 +62,41 @@ class _Reach:
         return other.last_ns > self.last_ns and other.first_ns >= self.last_ns - overlap
 
 
-@dataclass(slots=True)
 class BufferEnds:
     """Follows where each buffer of each file, and each CPU's part of it, was last heard of."""
 
-    _parts: dict[tuple[int, str, int], _Reach] = field(default_factory=dict)  # by file, buffer, CPU
-    _buffers: dict[tuple[int, str], _Reach] = field(default_factory=dict)
-    _kinds: dict[tuple[int, str], Counter[int]] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self._numbers: dict[tuple[int, str], int] = {}  # of a file's buffer
+        self._of: NDArray[np.int64] = np.zeros(0, np.int64)  # a stream's buffer
+        self._parts, self._whole = Reach.many(0), Reach.many(0)
+        self._by_kind: NDArray[np.int64] = np.zeros((0, 0), np.int64)
+        self._buffers: dict[tuple[int, str], _Reach] = {}  # that an event came from; known at the end
 
-    def feed(self, batch: EventBatch, streams: Sequence[Stream]) -> None:
-        """The events of a batch, in order of time."""
-        real = batch.kind != LOSS
-        buffers: dict[tuple[int, str], list[int]] = {}
-        for stream in np.unique(batch.stream[real]).tolist():
-            of = streams[stream]
-            rows = np.flatnonzero(real & (batch.stream == stream))
-            self._parts.setdefault((of.file, of.buffer, of.cpu), _Reach()).feed(batch, rows)
-            buffers.setdefault((of.file, of.buffer), []).append(stream)
-        for key, parts in buffers.items():
-            rows = np.flatnonzero(real & np.isin(batch.stream, parts))
-            self._buffers.setdefault(key, _Reach()).feed(batch, rows)
-            kinds, number = np.unique(batch.kind[rows], return_counts=True)
-            self._kinds.setdefault(key, Counter()).update(dict(zip(kinds.tolist(), number.tolist(), strict=True)))
+    def feed(self, batch: EventBatch, streams: Sequence[Stream], kinds: int) -> None:
+        """The events of a batch, in order of time. ``kinds``: how many there are."""
+        for of in streams[len(self._of) :]:
+            self._numbers.setdefault((of.file, of.buffer), len(self._numbers))
+        self._of = np.array([self._numbers[s.file, s.buffer] for s in streams], np.int64)
+        self._parts, self._whole = _longer(self._parts, len(streams)), _longer(self._whole, len(self._numbers))
+        grown = np.zeros((len(self._numbers), kinds), np.int64)
+        grown[: len(self._by_kind), : self._by_kind.shape[1]] = self._by_kind
+        self._by_kind = grown
+        reaches(batch.ts_ns, batch.stream, batch.kind, batch.first_seq, self._of, self._parts, self._whole, grown)
+
+    def cpus(self, streams: Sequence[Stream]) -> frozenset[int]:
+        """The CPUs that an event came from."""
+        return frozenset(streams[i].cpu for i in np.flatnonzero(self._parts["number"]).tolist())
+
+    def _tells(self, key: tuple[int, str], kinds: Iterable[int]) -> int:
+        """How many of a buffer's events are of these kinds."""
+        counts = self._by_kind[self._numbers[key]]
+        return int(counts[[k for k in kinds if k < len(counts)]].sum())
 
     def finish(self, end_ns: int, streams: Sequence[Stream], lock_kinds: Iterable[int]) -> tuple[End, ...]:
         """Where they end early. ``lock_kinds``: the indices of event formats that locks are followed by."""
         kinds = frozenset(lock_kinds)
+        every = {key: _Reach(*self._whole[n].tolist()) for key, n in self._numbers.items()}
+        self._buffers = {key: reach for key, reach in every.items() if reach.number}
         found = self._apart(streams, kinds)
         if found:
             return found
@@ -113,7 +108,7 @@ class BufferEnds:
         (file, name), reach = key, self._buffers[key]
         if any(b == name and f != file and reach.goes_on_in(r) for (f, b), r in self._buffers.items()):
             return
-        locks = bool(lock_kinds & self._kinds[key].keys())
+        locks = self._tells(key, lock_kinds) > 0
         whole = _end(reach, end_ns, ()) if len(self._buffers) > 1 else None
         if whole is not None:
             yield End(whole, name, None, locks, _words(whole, name, None, end_ns))
@@ -121,8 +116,8 @@ class BufferEnds:
         at = [i for i, s in enumerate(streams) if (s.file, s.buffer) == key]
         for stream in at if len(at) > 1 else ():
             cpu = streams[stream].cpu
-            part = self._parts.get((file, name, cpu))
-            hole = _end(part, end_ns, (stream,)) if part is not None else None
+            part = _Reach(*self._parts[stream].tolist()) if stream < len(self._parts) else None
+            hole = _end(part, end_ns, (stream,)) if part is not None and part.number else None
             if hole is not None:
                 yield End(hole, name, cpu, locks, _words(hole, name, cpu, end_ns))
 
@@ -130,7 +125,7 @@ class BufferEnds:
         """The buffers that cannot be put in order with the one that tells most of locks."""
 
         def tells(key: tuple[int, str]) -> tuple[int, int]:
-            return sum(n for kind, n in self._kinds[key].items() if kind in lock_kinds), self._buffers[key].number
+            return self._tells(key, lock_kinds), self._buffers[key].number
 
         if len(self._buffers) < 2:
             return ()
@@ -150,9 +145,13 @@ class BufferEnds:
             else:
                 continue
             its = tuple(i for i, s in enumerate(streams) if (s.file, s.buffer) == key)
-            hole, locks = Hole(reach.first_ns, FOREVER, 0, FOREVER, its), bool(lock_kinds & self._kinds[key].keys())
+            hole, locks = Hole(reach.first_ns, FOREVER, 0, FOREVER, its), self._tells(key, lock_kinds) > 0
             found.append(End(hole, key[1], None, locks, f"{what}: left out", _ONE_CLOCK, apart=True))
         return tuple(found)
+
+
+def _longer(rows: NDArray[Any], number: int) -> NDArray[Any]:
+    return np.concatenate((rows, Reach.many(number - len(rows)))) if number > len(rows) else rows
 
 
 def _called(buffer: str, cpu: int | None) -> str:

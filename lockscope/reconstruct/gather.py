@@ -96,7 +96,6 @@ class _Reading:
         self.lost: dict[int, int | None] = {}
         self.silences, self.partners = Silences(), Partners(self.info.cpus)
         self.ends = BufferEnds()
-        self.seen_cpus: set[int] = set()
         self.holes = Holes(options.holes, options.absent)
         self.swapped: bool | None = None
 
@@ -206,9 +205,8 @@ class _Reading:
         self.end = max(self.end, int(batch.ts_ns[-1]))
         self.silences.feed(batch.ts_ns, batch.first_seq)
         self.partners.feed(batch, self.reader.formats)
-        self.ends.feed(batch, self.info.streams)
-        self.seen_cpus |= {self.info.streams[s].cpu for s in np.unique(batch.stream[batch.kind != LOSS]).tolist()}
-        for row in np.flatnonzero(batch.kind == LOSS):
+        self.ends.feed(batch, self.info.streams, len(self.reader.formats))
+        for row in np.flatnonzero(batch.kind == LOSS) if counts[LOSS] else ():
             cpu = self.info.streams[int(batch.stream[row])].cpu
             number, before = int(batch.at[row]), self.lost.get(cpu, 0)
             self.lost[cpu] = None if number < 0 or before is None else before + number
@@ -249,7 +247,7 @@ class _Reading:
             oddities=walk.oddities(),
             recorded=recorded,
             lost=self._lost(),
-            filtered=switches.broken or walk.tasks_left_out(len(self.seen_cpus)),
+            filtered=switches.broken or walk.tasks_left_out(len(self.ends.cpus(self.info.streams))),
             detailed=any(n.endswith(":lockdep_acquire") for n in recorded),
             plain="lock:lock_acquire" in recorded,
             start_ns=self.start,
@@ -268,7 +266,7 @@ class _Reading:
             ends=self.ends.finish(self.end, self.info.streams, self._lock_kinds()),
             holes=self.options.holes,
             absent=self.options.absent,
-            seen_cpus=frozenset(self.seen_cpus),
+            seen_cpus=self.ends.cpus(self.info.streams),
             lockdep=self.lockdep,
         )
         if self.options.holes or self.options.absent:

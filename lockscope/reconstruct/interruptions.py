@@ -20,6 +20,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lockscope.core.survey import silences
 from lockscope.reconstruct.kvm_facts import Making
 from lockscope.tables.ops import Op
 from lockscope.tables.tape import TapeBatch
@@ -70,15 +71,12 @@ class Silences:
         """The times of a batch's events."""
         if not len(ts_ns):
             return
-        before = np.empty_like(ts_ns)
-        before[0], before[1:] = ts_ns[0] if self._last is None else self._last, ts_ns[:-1]
-        apart = ts_ns - before
-        bits = np.frexp(np.maximum(apart, 0).astype(np.float64))[1]
-        self._counts += np.bincount(np.minimum(bits, 63), minlength=64)
-        self._last = int(ts_ns[-1])
+        last = int(ts_ns[0]) if self._last is None else self._last
         kept = np.sort(self._end - self._start)[-_MOST] if len(self._end) >= _MOST else 0
-        rows = np.flatnonzero(apart > max(int(kept), _SHORTEST_NS))
-        self._start = np.concatenate((self._start, before[rows]))
+        rows = np.empty(len(ts_ns), np.int64)
+        rows = rows[: silences(ts_ns, last, max(int(kept), _SHORTEST_NS), self._counts, rows)]
+        self._last = int(ts_ns[-1])
+        self._start = np.concatenate((self._start, np.where(rows > 0, ts_ns[rows - 1], last)))
         self._end = np.concatenate((self._end, ts_ns[rows]))
         self._seq = np.concatenate((self._seq, rows + first_seq))
         if len(self._end) > _MOST:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lockscope.core.survey import Run, Stopped, runs
 from lockscope.reconstruct.interruptions import FOREVER, Hole
 from lockscope.tables.events import LOSS, EventBatch, EventFormat
 
@@ -73,96 +73,70 @@ def pairs_of(system: str, name: str) -> tuple[tuple[str, int], ...]:
     return ((kind + " entry", True), (kind + " call", True)) if entry else ((kind, True), (kind + " call", False))
 
 
-@dataclass(slots=True)
-class _Pair:
-    """One pair: its names (giving, taking), how often each came, and the run of one side that is going on."""
-
-    names: list[str] = field(default_factory=lambda: ["", ""])
-    counts: list[int] = field(default_factory=lambda: [0, 0])
-    takes: bool = False
-    length: int = 0
-    begin: int = 0  # seq of the first event behind the last one of the other side
-    start_ns: int = 0
-    stops: list[tuple[bool, Hole, int]] = field(default_factory=list)  # which side was missing
-
-    def end(self, most: int, end_ns: int, seq: int) -> None:
-        """The run is over."""
-        if self.length > most and len(self.stops) < _MOST:
-            self.stops.append((not self.takes, Hole(self.start_ns, end_ns, self.begin, seq), self.length))
-        self.length = 0
-
-
 class Partners:
     """Follows all pairs of a trace."""
 
     def __init__(self, cpus: int = 1) -> None:
         self._most = _NESTED + _PER_CPU * cpus
-        self._pairs: dict[str, _Pair] = {}
-        self._of_kind: list[list[tuple[int, int]]] = []  # by pair: the formats of it, and whether they take
+        self._numbers: dict[str, int] = {}  # of a pair
+        self._names: list[list[str]] = []  # of its events: giving, taking
+        self._runs = Run.many(0)
+        self._of: NDArray[np.int64] = np.zeros((0, 4), np.int64)  # by kind: two pairs, each with the side
+        self._stopped: list[list[tuple[int, ...]]] = []
 
     def feed(self, batch: EventBatch, formats: Sequence[EventFormat]) -> None:
         """A batch's events. A loss ends what is going on: it explains what is missing."""
-        lost = batch.kind == LOSS
-        side = np.full((len(self._learn(formats)), len(formats)), -1, np.int8)
-        for number, kinds in enumerate(self._of_kind):
-            for kind, takes in kinds:
-                side[number, kind] = takes
-        for number, pair in enumerate(self._pairs.values()):
-            of = side[number][batch.kind]
-            rows = np.flatnonzero((of >= 0) | lost)
-            if len(rows):
-                self._follow(pair, batch, rows, of[rows])
+        self._learn(formats)
+        out = Stopped.many(_MOST * len(self._numbers))
+        made = runs(batch.ts_ns, batch.kind, batch.first_seq, self._of, self._runs, self._most, out)
+        for row in out[:made].tolist():
+            self._stop(row)
 
-    def _learn(self, formats: Sequence[EventFormat]) -> dict[str, _Pair]:
-        self._pairs, known = {}, self._pairs
-        self._of_kind = []
-        for fmt in formats:
+    def _stop(self, row: tuple[int, ...]) -> None:
+        stopped = self._stopped[row[0]]
+        if len(stopped) < _MOST:
+            stopped.append(row)
+
+    def _learn(self, formats: Sequence[EventFormat]) -> None:
+        known = len(self._of)
+        if known == len(formats):
+            return
+        self._of = np.concatenate((self._of, np.zeros((len(formats) - known, 4), np.int64)))
+        for fmt in formats[known:]:
             if fmt.index == LOSS or "/" in fmt.system:
                 continue
-            for kind, takes in pairs_of(fmt.system, fmt.name):
-                if kind not in self._pairs:
-                    self._pairs[kind] = known.get(kind, _Pair())
-                    self._of_kind.append([])
-                if takes != _EITHER:
-                    self._pairs[kind].names[takes] = self._pairs[kind].names[takes] or fmt.name
-                self._of_kind[list(self._pairs).index(kind)].append((fmt.index, takes))
-        return self._pairs
-
-    def _follow(self, pair: _Pair, batch: EventBatch, rows: NDArray[np.int64], side: NDArray[np.int8]) -> None:
-        """Runs of one side; -1 in ``side`` is a loss. That and ``_EITHER`` end one."""
-        for which in (0, 1):
-            pair.counts[which] += int(np.count_nonzero(side == which))
-        changes = np.flatnonzero(side[1:] != side[:-1]) + 1
-        starts = np.concatenate(([0], changes))
-        lengths = np.diff(np.concatenate((starts, [len(rows)])))
-        # Only the first, the last and the long ones matter, and where these end.
-        long = (lengths > self._most) | (starts == 0)
-        told = np.flatnonzero(long | np.concatenate(([False], long[:-1])) | (starts == starts[-1]))
-        for i in told.tolist():
-            first, takes = int(rows[starts[i]]), int(side[starts[i]])
-            one_side = takes in (0, 1)
-            if not one_side or pair.length == 0 or bool(takes) != pair.takes or i > 0:
-                before = int(rows[starts[i] - 1]) if i > 0 else first
-                pair.end(self._most, int(batch.ts_ns[first]), batch.first_seq + first)
-                if not one_side:
-                    continue
-                pair.takes, pair.length = bool(takes), 0
-                pair.begin, pair.start_ns = batch.first_seq + before + (i > 0), int(batch.ts_ns[before])
-            pair.length += int(lengths[i])
+            for place, (pair, side) in enumerate(pairs_of(fmt.system, fmt.name)):
+                number = self._numbers.setdefault(pair, len(self._numbers))
+                if number == len(self._names):
+                    self._names.append(["", ""])
+                    self._stopped.append([])
+                if side != _EITHER:
+                    self._names[number][side] = self._names[number][side] or fmt.name
+                self._of[fmt.index, 2 * place : 2 * place + 2] = number + 1, side
+        self._runs = np.concatenate((self._runs, Run.many(len(self._numbers) - len(self._runs))))
 
     def finish(self) -> list[Stop]:
         """What stopped, and where."""
-        found = []
-        for key, pair in self._pairs.items():
-            pair.end(self._most, FOREVER, FOREVER)
-            for missing, hole, others in pair.stops:
-                if not pair.names[missing] or (key == "twins" and pair.counts[missing] == 0):
-                    continue  # one of the twins is enough
-                if pair.counts[missing] == 0:
-                    found.append(Stop(None, pair.names[missing], others))
-                elif pair.counts[missing] >= _FEW:
-                    found.append(Stop(hole, pair.names[missing], others))
-        return found
+        for number, run in enumerate(self._runs.tolist()):
+            of = dict(zip(Run.fields(), run, strict=True))
+            if of["length"] > self._most:
+                self._stop((number, of["takes"], of["length"], of["start_ns"], FOREVER, of["begin"], FOREVER))
+        return [
+            stop
+            for pair, number in self._numbers.items()
+            for row in self._stopped[number]
+            if (stop := self._told(pair, number, row)) is not None
+        ]
+
+    def _told(self, pair: str, number: int, row: tuple[int, ...]) -> Stop | None:
+        _, took, length, start_ns, end_ns, begin, seq = row
+        came = int(self._runs["gave" if took else "took"][number])
+        missing = self._names[number][not took]
+        if not missing or (pair == "twins" and came == 0):
+            return None  # one of the twins is enough
+        if came == 0:
+            return Stop(None, missing, length)
+        return Stop(Hole(start_ns, end_ns, begin, seq), missing, length) if came >= _FEW else None
 
 
 def uneven(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lockscope.core.kallsyms import S_ADDRESS, S_MODULE, S_MODULE_END, S_NAME, S_NAME_END, S_WIDTH, symbols
 
 _MARK = re.compile(rb"__\w+_text_(start|end)")
-_MARKED = re.compile(rb"(?<= )__\w+_text_(start|end)\b")  # where marks may lie in the text
+_MARKED = re.compile(rb"_text_(?:start|end)\b")  # what marks end with: to look for a literal is quick
 _MOST = 1 << 20  # symbols: a kernel with its modules has some 250,000
 _FARTHEST = 1 << 22  # an address further behind the last symbol than any function is long has none
 
@@ -46,7 +46,8 @@ class Symbols:
         addresses = np.ascontiguousarray(rows[:, S_ADDRESS]).view(np.uint64)
         if not addresses.any():
             return Symbols.none()
-        names, marked = _Names(kallsyms, rows), {m.start() for m in _MARKED.finditer(kallsyms)}
+        names = _Names(kallsyms, rows)
+        marked = {kallsyms.rfind(b" ", 0, m.start()) + 1 for m in _MARKED.finditer(kallsyms)}
         is_mark = np.isin(rows[:, S_NAME], list(marked)) if marked else np.zeros(len(rows), np.bool_)
         for i in np.flatnonzero(is_mark).tolist():
             is_mark[i] = _MARK.fullmatch(names[i]) is not None

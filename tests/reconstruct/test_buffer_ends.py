@@ -17,11 +17,11 @@ def ends(*parts: tuple[Stream, int, range], batch: int = 97) -> tuple[End, ...]:
     rows = sorted((step, i, kind) for i, (_, kind, steps) in enumerate(parts) for step in steps)
     streams, found = [stream for stream, _, _ in parts], BufferEnds()
     for at in range(0, len(rows), batch):
-        step, stream, kind = np.array(rows[at : at + batch]).T
+        step, stream, kind = np.ascontiguousarray(np.array(rows[at : at + batch]).T)
         zeros = np.zeros(len(step), np.int64)
         found.feed(
             EventBatch(np.zeros(8, np.uint8), step * STEP, zeros, zeros.astype(np.int32), kind.astype(np.int32),
-                       stream.astype(np.int32), at, RecordLayout()), streams,
+                       stream.astype(np.int32), at, RecordLayout()), streams, 4,
         )  # fmt: skip
     return found.finish(rows[-1][0] * STEP, streams, [LOCKS])
 
