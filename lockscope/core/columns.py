@@ -9,17 +9,7 @@ from lockscope.core.c_types import Buffer, Bytes, Cube, Grid, Halves, Ints, inli
 from lockscope.core.interner import text_number
 from lockscope.core.machine import prefetch, put8, put16, put32, put64, times, u8, u16, u32, u64
 from lockscope.core.tape_rows import (
-    H_CPU,
-    H_FLAGS,
-    H_KIND,
-    H_OP,
-    H_PID,
-    H_PREEMPT,
-    H_SEQ,
-    H_SLOTS,
-    H_STREAM,
-    H_TS,
-    HEAD_WIDTH,
+    H_CPU, H_FLAGS, H_KIND, H_OP, H_PID, H_PREEMPT, H_SEQ, H_SLOTS, H_STREAM, H_TS, HEAD_WIDTH,
 )  # fmt: skip
 
 # How a slot of a row is filled (first number of its entry in ``plan``).

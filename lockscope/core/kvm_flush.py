@@ -11,18 +11,8 @@ from __future__ import annotations
 from lockscope.core.c_types import Grid, Ints, Row, Rows, loop, ref, step
 from lockscope.core.hashing import number
 from lockscope.core.kvm_tables import (
-    C_CPU,
-    C_FLAGS,
-    C_HOW,
-    C_OP,
-    C_OWN,
-    C_PID,
-    C_ROW,
-    C_SEQ,
-    C_TS,
-    C_VM,
-    IN_INTERRUPT,
-)
+    C_CPU, C_FLAGS, C_HOW, C_OP, C_OWN, C_PID, C_ROW, C_SEQ, C_TS, C_VM, IN_INTERRUPT,
+)  # fmt: skip
 from lockscope.core.machine import plus
 
 # Columns of a change: what it lost, where, from what to what.
@@ -185,22 +175,10 @@ def _end(g: Group, ts: int, cpu: int, pid: int, op: int) -> None:
 
 @loop
 def follow(
-    cols: Grid,
-    slots: Grid,
-    held: Grid,
-    dead: Ints,
-    dying: Ints,
-    options: Ints,
-    task_table: Ints,
-    tasks: Rows[FlushTask],
-    groups: Rows[Group],
-    group_count: Ints,
-    debts: Rows[Debt],
-    debt_count: Ints,
-    active: Ints,
-    active_count: Ints,
-    seen: Ints,
-) -> None:
+    cols: Grid, slots: Grid, held: Grid, dead: Ints, dying: Ints, options: Ints, task_table: Ints, tasks:
+    Rows[FlushTask], groups: Rows[Group], group_count: Ints, debts: Rows[Debt], debt_count: Ints, active: Ints,
+    active_count: Ints, seen: Ints,
+) -> None:  # fmt: skip
     """Walk the rows. ``dead``, ``dying``: by VM number, when it was destroyed, and whether kvm_arch_flush_shadow_all
     was seen. ``active``: groups that are not settled. ``seen`` counts losses, debts, flushes, losses nobody judges."""
     rows = cols.shape[1]
@@ -246,11 +224,8 @@ def follow(
                 _clear(g)
                 g.code, g.flow, g.vm, g.pid = code, flow, v, p
                 g.ts, g.seq, g.cpu, g.flags = (
-                    cols[C_TS, r],
-                    cols[C_SEQ, r],
-                    cols[C_CPU, r],
-                    cols[C_FLAGS, r],
-                )
+                    cols[C_TS, r], cols[C_SEQ, r], cols[C_CPU, r], cols[C_FLAGS, r],
+                )  # fmt: skip
                 g.mmu, g.slots, g.mode = held[i, MMU_LOCK], held[i, SLOTS_LOCK], held[i, MODE]
                 g.arg, g.call, g.first = task.arg, task.call, debt_count[0]
                 active[active_count[0]] = n
@@ -264,13 +239,8 @@ def follow(
             d = ref(debts[debt_count[0]])
             debt_count[0] += 1
             d.group, d.gfn, d.level, d.address_space, d.old, d.new = (
-                n,
-                cols[C_GFN, r],
-                cols[C_LEVEL, r],
-                cols[C_AS, r],
-                cols[C_OLD, r],
-                cols[C_NEW, r],
-            )
+                n, cols[C_GFN, r], cols[C_LEVEL, r], cols[C_AS, r], cols[C_OLD, r], cols[C_NEW, r],
+            )  # fmt: skip
             d.ts, d.cpu, d.sptep, d.covered = cols[C_TS, r], cols[C_CPU, r], cols[C_SPTEP, r], 0
             seen[1] += 1
         elif kind in (FLUSH, FREE_ROOTS):

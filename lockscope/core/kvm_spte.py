@@ -9,79 +9,14 @@ from __future__ import annotations
 from lockscope.core.c_types import Grid, Ints, Rows, loop, ref, step
 from lockscope.core.hashing import number
 from lockscope.core.kvm_spte_rows import (
-    ABA,
-    AGED,
-    ANY,
-    BAD_RESTORE,
-    BAD_SAVE,
-    C_FIXED,
-    C_NEW,
-    C_NEW_SAYS,
-    C_OLD,
-    C_OLD_SAYS,
-    CALL,
-    DIRECT,
-    DIRTY,
-    FAST,
-    FAULT,
-    FIRST_KIND,
-    GUEST_EXIT,
-    HAS_NO_GPTES,
-    HVA,
-    INDIRECT,
-    INDIRECT_BY_INDEX,
-    INDIRECT_FIXED,
-    LARGE,
-    LARGE_LOGGED,
-    LEAF,
-    LOST_BIT,
-    LOST_IN_UPDATE,
-    MMU_LOCK,
-    MODE,
-    MOST,
-    NO_LOCK,
-    NOT_WRITABLE,
-    NOTIFIER_READ,
-    O_AGING_LOCKLESS,
-    O_BASE,
-    O_NO_LARGE,
-    O_NOISE,
-    O_SAVED,
-    O_SAVED_BITS,
-    O_SAVED_MASK,
-    O_SLACK,
-    O_UPDATE_FLUSHES,
-    PAGE,
-    PFN,
-    PRESENT,
-    QUIET,
-    SET,
-    SET_UNDER_READ,
-    SHADOW,
-    SHADOWED,
-    SLOTS_LOCK,
-    SRCU_DEPTH,
-    TDP,
-    TRACKED,
-    UNDECIDED,
-    UPDATE,
-    UPDATE_ENTRY,
-    W_ON_READ,
-    WRONG_MODE,
-    ZAP_ALL,
-    H,
-    M,
-    Page,
-    Place,
-    Spte,
-    SpteFinding,
-    SpteTask,
-    SpteVm,
-    W,
-    against,
-    meet,
-    place_key,
-)
+    ABA, AGED, ANY, BAD_RESTORE, BAD_SAVE, C_FIXED, C_NEW, C_NEW_SAYS, C_OLD, C_OLD_SAYS, CALL, DIRECT, DIRTY,
+    FAST, FAULT, FIRST_KIND, GUEST_EXIT, HAS_NO_GPTES, HVA, INDIRECT, INDIRECT_BY_INDEX, INDIRECT_FIXED, LARGE,
+    LARGE_LOGGED, LEAF, LOST_BIT, LOST_IN_UPDATE, MMU_LOCK, MODE, MOST, NO_LOCK, NOT_WRITABLE, NOTIFIER_READ,
+    O_AGING_LOCKLESS, O_BASE, O_NO_LARGE, O_NOISE, O_SAVED, O_SAVED_BITS, O_SAVED_MASK, O_SLACK, O_UPDATE_FLUSHES,
+    PAGE, PFN, PRESENT, QUIET, SET, SET_UNDER_READ, SHADOW, SHADOWED, SLOTS_LOCK, SRCU_DEPTH, TDP, TRACKED,
+    UNDECIDED, UPDATE, UPDATE_ENTRY, W_ON_READ, WRONG_MODE, ZAP_ALL, H, M, Page, Place, Spte, SpteFinding,
+    SpteTask, SpteVm, W, against, meet, place_key,
+)  # fmt: skip
 from lockscope.core.kvm_tables import C_CPU, C_FLAGS, C_HOW, C_PID, C_ROW, C_TS, C_VM, IN_INTERRUPT
 from lockscope.core.machine import mix
 
@@ -139,16 +74,9 @@ def _saved(
 
 @step
 def _by_place(
-    cols: Grid,
-    slots: Grid,
-    held: Grid,
-    r: int,
-    options: Ints,
-    vms: Rows[SpteVm],
-    e: Place,
-    found: Rows[SpteFinding],
-    count: Ints,
-) -> None:
+    cols: Grid, slots: Grid, held: Grid, r: int, options: Ints, vms: Rows[SpteVm], e: Place, found:
+    Rows[SpteFinding], count: Ints,
+) -> None:  # fmt: skip
     """A change that the TDP MMU's event shows."""
     i, ts, p, v = cols[C_ROW, r], cols[C_TS, r], cols[C_PID, r], cols[C_VM, r]
     o, n, os, ns = cols[C_OLD, r], cols[C_NEW, r], cols[C_OLD_SAYS, r], cols[C_NEW_SAYS, r]
@@ -208,20 +136,9 @@ def _update(
 
 @step
 def _may_fix(
-    cols: Grid,
-    slots: Grid,
-    r: int,
-    gfn: int,
-    level: int,
-    memory_ts: int,
-    options: Ints,
-    s: Spte,
-    page: Page,
-    unshadowed: int,
-    e: Place,
-    found: Rows[SpteFinding],
-    count: Ints,
-) -> None:
+    cols: Grid, slots: Grid, r: int, gfn: int, level: int, memory_ts: int, options: Ints, s: Spte, page: Page,
+    unshadowed: int, e: Place, found: Rows[SpteFinding], count: Ints,
+) -> None:  # fmt: skip
     """Was the fast path allowed to touch this SPTE?"""
     i, ts, os = cols[C_ROW, r], cols[C_TS, r], cols[C_OLD_SAYS, r]
     write, sptep = slots[i, 2] & 2, slots[i, 3]
@@ -240,18 +157,9 @@ def _may_fix(
 
 @step
 def _fixed(
-    cols: Grid,
-    slots: Grid,
-    r: int,
-    gfn: int,
-    level: int,
-    options: Ints,
-    task: SpteTask,
-    s: Spte,
-    e: Place,
-    found: Rows[SpteFinding],
-    count: Ints,
-) -> None:
+    cols: Grid, slots: Grid, r: int, gfn: int, level: int, options: Ints, task: SpteTask, s: Spte, e: Place, found:
+    Rows[SpteFinding], count: Ints,
+) -> None:  # fmt: skip
     """A fast page fault succeeded: the races around it, and what access tracking gave back."""
     i, ts, p, cpu = cols[C_ROW, r], cols[C_TS, r], cols[C_PID, r], cols[C_CPU, r]
     o, n, os, ns = cols[C_OLD, r], cols[C_NEW, r], cols[C_OLD_SAYS, r], cols[C_NEW_SAYS, r]
@@ -320,24 +228,10 @@ def _page(cols: Grid, slots: Grid, r: int, vms: Rows[SpteVm], task: SpteTask, sh
 
 @loop
 def follow(
-    cols: Grid,
-    slots: Grid,
-    held: Grid,
-    options: Ints,
-    vms: Rows[SpteVm],
-    task_table: Ints,
-    tasks: Rows[SpteTask],
-    spte_table: Ints,
-    sptes: Rows[Spte],
-    page_table: Ints,
-    pages: Rows[Page],
-    place_table: Ints,
-    places: Rows[Place],
-    found: Rows[SpteFinding],
-    count: Ints,
-    memory_ts: Ints,
-    seen: Ints,
-) -> None:
+    cols: Grid, slots: Grid, held: Grid, options: Ints, vms: Rows[SpteVm], task_table: Ints, tasks: Rows[SpteTask],
+    spte_table: Ints, sptes: Rows[Spte], page_table: Ints, pages: Rows[Page], place_table: Ints, places:
+    Rows[Place], found: Rows[SpteFinding], count: Ints, memory_ts: Ints, seen: Ints,
+) -> None:  # fmt: skip
     """Walk the rows. ``memory_ts[0]``: last memslot ioctl. ``seen`` counts transitions, those judged for the lock, fast
     page faults and those that succeeded."""
     rows = cols.shape[1]
@@ -399,20 +293,9 @@ def follow(
                     seen[3] += 1
                     e = ref(places[number(place_table, place_key(v, 0, level, gfn))])
                     _may_fix(
-                        cols,
-                        slots,
-                        r,
-                        gfn,
-                        level,
-                        memory_ts[0],
-                        options,
-                        s,
-                        page,
-                        vms[v].unshadowed,
-                        e,
-                        found,
+                        cols, slots, r, gfn, level, memory_ts[0], options, s, page, vms[v].unshadowed, e, found,
                         count,
-                    )
+                    )  # fmt: skip
                     _fixed(cols, slots, r, gfn, level, options, task, s, e, found, count)
                     if v != 0 and vms[v].tdp != 0:  # the fault's address is a guest physical one
                         shadow = ref(places[number(place_table, place_key(v, SHADOW, 0, slots[i, 1] >> 12))])

@@ -18,21 +18,9 @@ PRESENT, LEAF, W, M, H, TRACKED, LARGE = 1, 2, 4, 8, 16, 32, 64
 ANY, DIRECT, INDIRECT, INDIRECT_BY_INDEX = range(4)
 # What was met.
 (
-    NO_LOCK,
-    WRONG_MODE,
-    SET_UNDER_READ,
-    NOT_WRITABLE,
-    LARGE_LOGGED,
-    INDIRECT_FIXED,
-    ABA,
-    LOST_BIT,
-    LOST_IN_UPDATE,
-    BAD_SAVE,
-    BAD_RESTORE,
-    W_ON_READ,
-    SHADOWED,
-    NOTIFIER_READ,
-) = range(14)
+    NO_LOCK, WRONG_MODE, SET_UNDER_READ, NOT_WRITABLE, LARGE_LOGGED, INDIRECT_FIXED, ABA, LOST_BIT, LOST_IN_UPDATE,
+    BAD_SAVE, BAD_RESTORE, W_ON_READ, SHADOWED, NOTIFIER_READ,
+) = range(14)  # fmt: skip
 MOST = 4096  # rows kept of each kind; count[FIRST_KIND + kind] goes on
 FIRST_KIND, KINDS = 1, 14
 UNDECIDED = FIRST_KIND + KINDS  # count[UNDECIDED]: lost bits, were it known which root an SPTE is of
@@ -141,17 +129,9 @@ class SpteFinding(Row):
 
 @step
 def meet(
-    found: Rows[SpteFinding],
-    count: Ints,
-    what: int,
-    cols: Grid,
-    r: int,
-    gfn: int,
-    level: int,
-    sptep: int,
-    since: int,
-    extra: int,
-) -> None:
+    found: Rows[SpteFinding], count: Ints, what: int, cols: Grid, r: int, gfn: int, level: int, sptep: int, since:
+    int, extra: int,
+) -> None:  # fmt: skip
     """Note what was met; ``count``: rows used, then how often each kind was met."""
     count[FIRST_KIND + what] += 1
     if count[FIRST_KIND + what] > MOST:

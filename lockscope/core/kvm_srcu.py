@@ -85,17 +85,9 @@ class Guard(Row):
 
 @step
 def _meet(
-    found: Rows[Met],
-    count: Ints,
-    what: int,
-    cols: Grid,
-    r: int,
-    task: SrcuTask,
-    sections: Rows[Section],
-    section: int,
-    since: int,
-    detail: int,
-) -> None:
+    found: Rows[Met], count: Ints, what: int, cols: Grid, r: int, task: SrcuTask, sections: Rows[Section], section:
+    int, since: int, detail: int,
+) -> None:  # fmt: skip
     """Note what was met at row ``r``; ``section`` is the section it is about, or -1."""
     count[FIRST_KIND + what] += 1
     if count[FIRST_KIND + what] > MOST:
@@ -103,21 +95,11 @@ def _meet(
     f = ref(found[count[0]])
     count[0] += 1
     f.what, f.ts, f.seq, f.cpu, f.pid, f.flags = (
-        what,
-        cols[C_TS, r],
-        cols[C_SEQ, r],
-        cols[C_CPU, r],
-        cols[C_PID, r],
-        cols[C_FLAGS, r],
-    )
+        what, cols[C_TS, r], cols[C_SEQ, r], cols[C_CPU, r], cols[C_PID, r], cols[C_FLAGS, r],
+    )  # fmt: skip
     f.vm, f.since, f.call, f.arg, f.detail, f.op = (
-        cols[C_VM, r],
-        since,
-        task.call,
-        task.arg,
-        detail,
-        cols[C_OP, r],
-    )
+        cols[C_VM, r], since, task.call, task.arg, detail, cols[C_OP, r],
+    )  # fmt: skip
     f.ssp, f.idx, f.open_ts, f.open_cpu, f.kvm = 0, -1, 0, -1, 0
     if section >= 0:
         f.ssp, f.idx = sections[section].ssp, sections[section].idx
@@ -198,20 +180,9 @@ def _rare(guards: Rows[Guard], by: int, distance: int) -> int:
 
 @loop
 def follow(
-    cols: Grid,
-    slots: Grid,
-    held: Grid,
-    dead: Ints,
-    known_srcu: Ints,
-    kinds: Ints,
-    task_table: Ints,
-    tasks: Rows[SrcuTask],
-    sections: Rows[Section],
-    found: Rows[Met],
-    count: Ints,
-    seen: Ints,
-    guards: Rows[Guard],
-) -> None:
+    cols: Grid, slots: Grid, held: Grid, dead: Ints, known_srcu: Ints, kinds: Ints, task_table: Ints, tasks:
+    Rows[SrcuTask], sections: Rows[Section], found: Rows[Met], count: Ints, seen: Ints, guards: Rows[Guard],
+) -> None:  # fmt: skip
     """Walk the rows. ``dead``: by VM number, when it was destroyed (0: not). ``seen`` counts sections, accesses,
     synchronisations, judged accesses, and sections of SRCU's own code that were seen to be left. ``guards``: see
     ``Guard``."""
@@ -343,10 +314,9 @@ def follow(
         elif kind in (TAKEN, MMU_LOCK_TAKEN):
             if task.zap != 0 and held[i, MMU_LOCK] != 0 and context == 0:
                 bare = (
-                    held[i, SRCU] == 0
-                    and held[i, SLOTS_LOCK] == 0
-                    and _open_kvm(task, sections, base, known_srcu, kinds, 0) < 0
-                )
+                    held[i, SRCU] == 0 and held[i, SLOTS_LOCK] == 0 and _open_kvm(task, sections, base, known_srcu,
+                    kinds, 0) < 0
+                )  # fmt: skip
                 if bare and count[FIRST_KIND + UNPROTECTED] < MOST:
                     _meet(found, count, UNPROTECTED, cols, r, task, sections, -1, task.whole, task.depth)
                     found[count[0] - 1].op, found[count[0] - 1].ts = ZAP_RANGE, task.zap
@@ -375,9 +345,6 @@ def still_open(task_table: Ints, tasks: Rows[SrcuTask], sections: Rows[Section],
                 f = ref(found[count[0]])
                 count[0] += 1
                 f.what, f.ssp, f.idx, f.open_ts = (
-                    NEVER_LEFT,
-                    sections[s].ssp,
-                    sections[s].idx,
-                    sections[s].ts,
-                )
+                    NEVER_LEFT, sections[s].ssp, sections[s].idx, sections[s].ts,
+                )  # fmt: skip
                 f.seq, f.open_cpu, f.since = sections[s].seq, sections[s].cpu, sections[s].ts

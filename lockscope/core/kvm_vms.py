@@ -52,20 +52,9 @@ def _of_key(key: int, born: int, ts: int, pid: int, keys: Ints, current: Ints, v
 
 @loop
 def attribute(
-    cols: Grid,
-    slots: Grid,
-    held: Grid,
-    prefer: Ints,
-    options: Ints,
-    keys: Ints,
-    current: Ints,
-    vms: Rows[Vm],
-    made: Ints,
-    tasks: Ints,
-    task_vm: Ints,
-    out: Ints,
-    begin: int,
-) -> int:
+    cols: Grid, slots: Grid, held: Grid, prefer: Ints, options: Ints, keys: Ints, current: Ints, vms: Rows[Vm],
+    made: Ints, tasks: Ints, task_vm: Ints, out: Ints, begin: int,
+) -> int:  # fmt: skip
     """Fill ``out[row]`` with the VM's number + 1 (0: unknown), from row ``begin`` on; return where it ran out of room.
 
     ``prefer``: roles, the surest sign of a VM first.

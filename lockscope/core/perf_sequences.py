@@ -130,18 +130,9 @@ def end_contention(stats: Grid, s: int, seqs: Grid, q: int, histogram: Ints, ts:
 
 @loop
 def account(
-    ts: Ints,
-    pids: Ints,
-    ops: Ints,
-    slots: Grid,
-    callers: Grid,
-    by: int,
-    seq_table: Ints,
-    seqs: Grid,
-    stat_table: Ints,
-    stats: Grid,
-    histogram: Ints,
-) -> None:
+    ts: Ints, pids: Ints, ops: Ints, slots: Grid, callers: Grid, by: int, seq_table: Ints, seqs: Grid, stat_table:
+    Ints, stats: Grid, histogram: Ints,
+) -> None:  # fmt: skip
     """Account for rows of the tape. ``callers`` int64[rows, 2]: of each, what stands for its callchain, and who called.
 
     ``by`` is ADDRESS, TASK or CALLER. The caller makes room, for as many more tasks and keys as there are rows.

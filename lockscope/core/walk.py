@@ -11,92 +11,26 @@ from lockscope.core.c_types import Grid, Ints, inline, loop, ref, step
 from lockscope.core.machine import mix
 from lockscope.core.tape_rows import H_CPU, H_FLAGS, H_OP, H_PID, H_PREEMPT, H_SEQ, H_SLOTS, H_TS
 from lockscope.core.walk_attempts import (
-    bare,
-    enter_section,
-    function_class,
-    leave_last,
-    leave_section,
-    srcus_own,
-    synchronize,
-)
+    bare, enter_section, function_class, leave_last, leave_section, srcus_own, synchronize,
+)  # fmt: skip
 from lockscope.core.walk_doubts import SETTLED, again_at, contradict, goes_on, got, owner_at, unasked
 from lockscope.core.walk_events import (
-    contention,
-    from_user,
-    function_row,
-    init_held,
-    learn_class,
-    switch,
-    to_user,
-)
+    contention, from_user, function_row, init_held, learn_class, switch, to_user,
+)  # fmt: skip
 from lockscope.core.walk_locks import (
-    completes,
-    detail,
-    drop_run_queues,
-    enter,
-    index_of,
-    known_class,
-    plain_acquire,
-    push,
-    release,
-    settle,
-    waited,
-    wounded,
-)
+    completes, detail, drop_run_queues, enter, index_of, known_class, plain_acquire, push, release, settle,
+    waited, wounded,
+)  # fmt: skip
 from lockscope.core.walk_memory import (
-    Walk,
-    call_at,
-    class_at,
-    context_of,
-    cpu_at,
-    entry_at,
-    name_of,
-    rehash_stack,
-    task_at,
-    task_of,
-)
+    Walk, call_at, class_at, context_of, cpu_at, entry_at, name_of, rehash_stack, task_at, task_of,
+)  # fmt: skip
 from lockscope.core.walk_notes import catch_up, emit_chain, emit_odd, forget, lose, must_wait, seen_enabled
 from lockscope.core.walk_rows import (
-    ACQUIRE,
-    ACQUIRED_OP,
-    AGAIN,
-    ALONE,
-    ALWAYS_KEPT,
-    ASKED_DEPTH,
-    CONTENDED_OP,
-    CONTENTION_BEGIN,
-    CONTENTION_END,
-    DEPTH,
-    DETAIL,
-    FN_ENTRY,
-    FN_RETURN,
-    FN_UNLOCK,
-    FREE,
-    FREED_HELD,
-    GAP,
-    HALF,
-    HELD_AT_EXIT,
-    HELD_AT_USER,
-    HOW_READ,
-    HOW_SLEEPS,
-    INIT,
-    IRQS_ON,
-    KEPT_BY_NAME,
-    LOSS,
-    OF_SUBSYSTEMS,
-    RELEASE,
-    ROLES,
-    SRCU_ASKED,
-    SRCU_ENTER,
-    SRCU_LEAVE,
-    SRCU_SYNC,
-    SWITCH,
-    SYS_ENTER,
-    SYS_EXIT,
-    TAKEN_SLOTS,
-    TASK_EXIT,
-    WAITED,
-)
+    ACQUIRE, ACQUIRED_OP, AGAIN, ALONE, ALWAYS_KEPT, ASKED_DEPTH, CONTENDED_OP, CONTENTION_BEGIN, CONTENTION_END,
+    DEPTH, DETAIL, FN_ENTRY, FN_RETURN, FN_UNLOCK, FREE, FREED_HELD, GAP, HALF, HELD_AT_EXIT, HELD_AT_USER,
+    HOW_READ, HOW_SLEEPS, INIT, IRQS_ON, KEPT_BY_NAME, LOSS, OF_SUBSYSTEMS, RELEASE, ROLES, SRCU_ASKED,
+    SRCU_ENTER, SRCU_LEAVE, SRCU_SYNC, SWITCH, SYS_ENTER, SYS_EXIT, TAKEN_SLOTS, TASK_EXIT, WAITED,
+)  # fmt: skip
 
 
 @inline

@@ -14,21 +14,9 @@ from lockscope.core.walk_locks import push
 from lockscope.core.walk_memory import Walk, class_at, class_of, entry_at, rehash_stack, take_again, task_at
 from lockscope.core.walk_notes import close, emit_chain
 from lockscope.core.walk_rows import (
-    ASKED_DEPTH,
-    ASKED_PREEMPT,
-    BY_ADDRESS,
-    BY_PLACE,
-    BY_SRCU,
-    DEPTH,
-    HOW_BH_OFF,
-    HOW_IRQS_OFF,
-    HOW_READ,
-    HOW_TRIES,
-    NEVER_HELD,
-    OWN_FILE,
-    SYNC,
-    Call,
-)
+    ASKED_DEPTH, ASKED_PREEMPT, BY_ADDRESS, BY_PLACE, BY_SRCU, DEPTH, HOW_BH_OFF, HOW_IRQS_OFF, HOW_READ,
+    HOW_TRIES, NEVER_HELD, OWN_FILE, SYNC, Call,
+)  # fmt: skip
 
 
 @step

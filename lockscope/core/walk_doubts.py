@@ -21,30 +21,10 @@ from lockscope.core.machine import mix
 from lockscope.core.walk_memory import Walk, class_at, entry_at, name_of, task_at
 from lockscope.core.walk_notes import close, emit_chain, forget
 from lockscope.core.walk_rows import (
-    ACQUIRE,
-    ACQUIRED_OP,
-    AGAIN,
-    ALONE,
-    BY_ADDRESS,
-    BY_PLACE,
-    COUNTED,
-    CUT,
-    DETAIL,
-    HALF,
-    LOGS_ACQUIRED,
-    OF_SUBSYSTEMS,
-    OWNED,
-    PENDING,
-    QUEUE,
-    RELEASE,
-    RIVALLED,
-    SYS_ENTER,
-    SYS_EXIT,
-    TAKES_LEVEL,
-    TASK_EXIT,
-    Entry,
+    ACQUIRE, ACQUIRED_OP, AGAIN, ALONE, BY_ADDRESS, BY_PLACE, COUNTED, CUT, DETAIL, HALF, LOGS_ACQUIRED,
+    OF_SUBSYSTEMS, OWNED, PENDING, QUEUE, RELEASE, RIVALLED, SYS_ENTER, SYS_EXIT, TAKES_LEVEL, TASK_EXIT, Entry,
     Owner,
-)
+)  # fmt: skip
 
 SETTLED = 1_000_000  # ns: longer than CPUs' clocks differ, and than a free lock is waited for
 

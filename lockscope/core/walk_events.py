@@ -7,40 +7,13 @@ from lockscope.core.walk_attempts import attempt, caller_known, function_class
 from lockscope.core.walk_doubts import doubt, got, leaked, level, spins
 from lockscope.core.walk_locks import drop_run_queues, enter, index_of, push, release, settle, waited
 from lockscope.core.walk_memory import (
-    Walk,
-    call_at,
-    class_at,
-    class_of,
-    cpu_at,
-    entry_at,
-    is_tracing,
-    name_of,
-    recent_at,
-    rehash_stack,
-    task_at,
-)
-from lockscope.core.walk_notes import close, emit_odd, forget, waits_for
+    Walk, call_at, class_at, class_of, cpu_at, entry_at, is_tracing, name_of, recent_at, rehash_stack, task_at,
+)  # fmt: skip
+from lockscope.core.walk_notes import close, emit_odd, forget, nothing_open, waits_for
 from lockscope.core.walk_rows import (
-    BY_ADDRESS,
-    BY_INIT,
-    BY_KEY,
-    BY_PLACE,
-    CONTENDED,
-    COUNTED,
-    CUT,
-    FN_DEPTH,
-    FN_ENTRY,
-    FN_UNLOCK,
-    HALF,
-    INIT_HELD,
-    KNOWN,
-    LOGS_ACQUIRED,
-    QUEUE,
-    RAW_UNLOCK,
-    SWITCHED_ATOMIC,
-    WHOLE,
-    WHOLE_SO_FAR,
-)
+    BY_ADDRESS, BY_INIT, BY_KEY, BY_PLACE, CONTENDED, COUNTED, CUT, FN_DEPTH, FN_ENTRY, FN_UNLOCK, HALF,
+    INIT_HELD, KNOWN, LOGS_ACQUIRED, QUEUE, RAW_UNLOCK, SWITCHED_ATOMIC, WHOLE, WHOLE_SO_FAR,
+)  # fmt: skip
 
 
 @step
@@ -119,11 +92,7 @@ def leave(w: Walk, t: int) -> None:
             close(w, t, i, CUT)
     if kept == 0:
         forget(w, t)
-    task.calls = 0
-    task.wound_nest = 0
-    task.deeper = 0
-    task.again = 0
-    task.unsure = 0
+    nothing_open(task)
 
 
 @step

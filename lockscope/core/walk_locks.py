@@ -5,62 +5,17 @@ from __future__ import annotations
 from lockscope.core.c_types import Ints, inline, step
 from lockscope.core.walk_doubts import count_level, got, held_back, level, released_by_other, spins, sure
 from lockscope.core.walk_memory import (
-    Walk,
-    class_at,
-    class_of,
-    comes_twice,
-    entry_at,
-    is_queue,
-    name_of,
-    new_hold,
-    recent_at,
-    regard,
-    rehash_stack,
-    take_again,
-    task_at,
-    was_taken,
-)
+    Walk, class_at, class_of, comes_twice, entry_at, is_queue, name_of, new_hold, recent_at, regard, rehash_stack,
+    take_again, task_at, was_taken,
+)  # fmt: skip
 from lockscope.core.walk_notes import (
-    close,
-    deny_nest,
-    emit_chain,
-    emit_odd,
-    left_out,
-    seen_enabled,
-    sleeps,
-    waits_for,
-)
+    close, deny_nest, emit_chain, emit_odd, left_out, seen_enabled, sleeps, waits_for,
+)  # fmt: skip
 from lockscope.core.walk_rows import (
-    AGAIN,
-    ALONE,
-    ASKED_DEPTH,
-    ASKED_PREEMPT,
-    BY_ADDRESS,
-    BY_KEY,
-    BY_NAME,
-    BY_PLACE,
-    CUT,
-    DEPTH,
-    EDEADLK,
-    GAVE_UP,
-    HALF,
-    KNOWN,
-    LOGS_ACQUIRED,
-    NEST_NOT_HELD,
-    NEVER_HELD,
-    NEXT_TO,
-    PENDING,
-    QUEUE,
-    READ_RECURSIVE,
-    READ_RWLOCK,
-    RELEASE_NOT_HELD,
-    STAND_IN,
-    UNNESTED,
-    WHOLE,
-    WHOLE_SO_FAR,
-    WW_ORDER,
-    Entry,
-)
+    AGAIN, ALONE, ASKED_DEPTH, ASKED_PREEMPT, BY_ADDRESS, BY_KEY, BY_NAME, BY_PLACE, CUT, DEPTH, EDEADLK, GAVE_UP,
+    HALF, KNOWN, LOGS_ACQUIRED, NEST_NOT_HELD, NEVER_HELD, NEXT_TO, PENDING, QUEUE, READ_RECURSIVE, READ_RWLOCK,
+    RELEASE_NOT_HELD, STAND_IN, UNNESTED, WHOLE, WHOLE_SO_FAR, WW_ORDER, Entry,
+)  # fmt: skip
 
 
 @step

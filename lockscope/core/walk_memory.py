@@ -9,35 +9,9 @@ from lockscope.core.c_types import Grid, Ints, Rows, array_of, inline, ref, stat
 from lockscope.core.hashing import number
 from lockscope.core.machine import mix
 from lockscope.core.walk_rows import (
-    BY_NAME,
-    CPUS,
-    DEPTH,
-    FN_DEPTH,
-    HALF,
-    IMAGE,
-    MMU_LOCK,
-    MODE,
-    RECENT,
-    ROLES,
-    SRCU,
-    SRCU_DEPTH,
-    TAKEN_SLOTS,
-    WAITED,
-    Call,
-    Chain,
-    Class,
-    Cpu,
-    Entry,
-    Hold,
-    Link,
-    Name,
-    Odd,
-    Owner,
-    Recent,
-    Taken,
-    Task,
-    Waiter,
-)
+    BY_NAME, CPUS, DEPTH, FN_DEPTH, HALF, IMAGE, MMU_LOCK, MODE, RECENT, ROLES, SRCU, SRCU_DEPTH, TAKEN_SLOTS,
+    WAITED, Call, Chain, Class, Cpu, Entry, Hold, Link, Name, Odd, Owner, Recent, Taken, Task, Waiter,
+)  # fmt: skip
 
 
 @state

@@ -6,42 +6,13 @@ from lockscope.core.c_types import inline, ref, step
 from lockscope.core.hashing import number
 from lockscope.core.machine import mix
 from lockscope.core.walk_memory import (
-    Walk,
-    class_at,
-    cpu_at,
-    entry_at,
-    link_to,
-    name_of,
-    new_hold,
-    regard,
-    rehash_stack,
-    task_at,
-    waiter_at,
-)
+    Walk, class_at, cpu_at, entry_at, link_to, name_of, new_hold, regard, rehash_stack, task_at, waiter_at,
+)  # fmt: skip
 from lockscope.core.walk_rows import (
-    ALONE,
-    ASKED_DEPTH,
-    ASKED_PREEMPT,
-    BH_SEEN_ON,
-    CONTENDED,
-    COUNTED,
-    DEPTH,
-    HAD_TO_WAIT,
-    HALF,
-    IRQS_ON_HELD,
-    IRQS_SEEN_ON,
-    KNOWN,
-    LATEST,
-    MOST_UNSURE,
-    NEST_NOT_HELD,
-    NEVER_HELD,
-    QUEUE,
-    RIVALLED,
-    WAITED,
-    WAITED_FOR,
-    Entry,
-    Task,
-)
+    ALONE, ASKED_DEPTH, ASKED_PREEMPT, BH_SEEN_ON, CONTENDED, COUNTED, DEPTH, HAD_TO_WAIT, HALF, IRQS_ON_HELD,
+    IRQS_SEEN_ON, KNOWN, LATEST, MOST_UNSURE, NEST_NOT_HELD, NEVER_HELD, QUEUE, RIVALLED, WAITED, WAITED_FOR,
+    Entry, Task,
+)  # fmt: skip
 
 
 @step
@@ -173,12 +144,8 @@ def close(w: Walk, t: int, i: int, known: int) -> None:
         a = waiter_at(w, e.lock)
         mode |= WAITED_FOR if a.lock == e.lock and a.number > 0 else 0
         row.cls, row.lock, row.pid, row.cpu, row.end_cpu = (
-            e.cls,
-            e.lock,
-            task.pid,
-            e.cpu,
-            w.cpu,
-        )
+            e.cls, e.lock, task.pid, e.cpu, w.cpu,
+        )  # fmt: skip
         row.asked_ns, row.acquired_ns, row.end_ns, row.mode = e.ts, e.acquired, ts, mode
         row.depth = e.marks >> ASKED_DEPTH & 0xFF
         row.ip, row.seq, row.known = e.ip, e.seq, 1 | known << 1
@@ -221,6 +188,12 @@ def deny_nest(w: Walk, t: int) -> None:
 
 
 @step
+def nothing_open(task: Task) -> None:
+    """It is in no probed function, and nothing of what came before counts."""
+    task.calls, task.wound_nest, task.deeper, task.again, task.unsure = 0, 0, 0, 0, 0
+
+
+@step
 def forget(w: Walk, t: int) -> None:
     """What a task holds is no longer known."""
     task = task_at(w, t)
@@ -229,11 +202,7 @@ def forget(w: Walk, t: int) -> None:
         close(w, t, task.depth - 1, 0)
     deny_nest(w, t)
     task.whole = 0
-    task.calls = 0
-    task.wound_nest = 0
-    task.deeper = 0
-    task.again = 0
-    task.unsure = 0
+    nothing_open(task)
 
 
 @step
