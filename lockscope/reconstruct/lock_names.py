@@ -28,15 +28,20 @@ _KINDS = (
     ("down_", "rwsem"),
     ("raw_read", "rwlock"),
     ("raw_write", "rwlock"),
-    ("raw_spin", "spinlock"),  # with PREEMPT_RT a raw_spinlock_t
+    ("raw_spin", "spinlock"),
     ("rt_read", "rwlock"),
     ("rt_write", "rwlock"),
     ("rt_spin", "spinlock"),
 )
 
 
-def kind_of_function(function: str) -> str:
-    """What kind of lock a lock function takes: ``mutex_lock_killable_entry`` -> "mutex"; "" where that is not known."""
+def kind_of_function(function: str, rt: bool) -> str:
+    """What kind of lock a lock function takes: ``mutex_lock_killable_entry`` -> "mutex"; "" where that is not known.
+
+    With PREEMPT_RT (``rt``) ``_raw_spin_lock()`` is of ``raw_spinlock_t`` alone; without, of ``spinlock_t`` too.
+    """
+    if rt and function.startswith("raw_spin"):
+        return "raw_spinlock"
     return next((kind for prefix, kind in _KINDS if function.startswith(prefix)), "")
 
 
