@@ -10,7 +10,8 @@ from lockscope.core.c_types import Grid, Ints, Rows, loop, ref, step
 from lockscope.core.hashing import number
 from lockscope.core.kvm_spte_rows import (
     ABA,
-    AGED,
+    AGES_LOCKED,
+    AGES_SOMEHOW,
     ANY,
     BAD_RESTORE,
     BAD_SAVE,
@@ -42,7 +43,8 @@ from lockscope.core.kvm_spte_rows import (
     NO_LOCK,
     NOT_WRITABLE,
     NOTIFIER_READ,
-    O_AGING_LOCKLESS,
+    O_ACCESSED,
+    O_AGING,
     O_BASE,
     O_NO_LARGE,
     O_NOISE,
@@ -98,22 +100,28 @@ def _doubt(s: Spte, found: Rows[SpteFinding], ts: int, pid: int, began: int, noi
 
 
 @step
-def _lock(
-    cols: Grid, slots: Grid, held: Grid, r: int, task: SpteTask, options: Ints, found: Rows[SpteFinding], count: Ints
-) -> None:
+def _ages_bare(cols: Grid, held: Grid, r: int, accessed: int) -> int:
+    """Whether the TDP MMU aged this SPTE without mmu_lock: nothing but A cleared, or access tracking begun.
+
+    kvm_tdp_mmu_age_spte(), arch/x86/kvm/mmu/tdp_mmu.c, 7.3.4.
+    """
+    o, n, os, ns = cols[C_OLD, r], cols[C_NEW, r], cols[C_OLD_SAYS, r], cols[C_NEW_SAYS, r]
+    if cols[C_HOW, r] != TDP or held[cols[C_ROW, r], MMU_LOCK] != 0 or not os & LEAF or not ns & PRESENT:
+        return 0
+    return (o & ~accessed) == n or (ns & TRACKED != 0 and (o & PFN) == (n & PFN))
+
+
+@step
+def _lock(cols: Grid, slots: Grid, held: Grid, r: int, task: SpteTask, found: Rows[SpteFinding], count: Ints) -> None:
     """Is mmu_lock held as this change needs it?"""
     i, kind = cols[C_ROW, r], cols[C_HOW, r]
-    o, n, os, ns = cols[C_OLD, r], cols[C_NEW, r], cols[C_OLD_SAYS, r], cols[C_NEW_SAYS, r]
+    os, ns = cols[C_OLD_SAYS, r], cols[C_NEW_SAYS, r]
     by_place = kind in (TDP, SET)
     gfn = slots[i, 0] if by_place else -1
     level = slots[i, 3] if by_place else 0
     if held[i, MMU_LOCK] == 0:
         if task.whole != 0:
-            aging = (
-                kind == TDP and os & LEAF != 0 and ns & PRESENT != 0 and ((o & AGED) == (n & AGED) or ns & TRACKED != 0)
-            )
-            if not (aging and options[O_AGING_LOCKLESS] != 0):
-                meet(found, count, NO_LOCK, cols, r, gfn, level, 0, task.whole, 0)
+            meet(found, count, NO_LOCK, cols, r, gfn, level, 0, task.whole, 0)
     elif held[i, MODE] == 1 and (kind in (UPDATE_ENTRY, UPDATE)):
         meet(found, count, WRONG_MODE, cols, r, gfn, level, slots[i, 0], cols[C_TS, r], 0)
     elif held[i, MODE] == 1 and kind == SET:
@@ -339,7 +347,7 @@ def follow(
     seen: Ints,
 ) -> None:
     """Walk the rows. ``memory_ts[0]``: last memslot ioctl. ``seen`` counts transitions, those judged for the lock, fast
-    page faults and those that succeeded."""
+    page faults, those that succeeded, and agings without the lock that only some kernels do."""
     rows = cols.shape[1]
     for r in range(rows):
         if cols[C_FLAGS, r] & IN_INTERRUPT:
@@ -366,9 +374,13 @@ def follow(
         else:
             if kind != FAST:
                 seen[0] += 1
-                if held[i, MMU_LOCK] != 0 or task.whole != 0:
+                bare = options[O_AGING] != AGES_LOCKED and _ages_bare(cols, held, r, options[O_ACCESSED])
+                if bare and options[O_AGING] == AGES_SOMEHOW:
+                    seen[4] += 1
+                elif bare or held[i, MMU_LOCK] != 0 or task.whole != 0:
                     seen[1] += 1
-                _lock(cols, slots, held, r, task, options, found, count)
+                if not bare:
+                    _lock(cols, slots, held, r, task, found, count)
             if kind == TDP:
                 at = place_key(v, slots[i, 4], slots[i, 3], slots[i, 0])
                 _by_place(cols, slots, held, r, options, vms, ref(places[number(place_table, at)]), found, count)
