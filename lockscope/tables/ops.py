@@ -26,6 +26,7 @@ class Op(IntEnum):
     FN_ENTRY = 10
     FN_RETURN = 11
     FN_UNLOCK = 12
+    CONTENDED_RELEASE = 13
     # tasks and contexts
     SWITCH = 16
     SYS_ENTER = 17
@@ -107,6 +108,7 @@ SLOTS: dict[Op, tuple[str, ...]] = {
     Op.INIT: ("lock", "name", "key", "subclass", "wait_inner", "wait_outer"),
     Op.CONTENTION_BEGIN: ("lock", "flags", "ip"),
     Op.CONTENTION_END: ("lock", "ret"),
+    Op.CONTENDED_RELEASE: ("lock", "ip"),
     Op.FN_ENTRY: ("lock", "function", "caller", "name"),  # function: text, "mutex_lock"; name: learned, -1
     Op.FN_RETURN: ("ret", "function", "ret_ip"),
     Op.FN_UNLOCK: ("lock", "function", "name"),

@@ -41,6 +41,7 @@ EVENTS = {
     "lock:lock_release": "name:text lockdep_addr:ptr",
     "lock:contention_begin": "lock_addr:ptr flags:u32",
     "lock:contention_end": "lock_addr:ptr ret:s32",
+    "lock:contended_release": "lock_addr:ptr",
     "lockscope:lockdep_acquire": "__probe_ip:u64 lock:u64 subclass:u32 trylock:s32 read:s32 check:s32 nest:u64 ip:u64 "
     "key:u64 wait_outer:u8 wait_inner:u8 lock_type:u8 name:text",
     "lockscope:lockdep_init": "__probe_ip:u64 lock:u64 key:u64 subclass:s32 wait_inner:u8 wait_outer:u8 name:text",
