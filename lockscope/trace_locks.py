@@ -37,7 +37,7 @@ Ints = NDArray[np.int64]
 SORTS = ("acquired", "contended", "wait", "wait-avg", "wait-max", "hold", "hold-avg", "hold-max")
 PERCENTS = (50.0, 95.0, 99.0)
 _READ = WALKED_OPS | PLACING | CONTENTION | {Op.RENAME, Op.FORK}
-_RELEASES = "lock:contended_release"
+_RELEASES = "contended_release"
 _OWNERS = (
     "owners by contended_release: each from the release before its own, or from where somebody began to wait; of "
     "queued rwlocks and semaphores there are none"
@@ -207,7 +207,7 @@ class LockReading:
         if self.from_contention and recorded.get("lock:contention_begin"):
             said.append("from contention_begin and contention_end: waits only, under the kind of lock")
             if self._waits is not None:
-                said.append(_OWNERS if recorded.get(_RELEASES) else _NO_OWNERS)
+                said.append(_OWNERS if self.found.evidence.has(_RELEASES) else _NO_OWNERS)
         elif self.from_contention:
             said.append("no lock was seen being taken or waited for; record -e lock (trace-cmd), or perf lock record")
         elif not recorded.get("lock:lock_contended") and not recorded.get("lock:contention_begin"):

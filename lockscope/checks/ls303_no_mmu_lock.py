@@ -80,7 +80,7 @@ def grounds(evidence: Evidence) -> Grounds:
     if doubt := _kvm.layout_unknown(evidence):
         return _kvm.skipped(doubt)
     if not history.mmu_lock_seen and not history.transitions and _locks_recorded(evidence):
-        return _kvm.skipped("no SPTE was changed and no mmu_lock taken: no VM ran, or it had all its memory already")
+        return _kvm.skipped("no SPTE was changed while this was recorded: no VM ran, or it had all its memory already")
     if not history.mmu_lock_seen:
         return _kvm.skipped(f"mmu_lock was not recorded, or could not be told from other locks; {_kvm.RECORD}")
     if history.transitions and not history.judged:

@@ -81,6 +81,7 @@ class Op(IntEnum):
     DIRTY_RING = 73
     TSC_OFFSET = 74
     MASTER_CLOCK = 75
+    VCPU = 76
 
 
 WIDTH = 12
@@ -164,6 +165,7 @@ SLOTS: dict[Op, tuple[str, ...]] = {
     Op.FLUSH_ALL: ("kvm",),
     Op.DESTROY_VM: ("kvm",),
     Op.RUN: ("vcpu", "kvm"),
+    Op.VCPU: ("vcpu", "kvm"),  # made
     Op.USERSPACE_EXIT: ("reason",),
     Op.DIRTY_RING: ("index", "slot", "offset", "what"),  # what: 0 push, 1 reset, 2 exit
     Op.TSC_OFFSET: ("vcpu_id", "previous", "next"),

@@ -206,7 +206,10 @@ def test_what_cannot_be_told_makes_it_partial():
 
 @pytest.mark.parametrize(
     ("mapped_by", "reason"),
-    [("nobody", "no SPTE was changed and no mmu_lock taken"), ("unlocked", "mmu_lock was not recorded, or could not")],
+    [
+        ("nobody", "no SPTE was changed while this was recorded: no VM ran"),
+        ("unlocked", "mmu_lock was not recorded, or could not"),
+    ],
 )
 def test_ls303_where_no_vm_ran(mapped_by, reason):
     """With locks recorded and no mmu_lock among them: nothing was there to judge, or its lock could not be told."""
