@@ -131,7 +131,7 @@ class Found(NamedTuple):
         """In one line: the layout and how many values fit it, or that none is known that they do."""
         if self.doubt:
             return f"none that is known ({self.layout.name} is the nearest: {self.why})"
-        return self.why if self.why.startswith(_NO_SPTE) else f"{self.layout.name} ({self.layout.title}): {self.why}"
+        return _NO_SPTE if self.why.startswith(_NO_SPTE) else f"{self.layout.name} ({self.layout.title}): {self.why}"
 
 
 def version(kernel: str | None) -> tuple[int, int] | None:

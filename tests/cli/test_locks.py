@@ -208,6 +208,18 @@ def test_contended_releases_say_who_made_others_wait(tmp_path: Path, capsys: pyt
     assert "note: owners by contended_release" in out
 
 
+def test_owners_in_a_real_recording_of_7_3(capsys: pytest.CaptureFixture[str]) -> None:
+    trace = str(SAMPLES / "contention73.dat")
+    out = told(capsys, trace, "--chains", "1")
+    assert out.splitlines()[:3] == [
+        "mkdir/571 waited 601 ms for mutex (0xffffffff8400af20)", "  [26.676412397 .. 27.277269150] CPU 0",
+        "  released by mkdir/564 after 188 ms of it, the longest of 5 owners",
+    ]  # fmt: skip
+    shares = rows(capsys, trace, "--by", "task,owner", "--tasks", "571", "--sort", "wait")
+    assert sum(r["wait"]["total_ns"] for r in shares) == 534_568_473  # of 600.9 ms: it spun first, and was woken last
+    assert [r["owner_pid"] for r in shares] == [564, 566, 561, 565, 557]
+
+
 def test_without_contended_releases_nobody_knows_who_held_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
