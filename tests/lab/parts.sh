@@ -17,6 +17,8 @@ get_packages() { # and those named
 }
 
 build_selftests() { # SOURCE
+  # as if nobody's make had called: inside another's they are built into / (lib.mk sets OUTPUT at MAKELEVEL 0 alone)
+  unset MAKELEVEL MAKEFLAGS MFLAGS MAKEOVERRIDES
   make -s -C "$1" headers_install INSTALL_HDR_PATH="$PWD/$1/usr" >/dev/null
   # those that need a newer compiler or library fail, others go on
   make -k -j"$(nproc)" -C "$1/tools/testing/selftests/kvm" >selftests.log 2>&1 || true
