@@ -44,6 +44,9 @@ make_root() {
   for name in $(busybox --list); do [ "$name" = busybox ] || ln -s busybox "root/bin/$name"; done
   with_libraries "$(command -v trace-cmd)" bin
   for test in $tests; do with_libraries "$selftests/$test" selftests; done
+  # pthread_cancel() loads this one by itself, which ldd does not show (sync_regs_test)
+  unwinder=$(ldconfig -p | awk '/libgcc_s\.so\.1 .*x86-64/ {print $NF; exit}')
+  mkdir -p "root$(dirname "$unwinder")" && cp -nL "$unwinder" "root$unwinder"
   number=10
   for module in virtio_pci 9pnet_virtio 9p kvm-amd; do
     { modprobe -d "$modules" -S "$release" --show-depends $module 2>/dev/null || true; } | # built in, perhaps
