@@ -74,7 +74,8 @@ class WaitLink:
 
     ``depth``: 0 for the wait that is explained, 1 for what its owner waited for in turn, and so on. ``owner_pid`` is -1
     where nobody was seen to hold it. ``owned_ns``: how long of the wait that owner had the lock; ``owner_since_ns``:
-    since when; ``owners``: how many had it meanwhile.
+    since when; ``owners``: how many had it meanwhile. ``owner_mode`` "": it is known by its release alone, at
+    ``owner_caller``, and ``owned_ns`` begins with the release before that one or when somebody began to wait.
     """
 
     chain: int

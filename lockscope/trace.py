@@ -255,6 +255,7 @@ class Trace(Looks):
             "lost_events": evidence.lost,
             "rules": evidence.rules.name,
             "rules_chosen": how,
+            "spte_layout": evidence.facts["spte_layout"].told,
             "pid_filter": evidence.filtered,
             "events_by_name": evidence.recorded,
             "lost": [{"cpu": c, "count": n} for c, n in sorted(found.lost_by_cpu.items())]

@@ -25,7 +25,6 @@ def owner_figures(
     reading = LockReading(
         path, replace(query, by=tuple(d for d in query.by if d != "owner")), waits=True, progress=progress
     )
-    assert reading.waits is not None
     blame = reading.waits.finish()
     rows = reading.waits.rows
     blamed = rows[blame.wait].copy()

@@ -17,6 +17,7 @@ from lockscope.errors import UsageError
 from lockscope.figures import LockFigures, LockRow, Times, WaitChains, WaitLink
 from lockscope.formats.merge.reader import open_merged
 from lockscope.reconstruct import lock_waits
+from lockscope.reconstruct.contention import OPS as CONTENTION
 from lockscope.reconstruct.contention import Contention, type_name
 from lockscope.reconstruct.gather import Gathered, GatherOptions, gather, prefetched
 from lockscope.reconstruct.lock_places import OPS as PLACING
@@ -35,8 +36,13 @@ Progress = Callable[[int, int | None], None]
 Ints = NDArray[np.int64]
 SORTS = ("acquired", "contended", "wait", "wait-avg", "wait-max", "hold", "hold-avg", "hold-max")
 PERCENTS = (50.0, 95.0, 99.0)
-_CONTENTION = frozenset({Op.CONTENTION_BEGIN, Op.CONTENTION_END})
-_READ = WALKED_OPS | PLACING | {Op.RENAME, Op.FORK}
+_READ = WALKED_OPS | PLACING | CONTENTION | {Op.RENAME, Op.FORK}
+_RELEASES = "contended_release"
+_OWNERS = (
+    "owners by contended_release: each from the release before its own, or from where somebody began to wait; of "
+    "queued rwlocks and semaphores there are none"
+)
+_NO_OWNERS = "who held the locks is not known: record lock:contended_release (7.2 and later), or lockscope record"
 _CONTEXTS = ("task", "softirq", "hardirq", "nmi")
 _COLUMN = {name: place for place, name in enumerate(HOLD_COLUMNS)}
 
@@ -126,7 +132,7 @@ class LockReading:
         columns = {c for d in self._dimensions() for c in d.columns}
         self.keys = [name for name in HOLD_COLUMNS if name in columns]
         self.holds, self.contention = LockStatistics(self.keys), LockStatistics(self.keys)
-        self.waits = LockWaits() if waits else None
+        self._waits = (LockWaits(), LockWaits()) if waits else None  # of holds, of contention events
         self.pairs = Contention()
         self.anything = False  # whether any lock was seen
         self.locks_seen: set[int] = set()  # where the query asks for some
@@ -147,7 +153,7 @@ class LockReading:
             ended=self._ended,
             judged=not plain,
             tape=self._tape,
-            ops=_CONTENTION,
+            ops=CONTENTION,
             keep=None if vms else lambda f: source_of(f, _READ) is not None or is_marker(f),
         )
         return gather(Ahead(self.reader), rules, options, progress)
@@ -162,13 +168,22 @@ class LockReading:
         chosen = self.query.rows(rows)
         if not self.query.contention:
             self.holds.feed(chosen)
-            if self.waits is not None:
-                self.waits.feed(rows)  # an owner's hold counts whatever the query says of the waiter
+            if self._waits is not None:
+                self._waits[0].feed(rows)  # an owner's hold counts whatever the query says of the waiter
 
     def _tape(self, batch: TapeBatch) -> None:
         for rows in self.pairs.feed(batch):
-            self._see(rows)
-            self.contention.feed(self.query.rows(rows))
+            if self._waits is not None:
+                self._waits[1].feed(rows)
+            waits = np.ascontiguousarray(rows[rows[:, _COLUMN["mode"]] & HAD_TO_WAIT != 0])
+            self._see(waits)
+            self.contention.feed(self.query.rows(waits))
+
+    @property
+    def waits(self) -> LockWaits:
+        """What waited and was waited for, of a reading that keeps it."""
+        assert self._waits is not None
+        return self._waits[self.from_contention]
 
     @cached_property
     def from_contention(self) -> bool:
@@ -191,6 +206,8 @@ class LockReading:
         said = []
         if self.from_contention and recorded.get("lock:contention_begin"):
             said.append("from contention_begin and contention_end: waits only, under the kind of lock")
+            if self._waits is not None:
+                said.append(_OWNERS if self.found.evidence.has(_RELEASES) else _NO_OWNERS)
         elif self.from_contention:
             said.append("no lock was seen being taken or waited for; record -e lock (trace-cmd), or perf lock record")
         elif not recorded.get("lock:lock_contended") and not recorded.get("lock:contention_begin"):
@@ -326,9 +343,8 @@ def wait_chains(
     path: str | Sequence[str], query: LockQuery | None = None, number: int = 10, progress: Progress | None = None
 ) -> WaitChains:
     """The slowest acquisitions that the query lets through, each with the waits behind it."""
-    query = replace(query or LockQuery(), by=("class",), contention=False)
+    query = replace(query or LockQuery(), by=("class",))
     reading = LockReading(path, query, waits=True, progress=progress)
-    assert reading.waits is not None
     blame = reading.waits.finish()
     rows, names = reading.waits.rows, reading.names
     waits = reading.waits.slowest(len(rows))
@@ -336,6 +352,8 @@ def wait_chains(
     links = []
     for chain, wait in enumerate(chosen[:number]):
         links += [_link(chain, link, rows, names) for link in reading.waits.chain(wait, blame)]
+    if reading.from_contention:  # an owner is known by its release, which does not say how or where it took the lock
+        links = [replace(link, owner_mode="", owner_since_ns=0) for link in links]
     notes = reading.notes()
     if reading.waits.dropped:
         notes.append(f"{reading.waits.dropped:,} of the shortest waits and holds were left out: too many to keep")

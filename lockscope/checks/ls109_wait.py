@@ -6,7 +6,9 @@ Locks wait in different ways: raw_spinlock_t always spins, spinlock_t and rwlock
 and rw_semaphores sleep. Inside a lock only what waits no longer may be waited for: no mutex under a spinlock, no
 spinlock_t under a raw_spinlock_t. Interrupts and RCU read sections limit it too. What an interrupted task holds does
 not count, trylocks may always be tried. Where the wait types were recorded the verdict is lockdep's
-(with raw lock nesting); without them only sleeping locks under spinning ones or RCU, by their names, are reported.
+(with raw lock nesting); without them only sleeping locks under spinning ones or RCU, by their names, are reported. On
+PREEMPT_RT without lockdep the probed functions tell the types: _raw_spin_lock() takes a raw_spinlock_t, rt_spin_lock()
+a spinlock_t, and in a hard interrupt, whose threaded handlers are tasks there, only the former may be waited for.
 
 Confidence: certain with recorded wait types, likely without, when what the task holds is wholly known; else one less.
 
@@ -34,8 +36,8 @@ What it looks like
 
 What it cannot see
 ------------------
-Whether an interrupt handler is threaded: a hard interrupt alone is never held against a spinlock_t or rwlock_t. Where
-one was waited for there the check is partial, and names it.
+Whether an interrupt handler is threaded: but for PREEMPT_RT, a hard interrupt alone is never held against a spinlock_t
+or rwlock_t. Where one was waited for there the check is partial, and names it.
 """
 
 from __future__ import annotations

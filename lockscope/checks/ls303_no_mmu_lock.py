@@ -4,7 +4,8 @@ What it finds
 -------------
 An SPTE change by a task that does not hold its VM's mmu_lock, though all its locks are known; a change by the legacy MMU
 (mmu_spte_update, or kvm_mmu_set_spte in a VM without TDP MMU) with mmu_lock held for read only; a zap by an MMU notifier
-that holds it for read only. The fast page fault needs no lock, and from 6.15 on neither does aging.
+that holds it for read only. The fast page fault needs no lock, and from 6.15 on neither does aging by the TDP MMU: the Accessed bit cleared and
+nothing else, or access tracking begun, by whatever task (kdamond, kswapd).
 
 Why it is a bug
 ---------------
@@ -62,6 +63,7 @@ _HOW = {
 }
 
 
+_AGING = "right since 6.15, but this may be an older kernel (or one of a distribution, with or without that change)"
 _EITHER_MMU = (
     "kvm_mmu_set_spte alone does not say which MMU it was, and the TDP MMU may hold mmu_lock for read: "
     "trace-cmd record -e kvmmmu:kvm_tdp_mmu_spte_changed too"
@@ -77,14 +79,24 @@ def grounds(evidence: Evidence) -> Grounds:
         return _kvm.skipped("no SPTE changes: trace-cmd record -e kvmmmu")
     if doubt := _kvm.layout_unknown(evidence):
         return _kvm.skipped(doubt)
+    if not history.mmu_lock_seen and not history.transitions and _locks_recorded(evidence):
+        return _kvm.skipped("no SPTE was changed while this was recorded: no VM ran, or it had all its memory already")
     if not history.mmu_lock_seen:
         return _kvm.skipped(f"mmu_lock was not recorded, or could not be told from other locks; {_kvm.RECORD}")
     if history.transitions and not history.judged:
         return _kvm.skipped("where tasks began is not known: trace-cmd record -e raw_syscalls -e kvm")
-    left_out = history.transitions - history.judged
+    aged = f"{count(history.aged_somehow)} agings without mmu_lock: {_AGING}" if history.aged_somehow else ""
+    left_out = history.transitions - history.judged - history.aged_somehow
     doubt = f"{count(left_out)} changes by tasks whose locks were not known" if left_out else ""
     unknown = _EITHER_MMU if history.of("set-under-read") and not _which_mmu(evidence) else ""
-    return _kvm.partial_if_lost(evidence, (doubt, unknown))
+    return _kvm.partial_if_lost(evidence, (doubt, aged, unknown))
+
+
+def _locks_recorded(evidence: Evidence) -> bool:
+    """Whether mmu_lock would have been seen, had anybody taken it: by lockdep's events or a probe of its functions."""
+    return _kvm.has(
+        evidence, "lock_acquire", "lockdep_acquire", "raw_write_lock", "raw_spin_lock", "rt_write_lock", "rt_spin_lock"
+    )
 
 
 def _which_mmu(evidence: Evidence) -> bool:

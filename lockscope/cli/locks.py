@@ -69,7 +69,8 @@ def locks(
     """Statistics of locks: acquisitions, contention, wait and hold times.
 
     Reading and exclusive acquisitions apart. A wait lasts from lock_contended to lock_acquired; on a kernel without
-    lockdep, from contention_begin.
+    lockdep, from contention_begin. Of contention events alone, owners (--by owner, --chains) are known where
+    contended_release was recorded too (Linux 7.2 and later).
     """
     one_of("--format", format, tuple(lock_writers()))
     if output is not None and output != "-":

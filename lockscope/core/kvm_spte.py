@@ -9,13 +9,13 @@ from __future__ import annotations
 from lockscope.core.c_types import Grid, Ints, Rows, loop, ref, step
 from lockscope.core.hashing import number
 from lockscope.core.kvm_spte_rows import (
-    ABA, AGED, ANY, BAD_RESTORE, BAD_SAVE, C_FIXED, C_NEW, C_NEW_SAYS, C_OLD, C_OLD_SAYS, CALL, DIRECT, DIRTY,
-    FAST, FAULT, FIRST_KIND, GUEST_EXIT, HAS_NO_GPTES, HVA, INDIRECT, INDIRECT_BY_INDEX, INDIRECT_FIXED, LARGE,
-    LARGE_LOGGED, LEAF, LOST_BIT, LOST_IN_UPDATE, MMU_LOCK, MODE, MOST, NO_LOCK, NOT_WRITABLE, NOTIFIER_READ,
-    O_AGING_LOCKLESS, O_BASE, O_NO_LARGE, O_NOISE, O_SAVED, O_SAVED_BITS, O_SAVED_MASK, O_SLACK, O_UPDATE_FLUSHES,
-    PAGE, PFN, PRESENT, QUIET, SET, SET_UNDER_READ, SHADOW, SHADOWED, SLOTS_LOCK, SRCU_DEPTH, TDP, TRACKED,
-    UNDECIDED, UPDATE, UPDATE_ENTRY, W_ON_READ, WRONG_MODE, ZAP_ALL, H, M, Page, Place, Spte, SpteFinding,
-    SpteTask, SpteVm, W, against, meet, place_key,
+    ABA, AGES_LOCKED, AGES_SOMEHOW, ANY, BAD_RESTORE, BAD_SAVE, C_FIXED, C_NEW, C_NEW_SAYS, C_OLD, C_OLD_SAYS,
+    CALL, DIRECT, DIRTY, FAST, FAULT, FIRST_KIND, GUEST_EXIT, HAS_NO_GPTES, HVA, INDIRECT, INDIRECT_BY_INDEX,
+    INDIRECT_FIXED, LARGE, LARGE_LOGGED, LEAF, LOST_BIT, LOST_IN_UPDATE, MMU_LOCK, MODE, MOST, NO_LOCK,
+    NOT_WRITABLE, NOTIFIER_READ, O_ACCESSED, O_AGING, O_BASE, O_NO_LARGE, O_NOISE, O_SAVED, O_SAVED_BITS,
+    O_SAVED_MASK, O_SLACK, O_UPDATE_FLUSHES, PAGE, PFN, PRESENT, QUIET, SET, SET_UNDER_READ, SHADOW, SHADOWED,
+    SLOTS_LOCK, SRCU_DEPTH, TDP, TRACKED, UNDECIDED, UPDATE, UPDATE_ENTRY, W_ON_READ, WRONG_MODE, ZAP_ALL, H, M,
+    Page, Place, Spte, SpteFinding, SpteTask, SpteVm, W, against, meet, place_key,
 )  # fmt: skip
 from lockscope.core.kvm_tables import C_CPU, C_FLAGS, C_HOW, C_PID, C_ROW, C_TS, C_VM, IN_INTERRUPT
 from lockscope.core.machine import mix
@@ -33,22 +33,28 @@ def _doubt(s: Spte, found: Rows[SpteFinding], ts: int, pid: int, began: int, noi
 
 
 @step
-def _lock(
-    cols: Grid, slots: Grid, held: Grid, r: int, task: SpteTask, options: Ints, found: Rows[SpteFinding], count: Ints
-) -> None:
+def _ages_bare(cols: Grid, held: Grid, r: int, accessed: int) -> int:
+    """Whether the TDP MMU aged this SPTE without mmu_lock: nothing but A cleared, or access tracking begun.
+
+    kvm_tdp_mmu_age_spte(), arch/x86/kvm/mmu/tdp_mmu.c, 7.3.4.
+    """
+    o, n, os, ns = cols[C_OLD, r], cols[C_NEW, r], cols[C_OLD_SAYS, r], cols[C_NEW_SAYS, r]
+    if cols[C_HOW, r] != TDP or held[cols[C_ROW, r], MMU_LOCK] != 0 or not os & LEAF or not ns & PRESENT:
+        return 0
+    return (o & ~accessed) == n or (ns & TRACKED != 0 and (o & PFN) == (n & PFN))
+
+
+@step
+def _lock(cols: Grid, slots: Grid, held: Grid, r: int, task: SpteTask, found: Rows[SpteFinding], count: Ints) -> None:
     """Is mmu_lock held as this change needs it?"""
     i, kind = cols[C_ROW, r], cols[C_HOW, r]
-    o, n, os, ns = cols[C_OLD, r], cols[C_NEW, r], cols[C_OLD_SAYS, r], cols[C_NEW_SAYS, r]
+    os, ns = cols[C_OLD_SAYS, r], cols[C_NEW_SAYS, r]
     by_place = kind in (TDP, SET)
     gfn = slots[i, 0] if by_place else -1
     level = slots[i, 3] if by_place else 0
     if held[i, MMU_LOCK] == 0:
         if task.whole != 0:
-            aging = (
-                kind == TDP and os & LEAF != 0 and ns & PRESENT != 0 and ((o & AGED) == (n & AGED) or ns & TRACKED != 0)
-            )
-            if not (aging and options[O_AGING_LOCKLESS] != 0):
-                meet(found, count, NO_LOCK, cols, r, gfn, level, 0, task.whole, 0)
+            meet(found, count, NO_LOCK, cols, r, gfn, level, 0, task.whole, 0)
     elif held[i, MODE] == 1 and (kind in (UPDATE_ENTRY, UPDATE)):
         meet(found, count, WRONG_MODE, cols, r, gfn, level, slots[i, 0], cols[C_TS, r], 0)
     elif held[i, MODE] == 1 and kind == SET:
@@ -233,7 +239,7 @@ def follow(
     Rows[Place], found: Rows[SpteFinding], count: Ints, memory_ts: Ints, seen: Ints,
 ) -> None:  # fmt: skip
     """Walk the rows. ``memory_ts[0]``: last memslot ioctl. ``seen`` counts transitions, those judged for the lock, fast
-    page faults and those that succeeded."""
+    page faults, those that succeeded, and agings without the lock that only some kernels do."""
     rows = cols.shape[1]
     for r in range(rows):
         if cols[C_FLAGS, r] & IN_INTERRUPT:
@@ -260,9 +266,13 @@ def follow(
         else:
             if kind != FAST:
                 seen[0] += 1
-                if held[i, MMU_LOCK] != 0 or task.whole != 0:
+                bare = options[O_AGING] != AGES_LOCKED and _ages_bare(cols, held, r, options[O_ACCESSED])
+                if bare and options[O_AGING] == AGES_SOMEHOW:
+                    seen[4] += 1
+                elif bare or held[i, MMU_LOCK] != 0 or task.whole != 0:
                     seen[1] += 1
-                _lock(cols, slots, held, r, task, options, found, count)
+                if not bare:
+                    _lock(cols, slots, held, r, task, found, count)
             if kind == TDP:
                 at = place_key(v, slots[i, 4], slots[i, 3], slots[i, 0])
                 _by_place(cols, slots, held, r, options, vms, ref(places[number(place_table, at)]), found, count)

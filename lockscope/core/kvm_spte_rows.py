@@ -25,13 +25,14 @@ MOST = 4096  # rows kept of each kind; count[FIRST_KIND + kind] goes on
 FIRST_KIND, KINDS = 1, 14
 UNDECIDED = FIRST_KIND + KINDS  # count[UNDECIDED]: lost bits, were it known which root an SPTE is of
 # Options.
-(O_SAVED, O_NO_LARGE, O_AGING_LOCKLESS, O_BASE, O_UPDATE_FLUSHES, O_NOISE, O_SLACK, O_SAVED_BITS,
- O_SAVED_MASK) = range(9)  # fmt: skip
+(O_SAVED, O_NO_LARGE, O_AGING, O_BASE, O_UPDATE_FLUSHES, O_NOISE, O_SLACK, O_SAVED_BITS,
+ O_SAVED_MASK, O_ACCESSED) = range(10)  # fmt: skip
+# How the kernel ages SPTEs: holding mmu_lock, without it, or nobody knows which.
+AGES_LOCKED, AGES_LOCKLESS, AGES_SOMEHOW = range(3)
 MMU_LOCK, SLOTS_LOCK, MODE, SRCU_DEPTH = 1, 3, 16, 17
 SHADOW = 99  # in place of an address space: the shadow pages of a gfn
 HAS_NO_GPTES = 1 << 7 | 1 << 18  # role: direct, passthrough (sp_has_gptes)
 PFN = ((1 << 52) - 1) & ~0xFFF
-AGED = ~((1 << 5) | (1 << 6) | (1 << 8) | (1 << 9))  # all but the A and D bits of either layout
 
 
 class SpteTask(Row):

@@ -49,9 +49,7 @@ def note_attempt(w: Walk, t: int, cls: int, lock: int, read: int, check: int, ip
 @inline
 def function_class(w: Walk, lock: int, name: int, text: int) -> int:
     """The class of a lock of a kernel without lockdep: by its name where its place gives one, else its address."""
-    if name >= 0:
-        return class_of(w, name, 0, 0, BY_PLACE)
-    cls = class_of(w, -2, lock, 0, BY_ADDRESS)
+    cls = class_of(w, name, 0, 0, BY_PLACE) if name >= 0 else class_of(w, -2, lock, 0, BY_ADDRESS)
     class_at(w, cls).type = text
     return cls
 

@@ -35,6 +35,7 @@ def _are(values: Values, mask: int, wanted: int) -> Flags:
 
 
 _ALL = (1 << 64) - 1
+_NO_SPTE = "no SPTE in the trace"
 
 
 def is_initial(values: Values, layout: Layout) -> Flags:
@@ -125,6 +126,13 @@ class Found(NamedTuple):
     why: str
     doubt: str = ""
 
+    @property
+    def told(self) -> str:
+        """In one line: the layout and how many values fit it, or that none is known that they do."""
+        if self.doubt:
+            return f"none that is known ({self.layout.name} is the nearest: {self.why})"
+        return _NO_SPTE if self.why.startswith(_NO_SPTE) else f"{self.layout.name} ({self.layout.title}): {self.why}"
+
 
 def version(kernel: str | None) -> tuple[int, int] | None:
     """``6.12.117-amd64`` -> (6, 12)."""
@@ -194,7 +202,7 @@ def find_layout(kernel: str | None, sample: Values, isa: int | None) -> Found:
     best = max((lay for lay in LAYOUTS if not _replaced(lay, named)), key=rank)
     if doubts(values, best):
         best = max(LAYOUTS, key=rank)
-    fit = f"{len(values) - wrong[best.name]} of {len(values)} values fit" if len(values) else "no SPTE in the trace"
+    fit = f"{len(values) - wrong[best.name]} of {len(values)} values fit" if len(values) else _NO_SPTE
     alone = sum(1 for n in wrong.values() if n == wrong[best.name]) == 1
     by = "" if alone else f"; by {'kernel ' + kernel if kernel else 'default, newest first'}"
     return Found(best, fit + by + (f"; isa {isa}" if isa else ""), doubts(values, best))

@@ -1,4 +1,5 @@
-"""Waits from contention_begin and contention_end, which every kernel since 5.19 has, lockdep or not."""
+"""Waits from contention_begin and contention_end, which every kernel since 5.19 has, lockdep or not, and from 7.2 on
+who made them wait (contended_release)."""
 
 from __future__ import annotations
 
@@ -7,8 +8,9 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from lockscope.core import lock_contention, numbering
+from lockscope.core import lock_contention
 from lockscope.core.walk_rows import Hold
+from lockscope.reconstruct.kvm_state import Table
 from lockscope.reconstruct.walk import HOLD_COLUMNS
 from lockscope.tables.ops import Op
 from lockscope.tables.tape import TapeBatch
@@ -31,6 +33,8 @@ _TYPES = {
     _MUTEX | _SPIN: "mutex",
 }
 _AT_ONCE = 1 << 14
+OPS = frozenset({Op.CONTENTION_BEGIN, Op.CONTENTION_END, Op.CONTENDED_RELEASE})
+_FOLLOWED = (*OPS, Op.LOSS, Op.GAP)
 
 
 def type_name(flags: int) -> str:
@@ -42,27 +46,28 @@ class Contention:
     """Pairs begins with ends, batch by batch."""
 
     def __init__(self) -> None:
-        self._table = np.zeros(2 + (2 << 12), np.int64)
-        self._pending = lock_contention.Pending.many(1 << 11)
+        self._tasks = Table(lock_contention.Pending)
+        self._locks = Table(lock_contention.Contended)
+        self._lost = np.zeros(1, np.int64)
 
     def feed(self, batch: TapeBatch) -> Iterator[NDArray[np.int64]]:
-        """The waits that end in a batch, as ended holds (``HOLD_COLUMNS``) whose class is the flags."""
-        at = batch.of(Op.CONTENTION_BEGIN, Op.CONTENTION_END)
+        """The waits that end in a batch, as ended holds (``HOLD_COLUMNS``) whose class is the flags, and the holds
+        behind them, as far as they are known (``WAITED_FOR`` alone in their mode)."""
+        at = batch.of(*_FOLLOWED)
         for begin in range(0, len(at), _AT_ONCE):
             part = at[begin : begin + _AT_ONCE]
-            self._make_room(len(part))
+            self._tasks.make_room(len(part))
+            self._locks.make_room(len(part))
             out = np.empty((len(part), len(HOLD_COLUMNS)), np.int64)
             columns = (getattr(batch, name)[part] for name in ("ts_ns", "cpu", "pid", "op", "slots", "seq"))
-            made = lock_contention.pair(*columns, self._table, self._pending, out.view(Hold.dtype).reshape(-1))
+            made = lock_contention.pair(
+                *columns,
+                self._tasks.table,
+                self._tasks.rows,
+                self._locks.table,
+                self._locks.rows,
+                self._lost,
+                out.view(Hold.dtype).reshape(-1),
+            )
             if made:
                 yield out[:made]
-
-    def _make_room(self, more: int) -> None:
-        known = int(self._table[0]) + more
-        while 2 * known > len(self._table) >> 1:
-            wider = np.zeros(2 * len(self._table) - 2, np.int64)
-            numbering.rehash(self._table, wider)
-            self._table = wider
-        if known > len(self._pending):
-            more_rows = lock_contention.Pending.many(max(known, 2 * len(self._pending)) - len(self._pending))
-            self._pending = np.concatenate((self._pending, more_rows))

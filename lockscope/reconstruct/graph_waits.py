@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lockscope.kvm.locks import wait_of, waits
+from lockscope.kvm.versions import parse
 from lockscope.reconstruct.chains import HARDIRQ, NMI, SOFTIRQ, LockClass
 from lockscope.reconstruct.evidence import Evidence
 from lockscope.reconstruct.graph import lock_graph
@@ -64,8 +65,11 @@ def _limits(evidence: Evidence, rows: Rows, inner: Ints) -> tuple[Ints, Ints]:
     cls = rows.entry[:, CLS]
     counts = rows.held & rows.same & (inner[cls] > 0)
     context = rows.context[rows.last]
-    # A handler may be threaded, which no event says: a hard interrupt allows what spinlock_t asks for.
-    limit = np.where((context == HARDIRQ) | (context == SOFTIRQ), CONFIG, ANY).astype(np.int64)
+    # A handler may be threaded, which no event says: a hard interrupt allows what spinlock_t asks for. With PREEMPT_RT
+    # threaded ones run in tasks (force_irqthreads()), and what is left spins only (task_wait_context()).
+    kernel = parse(evidence.info.kernel)
+    in_hardirq = SPIN if kernel is not None and kernel.rt else CONFIG
+    limit = np.select([context == HARDIRQ, context == SOFTIRQ], [in_hardirq, CONFIG], ANY).astype(np.int64)
     setter = np.full(len(rows.last), -1, np.int64)
     types = np.array([c.lock_type for c in evidence.classes] or [0], np.int64)
     override = counts & (types[cls] == OVERRIDE)

@@ -28,15 +28,20 @@ _KINDS = (
     ("down_", "rwsem"),
     ("raw_read", "rwlock"),
     ("raw_write", "rwlock"),
-    ("raw_spin", "spinlock"),  # with PREEMPT_RT a raw_spinlock_t
+    ("raw_spin", "spinlock"),
     ("rt_read", "rwlock"),
     ("rt_write", "rwlock"),
     ("rt_spin", "spinlock"),
 )
 
 
-def kind_of_function(function: str) -> str:
-    """What kind of lock a lock function takes: ``mutex_lock_killable_entry`` -> "mutex"; "" where that is not known."""
+def kind_of_function(function: str, rt: bool) -> str:
+    """What kind of lock a lock function takes: ``mutex_lock_killable_entry`` -> "mutex"; "" where that is not known.
+
+    With PREEMPT_RT (``rt``) ``_raw_spin_lock()`` is of ``raw_spinlock_t`` alone; without, of ``spinlock_t`` too.
+    """
+    if rt and function.startswith("raw_spin"):
+        return "raw_spinlock"
     return next((kind for prefix, kind in _KINDS if function.startswith(prefix)), "")
 
 
@@ -44,14 +49,25 @@ def named(
     classes: list[LockClass], chains: Chains, info: TraceInfo, placed: Callable[[int], str | None] = lambda _: None
 ) -> list[LockClass]:
     """The classes, with names for those that have only an address. ``placed``: the name by its place, if known."""
-    if not any(c.name.startswith(UNNAMED) or c.name == NAMELESS for c in classes):
+    if not any(c.name.startswith((UNNAMED, UNNAMED_SRCU)) or c.name == NAMELESS for c in classes):
         return classes
     callers, symbols = _first_callers(chains), info.symbols()
-    named_by_key = [_by_key(c, symbols) if c.name == NAMELESS else c for c in classes]
+    named_by_key = [_by_key(c, symbols) for c in classes]
     return [_named(c, callers, symbols, placed(c.key)) if c.name.startswith(UNNAMED) else c for c in named_by_key]
 
 
+def static_name(symbols: Symbols, address: int) -> str | None:
+    """The name of the variable that a static lock or ``srcu_struct`` is, None where it is none that is known."""
+    symbol = symbols.exact(address)
+    return _CLONE.sub("", symbol.split(" ")[0]) if symbol is not None else None
+
+
 def _by_key(c: LockClass, symbols: Symbols) -> LockClass:
+    if c.name.startswith(UNNAMED_SRCU):
+        name = static_name(symbols, c.key)
+        return replace(c, name=name) if name is not None else c
+    if c.name != NAMELESS:
+        return c
     symbol = symbols.name(c.key & (1 << 64) - 1) if c.key else None
     return replace(c, name=symbol.split("+")[0]) if symbol else c
 
@@ -59,9 +75,9 @@ def _by_key(c: LockClass, symbols: Symbols) -> LockClass:
 def _named(c: LockClass, callers: dict[int, int], symbols: Symbols, place: str | None) -> LockClass:
     if place is not None:
         return replace(c, name=place)
-    static = symbols.exact(c.key)
+    static = static_name(symbols, c.key)
     if static is not None:
-        return replace(c, name=_CLONE.sub("", static.split(" ")[0]))
+        return replace(c, name=static)
     caller = symbols.name(callers[c.index]) if callers.get(c.index) else None
     what = c.kind or "lock"
     name = f"{what} of {caller.split('+')[0]}" if caller else f"{what} without a name"

@@ -22,8 +22,8 @@ from lockscope.tables.texts import Texts
 _MARKERS = ("print", "tracing_mark_write")
 _MOST_MARKERS = 4096  # marker events looked at: the recorder's own come first
 _MOST_OBJECTS = 1 << 14  # VMs, and vCPUs
-_KVM = (Op.RUN, Op.REQUEST, Op.MEMSLOT, Op.MARK_DIRTY, Op.FLUSH, Op.FLUSH_ALL, Op.ZAP_RANGE, Op.DESTROY_VM)
-_VCPU = (Op.RUN, Op.VCPU_MEMSLOT, Op.BUS)
+_KVM = (Op.RUN, Op.VCPU, Op.REQUEST, Op.MEMSLOT, Op.MARK_DIRTY, Op.FLUSH, Op.FLUSH_ALL, Op.ZAP_RANGE, Op.DESTROY_VM)
+_VCPU = (Op.RUN, Op.VCPU, Op.VCPU_MEMSLOT, Op.BUS)
 
 OPS = frozenset({*_KVM, *_VCPU})  # the rows that say where VMs and vCPUs are
 
@@ -96,9 +96,10 @@ class LockPlaces:
         for op in _VCPU:
             for vcpu in _pointers(tape, op, "vcpu"):
                 self._vcpus.setdefault(vcpu, 0)
-        runs = _slots(tape, Op.RUN)
-        pairs = np.unique([tape.slots[runs + slot(Op.RUN, name)] for name in ("vcpu", "kvm")], axis=1).T
-        self._vcpus.update((vcpu, kvm) for vcpu, kvm in pairs.tolist() if vcpu < 0)
+        for op in (Op.VCPU, Op.RUN):
+            rows = _slots(tape, op)
+            pairs = np.unique([tape.slots[rows + slot(op, name)] for name in ("vcpu", "kvm")], axis=1).T
+            self._vcpus.update((vcpu, kvm) for vcpu, kvm in pairs.tolist() if vcpu < 0)
         return bool(gone) or before != (len(self._kvms), len(self._vcpus))
 
     def _forget(self, gone: set[int]) -> None:

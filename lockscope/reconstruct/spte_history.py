@@ -93,7 +93,8 @@ class SpteHistory:
 
     ``page_offset``: distance from physical to virtual SPTE addresses, None where it was not learned. ``doubted_vms``:
     VMs with more than one root, where an SPTE by place is not one SPTE; ``undecided``: what would be lost bits there.
-    ``told_ns``: when an event that only the TDP MMU has was last seen; -1 never.
+    ``told_ns``: when an event that only the TDP MMU has was last seen; -1 never. ``aged_somehow``: agings without
+    mmu_lock, where nobody knows whether the kernel does that.
     """
 
     events: list[SpteEvent] = field(default_factory=list)
@@ -108,6 +109,7 @@ class SpteHistory:
     mmu_lock_seen: bool = False
     untold: dict[str, int] = field(default_factory=dict)  # by kind, events beyond those kept
     told_ns: int = -1
+    aged_somehow: int = 0
 
     def of(self, *what: str) -> list[SpteEvent]:
         """The events of these kinds."""
@@ -135,7 +137,7 @@ class HistoryFact:
         self._found = kernel.SpteFinding.many(kernel.MOST * kernel.KINDS)
         self._count: NDArray[np.int64] = np.zeros(kernel.UNDECIDED + 1, np.int64)
         self._memory = np.zeros(1, np.int64)
-        self._seen = np.zeros(4, np.int64)
+        self._seen = np.zeros(5, np.int64)
         self._told_ns = -1
         self._bases: Counter[int] = Counter()
         self._fixed_votes: Counter[int] = Counter()
@@ -184,14 +186,23 @@ class HistoryFact:
         kernel_is = self._kernel
         # 10c30de01921 (5.17) let the fast path restore large SPTEs; before that it never touched one.
         no_large = kernel_is is not None and not kernel_is.distribution and kernel_is.before(5, 17)
-        lockless = kernel_is is None or kernel_is.at_least(6, 15)  # KVM_MMU_LOCKLESS_AGING
         flushes = kernel_is is not None and kernel_is.before(6, 13)
         base = self._bases.most_common(1)[0][0] if self._bases else 0
         skew = self._skew.bound_ns
         slack = 0 if skew == 0 else max(_LEAST_SLACK, skew or 0)
         noise = 10_000_000
-        options = [lay.saved, no_large, lockless, base, flushes, noise, slack, lay.saved_bits, lay.saved_mask]
+        options = [
+            lay.saved, no_large, self._aging(), base, flushes, noise, slack, lay.saved_bits, lay.saved_mask,
+            lay.accessed,
+        ]  # fmt: skip
         return np.array(options, np.int64)
+
+    def _aging(self) -> int:
+        """KVM_MMU_LOCKLESS_AGING came with 6.15; a distribution may have it in an older series."""
+        if self._kernel is not None and self._kernel.at_least(6, 15):
+            return kernel.AGES_LOCKLESS
+        told = self._kernel is not None and not self._kernel.distribution
+        return kernel.AGES_LOCKED if told else kernel.AGES_SOMEHOW
 
     def _fill(self, values: NDArray[np.int64], index: OpIndex, rows: NDArray[np.int64], lay: Layout) -> None:
         """Old and new value, what each says, and whether a fast page fault did it."""
@@ -243,7 +254,7 @@ class HistoryFact:
             keep &= rows["what"] != kernel.NO_LOCK
         events = [SpteEvent(_WHAT[row[0]], *row[1:]) for row in rows[keep].tolist()]
         base = self._bases.most_common(1)
-        transitions, judged, fast_faults, fixed = self._seen.tolist()
+        transitions, judged, fast_faults, fixed, aged = self._seen.tolist()
         return SpteHistory(
             events,
             transitions,
@@ -261,6 +272,7 @@ class HistoryFact:
                 if n > kernel.MOST
             },
             self._told_ns,
+            aged,
         )
 
 

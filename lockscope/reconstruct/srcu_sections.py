@@ -24,7 +24,9 @@ from lockscope.kvm.locks import Role, kind_of, role_of
 from lockscope.reconstruct.kvm_facts import Making
 from lockscope.reconstruct.kvm_grace import Wait, waits
 from lockscope.reconstruct.kvm_state import Distinct, OpIndex, Table, columns_of
+from lockscope.reconstruct.lock_names import static_name
 from lockscope.tables.ops import Op
+from lockscope.tables.symbols import Symbols
 from lockscope.tables.tape import TapeBatch
 from lockscope.units import address
 
@@ -106,7 +108,9 @@ class GracePeriod(NamedTuple):
 
 @dataclass(slots=True)
 class SrcuSections:
-    """``evidence.facts["srcu_sections"]``. ``names``: class name of an ``srcu_struct`` by its address."""
+    """``evidence.facts["srcu_sections"]``. ``names``: class name of an ``srcu_struct`` by its address. ``variables``:
+    the same for static ones that nothing but their symbol names; two of one name are two still.
+    """
 
     events: list[SrcuEvent] = field(default_factory=list)
     names: dict[int, str] = field(default_factory=dict)
@@ -119,10 +123,12 @@ class SrcuSections:
     untold: dict[str, int] = field(default_factory=dict)  # by kind, events beyond those kept
     waits: list[GracePeriod] = field(default_factory=list)  # one for each SRCU and set of locks around it
     map_distance: int = 0  # bytes from an srcu_struct to its lockdep map
+    variables: dict[int, str] = field(default_factory=dict)
 
     def name(self, ssp: int) -> str:
         """The class name, or the address."""
-        return self.names.get(ssp & _64) or f"srcu_struct at {address(ssp & _64)}"
+        known = self.names.get(ssp & _64) or self.variables.get(ssp & _64)
+        return known or f"srcu_struct at {address(ssp & _64)}"
 
     def of(self, *what: str) -> list[SrcuEvent]:
         """The events of these kinds."""
@@ -359,7 +365,14 @@ class SrcuFact:
             if (locks := tuple((words[n], lock) for n, lock in w.locks if 0 <= n < len(words)))
         ]
         return SrcuSections(events, names, sections, accesses, judged, synchronisations, self._slots_lock,
-                            self._srcu_held or probed, untold, grace, self._map_distance())  # fmt: skip
+                            self._srcu_held or probed, untold, grace, self._map_distance(),
+                            self._variables(names))  # fmt: skip
+
+    def _variables(self, names: dict[int, str]) -> dict[int, str]:
+        """Names of static ``srcu_struct``s (DEFINE_STATIC_SRCU(), include/linux/srcutree.h) by their symbols."""
+        rest = [ssp & _64 for ssp in self._locked if ssp & _64 not in names]
+        symbols = self._symbols() if rest else Symbols.none()
+        return {ssp: name for ssp in rest if (name := static_name(symbols, ssp))}
 
 
 FACT = SrcuFact

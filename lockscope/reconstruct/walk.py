@@ -16,7 +16,7 @@ from lockscope.core import walk as compiled
 from lockscope.core import walk_rows as kernel
 from lockscope.core.tape_rows import H_TS
 from lockscope.core.walk_memory import Walk
-from lockscope.kvm.locks import is_kvm, kind_of, role_of
+from lockscope.kvm.locks import is_kvm, kind_of, role_of, wait_of
 from lockscope.reconstruct.chains import Chains, Entry, LockClass, Oddity
 from lockscope.reconstruct.lock_names import NAMELESS, UNNAMED, UNNAMED_SRCU, kind_of_function
 from lockscope.reconstruct.waiting import WaitingTask, waiting_tasks
@@ -200,7 +200,7 @@ class LockWalk:
     def classes(self) -> list[LockClass]:
         """All classes seen, by number."""
         words = self.texts.all()
-        return [_lock_class(i, row, words) for i, row in enumerate(self._classes().tolist())]
+        return [_lock_class(i, row, words, self.options.rt) for i, row in enumerate(self._classes().tolist())]
 
     def _classes(self) -> NDArray[Any]:
         return self.memory.used("classes")
@@ -380,12 +380,12 @@ def _sleeps(function: str) -> int:
     return kernel.HOW_SLEEPS if function.startswith(("mutex_", "down_", "up_", "rt_mutex_")) else 0
 
 
-def _lock_class(index: int, row: tuple[int, ...], words: list[str]) -> LockClass:
+def _lock_class(index: int, row: tuple[int, ...], words: list[str], rt: bool) -> LockClass:
     c = dict(zip(kernel.Class.fields(), row, strict=True))
     name, key, subclass, keyed, inner, outer, lock_type = row[:7]
-    if keyed == kernel.BY_ADDRESS:  # its lock type is the number of the function that took it
-        text = f"{UNNAMED}{key & (1 << 64) - 1:x}"
-        return LockClass(index, text, key, 0, False, 0, 0, kind_of_function(words[lock_type]), 0)
+    if keyed in (kernel.BY_ADDRESS, kernel.BY_PLACE):  # its lock type is the number of the function that took it
+        text = words[name] if keyed == kernel.BY_PLACE else f"{UNNAMED}{key & (1 << 64) - 1:x}"
+        return _by_function(index, text, key, kind_of_function(words[lock_type], rt), rt)
     if keyed == kernel.BY_SRCU:
         return LockClass(index, UNNAMED_SRCU + f"{key & (1 << 64) - 1:x}", key, 0, False, 0, 0, "srcu", 0)
     text = words[name] or NAMELESS
@@ -403,6 +403,15 @@ def _lock_class(index: int, row: tuple[int, ...], words: list[str]) -> LockClass
         waited,
         c["annotated"],
     )
+
+
+def _by_function(index: int, text: str, key: int, kind: str, rt: bool) -> LockClass:
+    """A class of a kernel without lockdep. With PREEMPT_RT each type of lock has functions of its own, so that the
+    function tells the wait type; without, a spinlock may be raw or not, and where the name says more it counts."""
+    if rt:
+        outer, inner = wait_of(kind)
+        return LockClass(index, text, key, 0, False, inner, outer, kind)
+    return LockClass(index, text, key, kind=kind_of(text) or kind)
 
 
 LOCK_OPS = frozenset({Op.ACQUIRE, Op.DETAIL, Op.ACQUIRED, Op.CONTENDED, Op.RELEASE})

@@ -86,7 +86,7 @@ def facts(found: Mapping[str, Any], red: Redactor) -> dict[str, Any]:
 
 _FACTS = frozenset({
     "format", "kernel", "machine", "clock", "cpus", "events", "start_ns", "end_ns", "lost_events", "rules_chosen",
-    "pid_filter", "events_by_name", "tables", "answers", "to_add",
+    "spte_layout", "pid_filter", "events_by_name", "tables", "answers", "to_add",
 })  # fmt: skip
 
 

@@ -26,6 +26,7 @@ class Op(IntEnum):
     FN_ENTRY = 10
     FN_RETURN = 11
     FN_UNLOCK = 12
+    CONTENDED_RELEASE = 13
     # tasks and contexts
     SWITCH = 16
     SYS_ENTER = 17
@@ -80,6 +81,7 @@ class Op(IntEnum):
     DIRTY_RING = 73
     TSC_OFFSET = 74
     MASTER_CLOCK = 75
+    VCPU = 76
 
 
 WIDTH = 12
@@ -107,6 +109,7 @@ SLOTS: dict[Op, tuple[str, ...]] = {
     Op.INIT: ("lock", "name", "key", "subclass", "wait_inner", "wait_outer"),
     Op.CONTENTION_BEGIN: ("lock", "flags", "ip"),
     Op.CONTENTION_END: ("lock", "ret"),
+    Op.CONTENDED_RELEASE: ("lock", "ip"),
     Op.FN_ENTRY: ("lock", "function", "caller", "name"),  # function: text, "mutex_lock"; name: learned, -1
     Op.FN_RETURN: ("ret", "function", "ret_ip"),
     Op.FN_UNLOCK: ("lock", "function", "name"),
@@ -162,6 +165,7 @@ SLOTS: dict[Op, tuple[str, ...]] = {
     Op.FLUSH_ALL: ("kvm",),
     Op.DESTROY_VM: ("kvm",),
     Op.RUN: ("vcpu", "kvm"),
+    Op.VCPU: ("vcpu", "kvm"),  # made
     Op.USERSPACE_EXIT: ("reason",),
     Op.DIRTY_RING: ("index", "slot", "offset", "what"),  # what: 0 push, 1 reset, 2 exit
     Op.TSC_OFFSET: ("vcpu_id", "previous", "next"),

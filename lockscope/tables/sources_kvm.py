@@ -84,6 +84,7 @@ _KVM = (
     Source(Op.FLUSH_ALL, "*:kvm_arch_flush_shadow_all", requires=("kvm",)),
     Source(Op.DESTROY_VM, "*:kvm_destroy_vm", requires=("kvm",)),
     Source(Op.RUN, "*:kvm_arch_vcpu_ioctl_run", requires=("vcpu", "kvm")),
+    Source(Op.VCPU, "*:kvm_arch_vcpu_create", requires=("vcpu", "kvm")),
     Source(Op.USERSPACE_EXIT, "*:kvm_userspace_exit"),
     Source(Op.DIRTY_RING, "*:kvm_dirty_ring_push", {"what": 0}),
     Source(Op.DIRTY_RING, "*:kvm_dirty_ring_reset", {"index": ("index", "dirty_index"), "what": 1}),

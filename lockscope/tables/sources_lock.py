@@ -1,6 +1,6 @@
 """Which events feed the lock, task and context operations.
 
-include/trace/events/lock.h, sched.h, irq.h, syscalls.h, preemptirq.h (4.14 to 6.12); ``lockscope:*`` are the probe
+include/trace/events/lock.h, sched.h, irq.h, syscalls.h, preemptirq.h (4.14 to 7.3); ``lockscope:*`` are the probe
 pack.
 A function probe's event is known by its fields: ``FUNCTION_entry`` has ``lock``, the return ``__probe_ret_ip``.
 """
@@ -17,6 +17,7 @@ SOURCES = (
     Source(Op.RELEASE, "lock:lock_release", {"lock": "lockdep_addr"}),
     Source(Op.CONTENTION_BEGIN, "lock:contention_begin", {"lock": "lock_addr", "ip": CALLER}),
     Source(Op.CONTENTION_END, "lock:contention_end", {"lock": "lock_addr"}),
+    Source(Op.CONTENDED_RELEASE, "lock:contended_release", {"lock": "lock_addr", "ip": CALLER}),
     Source(Op.DETAIL, "*:lockdep_acquire", requires=("lock", "subclass", "key")),
     Source(Op.INIT, "*:lockdep_init", requires=("lock", "key")),
     # Functions of stock kernels, probed.

@@ -9,7 +9,9 @@ import pytest
 from lockscope.checks._base import all_checks
 from lockscope.findings import Confidence, Status
 from lockscope.reconstruct.chains import LockClass
+from lockscope.reconstruct.gather import GatherOptions
 from tests.builders.chains import evidence_of, findings, run_check
+from tests.builders.script import HARDIRQ, IRQS_OFF, Script
 
 # Rows of the matrix: outer context -> what must not be taken in it. A hard interrupt could be threaded.
 MATRIX = {
@@ -119,3 +121,54 @@ def test_a_spinlock_in_a_hard_interrupt_is_not_decided() -> None:
         assert run.reason.startswith(f"{name}: taken in a hard interrupt")
     for script in ("t: hardirq( raw:A -A )", "t: softirq( spin:A -A )", "t: hardirq( spin:A? -A )", "t: spin:A -A"):
         assert all_checks()["LS109"].run(evidence_of(script))[0].status is Status.RAN, script
+
+
+RT, STOCK = "7.3.4+deb13-rt-amd64", "7.3.4+deb13-amd64"
+RAW, SPIN, RWLOCK, MUTEX = ("raw_spin_lock", "raw_spin_unlock"), ("rt_spin_lock", "rt_spin_unlock"), (
+    "rt_write_lock", "rt_write_unlock"), ("mutex_lock", "mutex_unlock")  # fmt: skip
+
+
+def nested(kernel: str, outer: tuple[str, str], inner: tuple[str, str], flags: int = 0) -> list[tuple[str, ...]]:
+    """The classes that LS109 names where a probed lock function is called with another one's lock held."""
+    s = Script(kernel)
+    t = s.task("qemu", 100).sys_exit(at=1_000_000)
+    pairs = ((outer, 0xFFFF888100000100), (inner, 0xFFFF888100000200))
+    with t.context(flags):
+        for (take, _), at in pairs:
+            t.event(f"lockscope:{take}_entry", lock=at).event(f"lockscope:{take}", __probe_ret_ip=0x99)
+        for (_, give), at in reversed(pairs):
+            t.event(f"lockscope:{give}", lock=at)
+    t.sys_exit()
+    return [f.classes for f in all_checks()["LS109"].run(s.gathered(GatherOptions()).evidence)[1]]
+
+
+@pytest.mark.parametrize(
+    ("kernel", "outer", "inner", "classes"),
+    [
+        (RT, RAW, SPIN, ("raw_spinlock", "spinlock")),
+        (RT, RAW, RWLOCK, ("raw_spinlock", "rwlock")),
+        (RT, RAW, MUTEX, ("raw_spinlock", "mutex")),
+        (RT, SPIN, MUTEX, ("spinlock", "mutex")),
+        (RT, RAW, RAW, None),
+        (RT, SPIN, RAW, None),
+        (RT, SPIN, SPIN, None),
+        (RT, RWLOCK, SPIN, None),
+        (RT, MUTEX, SPIN, None),
+        (STOCK, RAW, RAW, None),  # either may be a spinlock_t
+        (STOCK, RAW, MUTEX, ("spinlock", "mutex")),
+    ],
+)
+def test_with_preempt_rt_the_function_tells_the_type(
+    kernel: str, outer: tuple[str, str], inner: tuple[str, str], classes: tuple[str, str] | None
+) -> None:
+    named = tuple(f"{kind} without a name" for kind in classes) if classes else None
+    assert nested(kernel, outer, inner) == ([named] if named else [])
+
+
+@pytest.mark.parametrize(("outer", "inner", "bad"), [(RAW, RAW, False), (SPIN, RAW, True)])
+def test_with_preempt_rt_a_hard_interrupt_takes_raw_locks_alone(
+    outer: tuple[str, str], inner: tuple[str, str], bad: bool
+) -> None:
+    """Threaded handlers are tasks there, so that what has the hard interrupt's flag must not sleep."""
+    assert nested(RT, outer, inner, HARDIRQ | IRQS_OFF) == ([("spinlock without a name",)] if bad else [])
+    assert nested(STOCK, RAW, RAW, HARDIRQ | IRQS_OFF) == []

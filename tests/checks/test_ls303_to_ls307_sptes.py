@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 
 from lockscope.findings import Confidence, Status, Verdict
-from lockscope.pipeline import AnalyzeOptions, analyze
-from tests.builders.kvm import NONE, RO, RW, TRACKED, KvmScript
+from lockscope.pipeline import AnalyzeOptions, analyze, judged, selected_checks
+from lockscope.reconstruct.gather import GatherOptions
+from tests.builders.kvm import KVM_EVENTS, NONE, RO, RW, TRACKED, KvmScript
+from tests.builders.records import EVENTS
+from tests.builders.script import Script
 
 SPTEP = 0x10565BC00
 LOCKS = ("lock_acquire", "lock_acquired", "lock_release", "lockdep_acquire")
@@ -199,3 +202,26 @@ def test_what_cannot_be_told_makes_it_partial():
     assert [run.status for run in (locks, bits)] == [Status.PARTIAL, Status.PARTIAL]
     assert "whose locks were not known" in (locks.reason or "")
     assert "of which VM or root" in (bits.reason or "")
+
+
+@pytest.mark.parametrize(
+    ("mapped_by", "reason"),
+    [
+        ("nobody", "no SPTE was changed while this was recorded: no VM ran"),
+        ("unlocked", "mmu_lock was not recorded, or could not"),
+    ],
+)
+def test_ls303_where_no_vm_ran(mapped_by, reason):
+    """With locks recorded and no mmu_lock among them: nothing was there to judge, or its lock could not be told."""
+    script = Script("7.3.4", events=EVENTS | KVM_EVENTS)
+    task = script.task("ls", 100).sys_exit()
+    task.take("&files->file_lock", 0xFFFF888100000100).release("&files->file_lock", 0xFFFF888100000100)
+    if mapped_by != "nobody":
+        task.event("kvmmmu:kvm_tdp_mmu_spte_changed", gfn=0x180, old_spte=NONE, new_spte=0x104FB8E67, level=1)
+    checks = selected_checks(("LS303",))
+    facts = tuple(sorted({fact for check in checks for fact in check.facts}))
+    evidence = script.gathered(GatherOptions(facts)).evidence
+    evidence = replace(evidence, enabled=frozenset({"kvmmmu:kvm_tdp_mmu_spte_changed", "kvm:kvm_track_tsc"}))
+    (run,), found = judged(evidence, checks)
+    assert (run.status, found) == (Status.SKIPPED, [])
+    assert reason in (run.reason or "")

@@ -181,6 +181,57 @@ def test_contention_events_alone_give_waits_by_kind(tmp_path: Path, capsys: pyte
     assert "not whole" not in out
 
 
+def test_contended_releases_say_who_made_others_wait(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    s = Script("7.3.4+deb13-amd64")
+    one, two, three = s.task("qemu", 100), s.task("kworker/1", 101, cpu=1), s.task("bash", 102, cpu=2)
+    two.event("lock:contention_begin", lock_addr=A, flags=32, at=100)
+    one.event("lock:contended_release", lock_addr=A, at=160)
+    two.event("lock:contention_end", lock_addr=A, ret=0, at=170)
+    three.event("lock:contention_begin", lock_addr=A, flags=32, at=180)
+    two.event("lock:contention_begin", lock_addr=B, flags=4, at=190)
+    one.event("lock:contended_release", lock_addr=B, at=450)
+    two.event("lock:contention_end", lock_addr=B, ret=0, at=460)
+    two.event("lock:contended_release", lock_addr=A, at=500)
+    three.event("lock:contention_end", lock_addr=A, ret=0, at=510)
+    trace = str(s.save(tmp_path / "t.dat"))
+    found = rows(capsys, trace, "--by", "owner,class")
+    assert [(r["owner_comm"], r["class"], r["acquired"], r["wait"]["total_ns"]) for r in found] == [
+        ("kworker/1", "mutex", 1, 320), ("qemu", "rwsem:W", 1, 260), ("qemu", "mutex", 1, 60),
+    ]  # fmt: skip
+    out = told(capsys, trace, "--chains", "1")
+    assert out.splitlines()[:5] == [
+        f"bash/102 waited 330 ns for mutex ({A:#x})", "  [0.000000180 .. 0.000000510] CPU 2",
+        "  released by kworker/1/101 after 320 ns of it",
+        f"  which waited 270 ns for rwsem:W ({B:#x}) [0.000000190]",
+        "    released by qemu/100 after 260 ns of it",
+    ]  # fmt: skip
+    assert "note: owners by contended_release" in out
+
+
+def test_owners_in_a_real_recording_of_7_3(capsys: pytest.CaptureFixture[str]) -> None:
+    trace = str(SAMPLES / "contention73.dat")
+    out = told(capsys, trace, "--chains", "1")
+    assert out.splitlines()[:3] == [
+        "mkdir/571 waited 601 ms for mutex (0xffffffff8400af20)", "  [26.676412397 .. 27.277269150] CPU 0",
+        "  released by mkdir/564 after 188 ms of it, the longest of 5 owners",
+    ]  # fmt: skip
+    shares = rows(capsys, trace, "--by", "task,owner", "--tasks", "571", "--sort", "wait")
+    assert sum(r["wait"]["total_ns"] for r in shares) == 534_568_473  # of 600.9 ms: it spun first, and was woken last
+    assert [r["owner_pid"] for r in shares] == [564, 566, 561, 565, 557]
+
+
+def test_without_contended_releases_nobody_knows_who_held_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    s = Script("6.1.0-56-amd64")
+    t = s.task("qemu", 100)
+    t.event("lock:contention_begin", lock_addr=A, flags=2, at=100)
+    t.event("lock:contention_end", lock_addr=A, ret=0, at=160)
+    out = told(capsys, str(s.save(tmp_path / "t.dat")), "--chains", "1")
+    assert "  held by nobody that was seen to release it meanwhile\n" in out
+    assert "note: who held the locks is not known: record lock:contended_release (7.2 and later)" in out
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -210,3 +210,24 @@ def test_unknown_layout_names():
     assert spte.layout_named("arm-6.1") is None
     assert lay("shadow-6.12") is lay("npt-6.10")
     assert lay("pae-4.19").name == "npt-4.14"
+
+
+@pytest.mark.parametrize(
+    ("kernel", "values", "told"),
+    [
+        ("7.3.4", v(LEAF), "npt-7.2 (NPT, shadow and PAE, 7.2 and later): 1 of 1 values fit; by kernel 7.3.4; isa 2"),
+        (
+            "6.12.1",
+            v(LEAF, 0x80000000000005A0),
+            "npt-6.10 (NPT, shadow and PAE, 6.10 to 7.1): 2 of 2 values fit; isa 2",
+        ),
+        ("7.3.4", v(), "no SPTE in the trace"),
+        (
+            "7.9.1",
+            v(EPT73 ^ 1 << 55 ^ 1 << 56, EPT73 ^ 3 << 55 ^ 1 << 12),
+            "none that is known (npt-7.2 is the nearest: 0 of 2 values fit; by kernel 7.9.1; isa 2)",
+        ),
+    ],
+)
+def test_the_layout_is_told_in_one_line(kernel: str, values: np.ndarray, told: str) -> None:
+    assert spte.find_layout(kernel, values, 2).told == told

@@ -116,7 +116,7 @@ build
 gather
 write_job
 for _ in 1 2 3; do
-  boot "$job" "$seconds" && { grep ': [0-9]*$' "$job/job.out" >&2; exit 0; }
+  boot "$job" "$seconds" && { grep '_test: [0-9]*$' "$job/job.out" >&2; exit 0; }
 done
 echo "the job did not end; see $job/console" >&2
 exit 1

@@ -17,6 +17,8 @@ get_packages() { # and those named
 }
 
 build_selftests() { # SOURCE
+  # as if nobody's make had called: inside another's they are built into / (lib.mk sets OUTPUT at MAKELEVEL 0 alone)
+  unset MAKELEVEL MAKEFLAGS MFLAGS MAKEOVERRIDES
   make -s -C "$1" headers_install INSTALL_HDR_PATH="$PWD/$1/usr" >/dev/null
   # those that need a newer compiler or library fail, others go on
   make -k -j"$(nproc)" -C "$1/tools/testing/selftests/kvm" >selftests.log 2>&1 || true
@@ -42,6 +44,9 @@ make_root() {
   for name in $(busybox --list); do [ "$name" = busybox ] || ln -s busybox "root/bin/$name"; done
   with_libraries "$(command -v trace-cmd)" bin
   for test in $tests; do with_libraries "$selftests/$test" selftests; done
+  # pthread_cancel() loads this one by itself, which ldd does not show (sync_regs_test)
+  unwinder=$(ldconfig -p | awk '/libgcc_s\.so\.1 .*x86-64/ {print $NF; exit}')
+  mkdir -p "root$(dirname "$unwinder")" && cp -nL "$unwinder" "root$unwinder"
   number=10
   for module in virtio_pci 9pnet_virtio 9p kvm-amd; do
     { modprobe -d "$modules" -S "$release" --show-depends $module 2>/dev/null || true; } | # built in, perhaps

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from lockscope.reconstruct.contention import Contention, type_name
+from lockscope.core.walk_rows import HAD_TO_WAIT, WAITED_FOR
+from lockscope.reconstruct.contention import OPS, Contention, type_name
 from lockscope.reconstruct.gather import GatherOptions
 from lockscope.reconstruct.walk import HOLD_COLUMNS
-from lockscope.tables.ops import Op
 from tests.builders.found import holds, walked
 from tests.builders.script import Script, Task
 
@@ -23,13 +23,26 @@ def end(t: Task, lock: int, **more: int) -> Task:
     return t.event("lock:contention_end", lock_addr=lock, ret=0, **more)
 
 
-def waits(s: Script) -> list[tuple[str, int, int, int, bool]]:
-    """(type, pid, begin, end, reads)."""
+def release(t: Task, lock: int, **more: int) -> Task:
+    return t.event("lock:contended_release", lock_addr=lock, **more)
+
+
+def paired(s: Script) -> list[dict[str, int]]:
     pairs = Contention()
     found: list[np.ndarray] = []
-    ops = frozenset({Op.CONTENTION_BEGIN, Op.CONTENTION_END})
-    s.gathered(GatherOptions(tape=lambda batch: found.extend(pairs.feed(batch)), ops=ops))
-    rows = [dict(zip(HOLD_COLUMNS, row, strict=True)) for part in found for row in part.tolist()]
+    s.gathered(GatherOptions(tape=lambda batch: found.extend(pairs.feed(batch)), ops=OPS))
+    return [dict(zip(HOLD_COLUMNS, row, strict=True)) for part in found for row in part.tolist()]
+
+
+def owners(s: Script) -> list[tuple[str, int, int, int]]:
+    """(type, pid, since when at most, until): holds that others waited for."""
+    rows = [r for r in paired(s) if r["mode"] & WAITED_FOR]
+    return [(type_name(r["cls"]), r["pid"], r["acquired_ns"], r["end_ns"]) for r in rows]
+
+
+def waits(s: Script) -> list[tuple[str, int, int, int, bool]]:
+    """(type, pid, begin, end, reads)."""
+    rows = [r for r in paired(s) if r["mode"] & HAD_TO_WAIT]
     return [(type_name(r["cls"]), r["pid"], r["contended_ns"], r["acquired_ns"], bool(r["mode"] & 3)) for r in rows]
 
 
@@ -94,3 +107,74 @@ def test_inside_a_probed_function_it_marks_the_hold() -> None:
     assert row[HOLD_COLUMNS.index("contended_ns")] == 1_001_000
     assert other[HOLD_COLUMNS.index("contended_ns")] == 0
     assert found.walk.statistics()["contended"].tolist() == [1, 0]
+
+
+def test_who_releases_a_lock_that_is_waited_for_held_it() -> None:
+    """From where the first waiter was in its queue: releases before that leave no event."""
+    s = Script("7.3.4")
+    first, second, waiter = s.task("qemu", 100), s.task("qemu", 101, cpu=1), s.task("qemu", 102, cpu=2)
+    begin(waiter, A, WRITE, at=10)
+    release(first, A, at=30)
+    release(second, A, at=45)
+    end(waiter, A, at=50)
+    begin(first, A, WRITE, at=60)
+    release(waiter, A, at=80)
+    end(first, A, at=85)
+    assert owners(s) == [("rwsem:W", 100, 10, 30), ("rwsem:W", 101, 30, 45), ("rwsem:W", 102, 60, 80)]
+    assert [w[1:4] for w in waits(s)] == [(102, 10, 50), (100, 60, 85)]
+
+
+def test_an_owner_that_had_waited_holds_it_from_the_end_of_its_wait() -> None:
+    s = Script("7.3.4")
+    first, second, third = s.task("qemu", 100), s.task("qemu", 101, cpu=1), s.task("qemu", 102, cpu=2)
+    begin(second, A, MUTEX, at=10)
+    begin(third, A, MUTEX, at=12)
+    release(first, A, at=30)
+    end(second, A, at=38)
+    release(second, A, at=60)
+    end(third, A, at=66)
+    assert owners(s) == [("mutex", 100, 10, 30), ("mutex", 101, 38, 60)]
+
+
+def test_a_mutex_is_released_unseen_while_its_waiters_spin() -> None:
+    s = Script("7.3.4")
+    owner, waiter = s.task("qemu", 100), s.task("qemu", 101, cpu=1)
+    begin(waiter, A, MUTEX | SPIN, at=10)
+    begin(waiter, A, MUTEX, at=25)
+    begin(waiter, A, MUTEX | SPIN, at=26)  # the first in the queue spins again
+    release(owner, A, at=30)
+    end(waiter, A, at=38)
+    assert owners(s) == [("mutex", 100, 25, 30)]
+    assert waits(s) == [("mutex", 101, 10, 38, False)]
+
+
+def test_what_a_release_does_not_prove() -> None:
+    """A semaphore is given up by anybody; and a release alone says nothing of the time before it."""
+    s = Script("7.3.4")
+    owner, waiter = s.task("qemu", 100), s.task("qemu", 101, cpu=1)
+    begin(waiter, A, 0, at=10)
+    release(owner, A, at=30)
+    end(waiter, A, at=38)
+    release(owner, B, at=40)
+    assert owners(s) == []
+    assert waits(s) == [("semaphore", 101, 10, 38, False)]
+
+
+def test_releases_may_be_lost() -> None:
+    s = Script("7.3.4")
+    owner, waiter = s.task("qemu", 100), s.task("qemu", 101, cpu=1)
+    begin(waiter, A, WRITE, at=10)
+    s.at(20).loss(2, 5)
+    release(owner, A, at=30)
+    end(waiter, A, at=38)
+    assert owners(s) == [("rwsem:W", 100, 20, 30)]
+
+
+def test_a_wait_that_was_given_up_is_no_acquisition() -> None:
+    s = Script("7.3.4")
+    owner, waiter = s.task("qemu", 100), s.task("qemu", 101, cpu=1)
+    begin(waiter, A, MUTEX, at=10)
+    waiter.event("lock:contention_end", lock_addr=A, ret=-4, at=20)
+    begin(owner, A, MUTEX, at=30)
+    release(waiter, A, at=40)  # taken later, without a wait
+    assert owners(s) == [("mutex", 101, 30, 40)]

@@ -25,6 +25,7 @@ PLACES = "lockscope: struct kvm: 0=&(kvm)->mmu_lock 8=&kvm->slots_lock 200=&kvm-
 VCPU_PLACES = "lockscope: struct kvm_vcpu: 72=&vcpu->mutex\n"
 STOCK = EVENTS | {
     "lockscope:kvm_arch_vcpu_ioctl_run": "__probe_ip:u64 vcpu:u64 kvm:u64",
+    "lockscope:kvm_arch_vcpu_create": "__probe_ip:u64 vcpu:u64 kvm:u64",
     "lockscope:kvm_destroy_vm": "__probe_ip:u64 kvm:u64",
     "lockscope:synchronize_srcu_expedited": "__probe_ip:u64 ssp:u64",
     "lockscope:srcu_read_lock_entry": "__probe_ip:u64 ssp:u64",
@@ -74,6 +75,13 @@ def test_locks_of_a_vm_and_its_vcpu() -> None:
     assert {c.name: (c.kind, c.keyed) for c in found.evidence.classes} == {
         "&vcpu->mutex": ("mutex", False), "&kvm->slots_lock": ("mutex", False), "&(kvm)->mmu_lock": ("rwlock", False),
     }  # fmt: skip
+
+
+def test_a_vcpu_that_never_runs() -> None:
+    """As in irqfd_test and recalc_apic_map_test of 7.3: its mutex is taken all the same, by kvm_vm_ioctl()."""
+    s, t = recorded(PLACES, VCPU_PLACES)
+    nested(t.event("lockscope:kvm_arch_vcpu_create", vcpu=VCPU, kvm=KVM), LOCK, MUTEX)
+    assert chains(walked(s)) == ["&kvm->lock", "&kvm->lock > &vcpu->mutex"]
 
 
 def test_two_vms_have_one_class() -> None:

@@ -5,7 +5,19 @@ from __future__ import annotations
 import pytest
 
 from lockscope.reconstruct.spte_history import SpteHistory
-from tests.builders.kvm import CLEAR_LOG, DIRECT, INDIRECT, NONE, PAGE_OFFSET, RO, RW, SET_MEMORY, TRACKED, KvmScript
+from tests.builders.kvm import (
+    CLEAR_LOG,
+    DIRECT,
+    INDIRECT,
+    NONE,
+    PAGE,
+    PAGE_OFFSET,
+    RO,
+    RW,
+    SET_MEMORY,
+    TRACKED,
+    KvmScript,
+)
 
 SPTEP = 0x10565BC00  # place 384 of its page
 EPT, EPT_TRACKED = 0x8610000104FB8877, 0x8750000104FB8870  # A/D disabled, RWX; R and X saved
@@ -340,12 +352,36 @@ def test_a_task_whose_locks_are_not_known_is_not_judged():
     assert (found.events, found.transitions, found.judged) == ([], 1, 0)
 
 
-@pytest.mark.parametrize(("kernel", "what"), [("6.12.1", ["no-lock"]), ("6.15.2", [])])
-def test_aging_needs_no_lock_from_6_15_on(kernel, what):
+@pytest.mark.parametrize(
+    ("kernel", "what", "judged", "somehow"),
+    [
+        ("6.12.1", ["no-lock"], 1, 0),
+        ("6.15.2", [], 2, 0),
+        ("7.3.4+deb13-amd64", [], 2, 0),
+        ("5.14.0-611.el9.x86_64", [], 0, 2),  # a distribution's older series may have it
+        (None, [], 0, 2),
+    ],
+)
+def test_aging_needs_no_lock_from_6_15_on(kernel, what, judged, somehow):
+    """By a task whose locks are known, and by one of which nothing is (kdamond): without the lock either is right."""
     script = KvmScript(kernel)
     with script.qemu.ioctl(0xAE80):
         script.qemu.spte(0x180, RW, RW & ~0x20)
-    assert met(script) == what
+    script.worker("kdamond.0", 300, 1).spte(0x181, RW + PAGE, (RW + PAGE) & ~0x20)
+    found = history(script)
+    assert ([e.what for e in found.events], found.transitions) == (what, 2)
+    assert (found.judged, found.aged_somehow) == (judged, somehow)
+
+
+@pytest.mark.parametrize("new", [RO & ~0x20, RW & ~0x40, RW & ~0x60, NONE])
+def test_what_is_more_than_aging_needs_mmu_lock(new):
+    """W or the Dirty bit lost with A, or the page: of a task whose locks are known wrong, else not judged."""
+    script = KvmScript("7.3.4")
+    script.worker("kdamond.0", 300, 1).spte(0x180, RW, new)
+    with script.qemu.ioctl(0xAE80):
+        script.qemu.spte(0x181, RW, new)
+    found = history(script)
+    assert ([e.what for e in found.events], found.transitions, found.judged) == (["no-lock"], 2, 1)
 
 
 @pytest.mark.parametrize(("read", "what"), [(True, ["wrong-mode"]), (False, [])])

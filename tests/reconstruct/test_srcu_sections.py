@@ -5,10 +5,15 @@ from __future__ import annotations
 import pytest
 
 from lockscope.kvm.locks import Role
+from lockscope.reconstruct.gather import GatherOptions, gather
 from lockscope.reconstruct.srcu_sections import SrcuSections, roles_in
+from lockscope.rules.load import choose
 from lockscope.tables.ops import Op
+from lockscope.tables.symbols import Symbols
 from tests.builders.kvm import RUN, SET_MEMORY, KvmScript
 from tests.builders.script import HARDIRQ
+
+STATIC_SRCU, KVM_LOCK = 0xFFFFFFFF82F00000, 0xFFFFFFFFC0A00000
 
 
 def met(script: KvmScript) -> list[tuple[str, int]]:
@@ -39,6 +44,31 @@ def test_without_lockdep_the_busiest_inside_struct_kvm_is_kvms():
     script.vcpu.event("lockscope:srcu_read_lock", ssp=script.vm.irq_srcu, idx=0)
     script.vcpu.event("lockscope:srcu_read_unlock", ssp=script.vm.irq_srcu, idx=0)
     assert sections(script).names[script.vm.srcu] == "&kvm->srcu"
+
+
+def test_static_ones_without_lockdep_are_called_by_their_symbols():
+    """Two files' static variables may have one name: they are two, in the lock graph too."""
+    script = KvmScript("7.3.4-amd64", without=("lock_acquire", "lock_acquired", "lock_release", "lockdep_acquire"))
+    statics = STATIC_SRCU, STATIC_SRCU + 0x400
+    script.qemu.event("lockscope:mutex_lock_entry", lock=KVM_LOCK).event("lockscope:mutex_lock")
+    for ssp in (*statics, STATIC_SRCU + 0x800):
+        script.qemu.event("lockscope:srcu_read_lock", ssp=ssp, idx=0)
+        script.qemu.event("lockscope:srcu_read_unlock", ssp=ssp, idx=0)
+    script.qemu.event("lockscope:mutex_unlock", lock=KVM_LOCK)
+    reader = script.reader()
+    symbols = f"{KVM_LOCK:x} d kvm_lock\t[kvm]\n{statics[0]:x} d srcu\n{statics[1]:x} d srcu.2\t[x]\n"
+    reader.info.symbols = lambda: Symbols.parse(symbols.encode())
+    evidence = gather(reader, choose(None)[0], GatherOptions(("srcu_sections",))).evidence
+    found = evidence.facts["srcu_sections"]
+    assert [found.name(ssp) for ssp in statics] == ["srcu", "srcu"]
+    assert found.name(STATIC_SRCU + 0x800) == f"srcu_struct at {STATIC_SRCU + 0x800:#x}"
+    chains = (evidence.chains[i] for i in range(len(evidence.chains)))
+    inside = {
+        c.next.cls: evidence.label(c.next.cls)
+        for c in chains
+        if [evidence.label(e.cls) for e in c.held] == ["kvm_lock"]
+    }
+    assert sorted(inside.values()) == ["srcu", "srcu", f"srcu_struct at {STATIC_SRCU + 0x800:#x}"]
 
 
 def test_nested_sections_with_different_indices_in_any_order():

@@ -84,6 +84,35 @@ def test_stock_tracepoints_have_no_lock_events(tmp_path: Path, kernel: str) -> N
     assert not {n for n in names if n.startswith(("lockscope:", "lock:lock_"))}
 
 
+def owned(path: Path, *, contention: bool) -> dict[tuple[int, str], tuple[int, int]]:
+    """By owner and kind of lock: how many waits, and how long it made others wait."""
+    kinds = {"&vcpu->mutex": "mutex", "&kvm->slots_lock": "mutex", "&ioapic->lock": "spinlock"}
+    table = lockscope.load(str(path)).locks("owner", "class", contention=contention).to_pandas()
+    table["kind"] = table["class"] if contention else table["class"].map(kinds)
+    table = table[table.kind.isin({"mutex", "spinlock"})]
+    sums = table.groupby(["owner_pid", "kind"])[["acquired", "wait_total_ns"]].sum()
+    return {key: (int(n), int(ns)) for key, (n, ns) in zip(sums.index, sums.to_numpy().tolist(), strict=True)}
+
+
+def test_contended_releases_name_the_owners_that_lock_events_name(tmp_path: Path) -> None:
+    """Of the waits that both tell of; the two ways begin and end a wait some hundred ns apart."""
+    simulate("quiet-mixed", tmp_path / "trace.dat", Parameters(duration_ms=60, kernel="7.3"))
+    by_events = owned(tmp_path / "trace.dat", contention=False)
+    by_contention = owned(tmp_path / "trace.dat", contention=True)
+    assert sum(n for n, _ in by_contention.values()) > 300
+    assert set(by_contention) == set(by_events)
+    for who, (number, ns) in by_contention.items():
+        assert abs(number - by_events[who][0]) <= 0.1 * by_events[who][0]
+        assert abs(ns - by_events[who][1]) <= 0.1 * by_events[who][1]
+
+
+@pytest.mark.parametrize(("kernel", "releases"), [("6.12", False), ("7.3", True)])
+def test_contended_releases_came_with_7_2(tmp_path: Path, kernel: str, releases: bool) -> None:
+    simulate("quiet-mixed", tmp_path / "trace.dat", Parameters(duration_ms=20, fidelity="stock", kernel=kernel))
+    names = set(lockscope.load(str(tmp_path / "trace.dat")).all_events())
+    assert ("lock:contended_release" in names, "lock:contention_begin" in names) == (releases, True)
+
+
 @pytest.mark.parametrize(
     ("how", "said"),
     [

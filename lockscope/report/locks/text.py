@@ -106,6 +106,10 @@ def _link(link: WaitLink) -> Iterator[str]:
         return
     owner = f"{printable(link.owner_comm)}/{link.owner_pid}"
     others = f", the longest of {count(link.owners)} owners" if link.owners > 1 else ""
+    if not link.owner_mode:
+        at = f", at {printable(link.owner_caller)}" if link.owner_caller else ""
+        yield f"{indent}  released by {owner} after {duration(link.owned_ns)} of it{others}{at}"
+        return
     mode = " for read" if link.owner_mode == "read" else ""
     taken = f", taken at {printable(link.owner_caller)}" if link.owner_caller else ""
     held = f"held{mode} by {owner} for {duration(link.owned_ns)} of it{others}"

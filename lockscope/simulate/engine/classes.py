@@ -26,8 +26,8 @@ _SPINNING = ("spinlock", "rwlock", "raw_spinlock")
 # From the lock to its lockdep_map, in a 6.12 kernel with PROVE_LOCKING and LOCK_STAT.
 DEP_MAP = {"mutex": 112, "rwsem": 120, "percpu_rwsem": 96, "spinlock": 24, "rwlock": 24, "raw_spinlock": 24, "srcu": 16}
 
-# GOT: acquired after all without waiting; MIGHT: might_lock(), which only tells lockdep.
-ACQUIRE, TRY, CONTENDED, ACQUIRED, RELEASE, GOT, MIGHT = range(7)
+# GOT: acquired after all without waiting; MIGHT: might_lock(), which only tells lockdep; GIVES: others wait for it.
+ACQUIRE, TRY, CONTENDED, ACQUIRED, RELEASE, GOT, MIGHT, GIVES = range(8)
 _CONTENTION = {"spinlock": 1, "raw_spinlock": 1, "rwlock": 1, "mutex": 32, "rwsem": 0, "percpu_rwsem": 16}
 _READ, _WRITE = 2, 4
 
@@ -55,6 +55,7 @@ class LockEvents:
     release: Event | None
     begin: Event | None
     end: Event | None
+    gives: Event | None
     probe_ip: int
     blind: bool = False
     made: int = 0
@@ -110,7 +111,9 @@ class Lock:
             add(events.begin, self.base, kind | (_READ if read else _WRITE if cls.kind in ("rwlock", "rwsem") else 0))
         elif op == ACQUIRED:
             add(events.end, self.base, 0)
-        if op == RELEASE:
+        if op == GIVES:
+            add(events.gives, self.base)
+        elif op == RELEASE:
             add(events.release, cls.name, self.addr, own=flags)
         elif op in (ACQUIRED, GOT) or (op == ACQUIRE and not self._waits_first(read)):
             add(events.acquired, cls.name, self.addr)
@@ -122,6 +125,11 @@ class Lock:
         if self.cls.kind not in _SLEEPING and self.cls.kind not in _SPINNING:
             return True
         return self.taken(read)
+
+    @property
+    def tells(self) -> bool:
+        """Whether giving it up has an event of its own now (contended_release): queued rwlocks have none."""
+        return self.events.gives is not None and len(self.waiters) > 0 and self.cls.kind != "rwlock"
 
     def taken(self, read: int) -> bool:
         """Whether an attempt has to wait."""

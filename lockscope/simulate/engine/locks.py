@@ -6,7 +6,7 @@ readers out (kernel/locking/qspinlock.c, qrwlock.c); mutexes are handed over in 
 
 from __future__ import annotations
 
-from lockscope.simulate.engine.classes import ACQUIRE, ACQUIRED, CONTENDED, GOT, MIGHT, RELEASE, TRY, Lock
+from lockscope.simulate.engine.classes import ACQUIRE, ACQUIRED, CONTENDED, GIVES, GOT, MIGHT, RELEASE, TRY, Lock
 from lockscope.simulate.engine.tasks import BLOCK, IRQS_OFF, SPIN, UNINTERRUPTIBLE, Task, Work
 
 
@@ -97,6 +97,8 @@ def _sleeping(t: Task, lock: Lock, read: int) -> Work:
 def mutex_unlock(t: Task, lock: Lock) -> Work:
     """mutex_unlock(), up_write()."""
     yield _write(t, lock, RELEASE)
+    if lock.tells:
+        yield _write(t, lock, GIVES)
     if lock.owner is t:
         lock.owner = None
     _hand_over(t, lock)
@@ -105,6 +107,8 @@ def mutex_unlock(t: Task, lock: Lock) -> Work:
 def up_read(t: Task, lock: Lock) -> Work:
     """up_read(), cpus_read_unlock()."""
     yield _write(t, lock, RELEASE, 1)
+    if lock.tells:
+        yield _write(t, lock, GIVES)
     lock.readers = max(lock.readers - 1, 0)
     _hand_over(t, lock)
 
@@ -149,6 +153,8 @@ def spin_trylock(t: Task, lock: Lock) -> Work:
 def spin_unlock(t: Task, lock: Lock) -> Work:
     """spin_unlock(), raw_spin_unlock(), write_unlock()."""
     yield _write(t, lock, RELEASE)
+    if lock.tells:
+        yield _write(t, lock, GIVES)
     t.pc -= 1
     if lock.owner is t:
         lock.owner = None

@@ -27,7 +27,7 @@ IOCTL, CLOSE = 16, 3
 _SIX = struct.Struct("<6Q")
 # A distribution's kernel without lockdep and without probes: what is left of the events.
 STOCK_SYSTEMS = ("sched", "irq", "raw_syscalls", "kvm", "kvmmmu")
-STOCK_EVENTS = ("lock:contention_begin", "lock:contention_end")
+STOCK_EVENTS = ("lock:contention_begin", "lock:contention_end", "lock:contended_release")
 
 
 class Host:
@@ -50,7 +50,7 @@ class Host:
         self.lock_events = LockEvents(
             self.event("lock_acquire"), self.event("lockdep_acquire"), self.event("lock_acquired"),
             self.event("lock_contended"), self.event("lock_release"), self.event("contention_begin"),
-            self.event("contention_end"), self.probe, kernel.blind,
+            self.event("contention_end"), self.event("contended_release"), self.probe, kernel.blind,
         )  # fmt: skip
         self.srcu_events = SrcuEvents(
             self.event("srcu_read_lock"), self.event("srcu_read_lock_entry"), self.event("srcu_read_unlock"),

@@ -53,6 +53,7 @@ EVENTS: tuple[Declared, ...] = (
              '"%p (flags=%s)", REC->lock_addr, __print_flags(REC->flags, "|", { 1, "SPIN" }, { 2, "READ" }, '
              '{ 4, "WRITE" }, { 8, "RT" }, { 16, "PERCPU" }, { 32, "MUTEX" })', (5, 19)),
     Declared("lock:contention_end", "lock_addr:ptr ret:s32", '"%p (ret=%d)", REC->lock_addr, REC->ret', (5, 19)),
+    Declared("lock:contended_release", "lock_addr:ptr", '"%p", REC->lock_addr', (7, 2)),
     Declared("sched:sched_switch",
              "prev_comm:comm prev_pid:s32 prev_prio:s32 prev_state:long next_comm:comm next_pid:s32 next_prio:s32",
              '"prev_comm=%s prev_pid=%d prev_prio=%d prev_state=%s%s ==> next_comm=%s next_pid=%d next_prio=%d", '
