@@ -55,14 +55,19 @@ sys.meta_path.insert(0, _Sanitized)
 '''
 
 
+def _libraries() -> list[str]:
+    """What stands before Python's own libraries: the sanitizer, and what it looks for the exceptions of C++ in."""
+    names = ("libasan.so", "libstdc++.so.6")
+    asked = [["gcc", f"-print-file-name={name}"] for name in names]  # answers with the bare name where there is none
+    found = [Path(subprocess.check_output(ask, text=True).strip()) for ask in asked if shutil.which("gcc")]
+    if not found or not found[0].is_absolute():
+        raise SystemExit("no gcc with AddressSanitizer is here (Debian: apt-get install gcc, which brings libasan)")
+    return [str(path.resolve()) for path in found if path.is_absolute()]
+
+
 def built() -> dict[str, str]:
     """Build what changed; returns the environment that makes use of it."""
-    ask = ["gcc", "-print-file-name=libasan.so"]  # answers with the bare name where there is none
-    preloaded = Path(subprocess.check_output(ask, text=True).strip() if shutil.which("gcc") else "")
-    if not preloaded.is_absolute():
-        raise SystemExit(
-            "there is no gcc with AddressSanitizer here (Debian: apt-get install gcc, which brings libasan)"
-        )
+    preloaded = os.pathsep.join(_libraries())
     FOLDER.mkdir(parents=True, exist_ok=True)
     with (FOLDER / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # tests ask for it in several processes
@@ -71,7 +76,7 @@ def built() -> dict[str, str]:
         (FOLDER / "sitecustomize.py").write_text(_SITE)
     options = {name: ":".join(f"{k}={v}" for k, v in given.items()) for name, given in _OPTIONS.items()}
     paths = [str(FOLDER), *filter(None, [os.environ.get("PYTHONPATH")])]
-    found = {"LD_PRELOAD": str(preloaded.resolve()), "PYTHONPATH": os.pathsep.join(paths), "LOCKSCOPE_SANITIZED": "1"}
+    found = {"LD_PRELOAD": preloaded, "PYTHONPATH": os.pathsep.join(paths), "LOCKSCOPE_SANITIZED": "1"}
     return found | options | _ALLOCATORS
 
 
