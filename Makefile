@@ -51,8 +51,8 @@ kernels: $(VENV)/.dev ## what lockscope does not know yet of the newest kernel t
 	tests/lab/newest.sh build/kernels
 	$(BIN)/python -m tests.lab.compare build/kernels
 
-fuzz: $(VENV)/.dev ## the fuzz and property tests alone
-	$(PYTEST) -m "all or not all" -k "fuzz or properties"
+fuzz: $(VENV)/.dev ## the fuzz and property tests, and the loops', on a build with gcc's sanitizers (hours)
+	$(BIN)/python -m compiling.sanitized $(PYTEST) -m "all or not all" -k "fuzz or properties or core"
 
 venv: $(VENV)/.dev ## what the other targets need, in .venv
 

@@ -7,16 +7,21 @@ from __future__ import annotations
 
 import argparse
 import struct
+import sys
 from pathlib import Path
 
 import numpy as np
-import zstandard
 from numpy.typing import NDArray
 
 from lockscope.core import perf_records as walk
 from lockscope.formats.files.compressed import open_stream
 from lockscope.formats.perf import layout
 from lockscope.formats.perf.layout import Attr
+
+if sys.version_info >= (3, 14):
+    from compression.zstd import ZstdCompressor
+else:
+    from backports.zstd import ZstdCompressor
 
 _PAUSE = 1_000_000  # ns between repetitions
 _HEADER = struct.Struct("<13Q")
@@ -73,7 +78,7 @@ def inflate(source: Path, target: Path, events: int, *, packed: bool = False) ->
     blocks = [_Block([samples[i] for i in np.flatnonzero(of == n).tolist()], time_at) for n in range(_ROUNDS)]
     length = int(times.max() - times.min()) + _PAUSE
     repeats = -(-events // len(times))
-    packer = zstandard.ZstdCompressor(level=1).compressobj()
+    packer = ZstdCompressor(level=1)
     with target.open("wb") as file:
         file.write(whole[:at] + before)
         for i in range(repeats):
@@ -91,8 +96,8 @@ def inflate(source: Path, target: Path, events: int, *, packed: bool = False) ->
     return repeats * len(times)
 
 
-def _pack(packer: zstandard.ZstdCompressionObj, plain: bytes) -> bytes:
-    out = packer.compress(plain) + packer.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
+def _pack(packer: ZstdCompressor, plain: bytes) -> bytes:
+    out = packer.compress(plain, ZstdCompressor.FLUSH_BLOCK)
     pieces = [out[i : i + _MOST_PACKED] for i in range(0, len(out), _MOST_PACKED)]
     return b"".join(struct.pack("<IHH", walk.COMPRESSED, 0, 8 + len(p)) + p for p in pieces)
 

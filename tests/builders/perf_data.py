@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import zstandard
-
 from lockscope.core import perf_records as walk
 from lockscope.formats.perf import layout
 from tests.builders.trace_dat import Kernel, format_text, header_page, sections
+from tests.builders.zstd import ZstdCompressor
 
 USUAL = walk.IP | walk.TID | walk.TIME | walk.ID | walk.CPU | walk.PERIOD | walk.RAW
 ROUND = b"round"  # stands for a FINISHED_ROUND record
@@ -114,12 +113,12 @@ def tracing_data(k: Kernel, systems: dict[str, list[bytes]] | None = None) -> by
 
 def packed(k: Kernel, plain: bytes, *, sizes: Sequence[int] = (), cut: int = 60_000) -> bytes:
     """COMPRESSED records of one zstd frame; ``sizes``: plain bytes that are flushed into each (the rest: one more)."""
-    packer = zstandard.ZstdCompressor().compressobj()
+    packer = ZstdCompressor()
     out, at = [], 0
     for size in [*sizes, len(plain)]:
         last = at + size >= len(plain)
-        how = zstandard.COMPRESSOBJ_FLUSH_FINISH if last else zstandard.COMPRESSOBJ_FLUSH_BLOCK
-        piece = packer.compress(plain[at : at + size]) + packer.flush(how)
+        how = ZstdCompressor.FLUSH_FRAME if last else ZstdCompressor.FLUSH_BLOCK
+        piece = packer.compress(plain[at : at + size], how)
         at += size
         out += [record(k, walk.COMPRESSED, piece[i : i + cut]) for i in range(0, len(piece), cut)]
     return b"".join(out)

@@ -178,7 +178,7 @@ def test_output_is_utf8_whatever_the_locale() -> None:
     assert b'"path": "\\udcff\xc3\xa9.dat"' in done.stdout
 
 
-_HEAVY = ("numpy", "Cython", "pyarrow", "pandas", "matplotlib", "rich", "zstandard")
+_HEAVY = ("numpy", "Cython", "pyarrow", "pandas", "matplotlib", "rich", "backports.zstd", "compression.zstd")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["analyze", "--help"], ["analyze"]])

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import zstandard
 
 from lockscope.errors import FormatError
 from lockscope.formats.text.ftrace import FtraceText
 from lockscope.tables.events import LOSS
+from tests.builders import zstd
 from tests.builders.events import events
 from tests.builders.text import EVENT, TRACEFS_HEADER, open_text
 
@@ -24,9 +24,7 @@ BODIES = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("name", "pack"), [("gzip", gzip.compress), ("xz", lzma.compress), ("zstd", zstandard.ZstdCompressor().compress)]
-)
+@pytest.mark.parametrize(("name", "pack"), [("gzip", gzip.compress), ("xz", lzma.compress), ("zstd", zstd.compress)])
 def test_compressed(tmp_path: Path, name: str, pack: Callable[[bytes], bytes]) -> None:
     text = "".join(EVENT % i for i in range(5000)).encode()
     trace = open_text(tmp_path, pack(text))

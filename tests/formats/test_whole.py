@@ -9,12 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
-import zstandard
 
 import lockscope
+from tests.builders import zstd
 
 SAMPLE = Path(__file__).parents[2] / "sample_traces" / "dirty_log.dat"
-PACKERS = {"gzip": gzip.compress, "xz": lzma.compress, "zstd": zstandard.ZstdCompressor().compress}
+PACKERS = {"gzip": gzip.compress, "xz": lzma.compress, "zstd": zstd.compress}
 
 
 def switches(path: str) -> list[dict[str, object]]:

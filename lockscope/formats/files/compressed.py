@@ -16,12 +16,12 @@ import sys
 import tempfile
 import weakref
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-import zstandard
-
 from lockscope.errors import UsageError
+from lockscope.formats.files import zstd
 
 HEAD = 1 << 16  # what a reader's sniff() gets to see
 _MAGIC = ((b"\x1f\x8b", "gzip"), (b"\xfd7zXZ\x00", "xz"), (b"\x28\xb5\x2f\xfd", "zstd"))
@@ -29,30 +29,30 @@ _SKIPPABLE = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18", re.DOTALL)  # RFC 8878, 3.1
 _BUFFER = 1 << 17
 _KEPT_IN_MEMORY = 32 << 20
 _XZ_MEMORY = 192 << 20  # `xz -9` needs 65 MiB to unpack
-_ZSTD_WINDOW = 128 << 20  # the most that zstd itself unpacks without --long=31
-_BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError)
+_BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, zstd.ZstdError)
 
 
 class _Readable(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 
-class _Xz:
-    """Unpacks xz in steps of bounded size, with a limit on the dictionary (``lzma.open`` has none)."""
+class _Frames:
+    """Unpacks one stream (or frame) behind the other, in steps of bounded size."""
 
-    def __init__(self, source: _Readable) -> None:
+    def __init__(self, source: _Readable, decoder: Callable[[], Any], padding: bytes) -> None:
         self._source, self._pending = source, b""
-        self._decoder = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
+        self._make, self._padding = decoder, padding
+        self._decoder = decoder()
 
     def _next_stream(self) -> bool:
-        rest = self._decoder.unused_data.lstrip(b"\0")  # streams may be padded with zeros: xz-file-format.txt, 2.2
+        rest = self._decoder.unused_data.lstrip(self._padding)
         while not rest:
             fresh = self._source.read(_BUFFER)
             if not fresh:
                 return False
-            rest = fresh.lstrip(b"\0")
+            rest = fresh.lstrip(self._padding)
         self._pending = rest
-        self._decoder = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
+        self._decoder = self._make()
         return True
 
     def read(self, size: int, /) -> bytes:
@@ -61,11 +61,15 @@ class _Xz:
                 self._pending = self._source.read(_BUFFER)
                 if not self._pending:
                     raise EOFError("the compressed data ends early")
-            out = self._decoder.decompress(self._pending, size)
+            out: bytes = self._decoder.decompress(self._pending, size)
             self._pending = b""
             if out:
                 return out
         return b""
+
+
+def _xz() -> lzma.LZMADecompressor:
+    return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)  # ``lzma.open`` has no limit
 
 
 class _Gzip:
@@ -79,12 +83,9 @@ def _unpacked(source: BinaryIO, codec: str | None) -> _Readable:
     if codec == "gzip":
         return _Gzip(source)
     if codec == "xz":
-        return _Xz(source)
+        return _Frames(source, _xz, b"\0")  # streams may be padded with zeros: xz-file-format.txt, 2.2
     if codec == "zstd":
-        reader: _Readable = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW).stream_reader(
-            source, read_across_frames=True
-        )
-        return reader
+        return _Frames(source, zstd.unpacker, b"")
     return source
 
 

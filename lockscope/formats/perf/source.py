@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-import zstandard
 from numpy.typing import NDArray
 
 from lockscope.core.perf_records import AUXTRACE, COMPRESSED, COMPRESSED2, TRACING_DATA, last_boundary
+from lockscope.formats.files import zstd
 from lockscope.formats.files.compressed import open_stream
 from lockscope.formats.files.whole import open_whole
 from lockscope.formats.trace_dat.pages import Arena
@@ -21,7 +21,6 @@ from lockscope.units import ByteOrder, byte_order
 _BLOCK = 4 << 20
 _MOST_UNPACKED = 64 << 20  # bytes of one packed record, which has 64 KiB: no real one is packed so well
 _STEP = 1 << 10  # bytes unpacked in one go: 32 MiB at most come of them (zstd's blocks of one repeated byte)
-_ZSTD_WINDOW = 128 << 20
 
 
 class Stretch(io.RawIOBase):
@@ -87,7 +86,7 @@ class Source:
         self._packed = False
         self._raw = bytearray()
         self._rest = b""  # of a record that a packed one cut
-        self._unpacker: zstandard.ZstdDecompressionObj | None = None
+        self._unpacker: zstd.ZstdDecompressor | None = None
 
     def fill(self, arena: Arena) -> None:
         """Append some more bytes to the arena; sets ``done`` at the end."""
@@ -191,7 +190,7 @@ class Source:
             body = body[8 : 8 + int.from_bytes(body[:8], order)]
         try:
             plain = np.frombuffer(bytearray(self._rest + self._plain(body)), np.uint8)
-        except zstandard.ZstdError as error:
+        except zstd.ZstdError as error:
             self.stop(f"a packed record can't be unpacked: {' '.join(str(error).split())}")
             return
         whole = last_boundary(plain, 0, len(plain), self.big)
@@ -209,11 +208,11 @@ class Source:
             fresh = packed[at : at + _STEP]
             while fresh:
                 if self._unpacker is None or self._unpacker.eof:
-                    self._unpacker = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW).decompressobj()
+                    self._unpacker = zstd.unpacker()
                 parts.append(self._unpacker.decompress(fresh))
                 size += len(parts[-1])
                 if size > _MOST_UNPACKED:
                     msg = f"it unpacks to more than {_MOST_UNPACKED >> 20} MiB"
-                    raise zstandard.ZstdError(msg)
+                    raise zstd.ZstdError(msg)
                 fresh = self._unpacker.unused_data if self._unpacker.eof else b""
         return b"".join(parts)

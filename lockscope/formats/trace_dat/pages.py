@@ -8,7 +8,7 @@ import struct
 import zlib
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -267,15 +267,8 @@ class PageStream:
 
 def _unpack(codec: str, chunks: list[tuple[memoryview, int]]) -> list[Any]:
     """The chunks' plain bytes; ends with None where one is damaged."""
-    import zstandard
-
-    if codec == "zstd":
-        sizes = struct.pack(f"={len(chunks)}Q", *(size for _, size in chunks))
-        with contextlib.suppress(zstandard.ZstdError, ValueError):  # which of them is damaged is found one by one
-            # All at once: threads that take Python's lock for every chunk wait for each other longer than they unpack.
-            packed: list[Any] = [chunk for chunk, _ in chunks]
-            found = zstandard.ZstdDecompressor().multi_decompress_to_buffer(packed, decompressed_sizes=sizes)
-            return [found[i] for i in range(len(found))]
+    if codec == "zstd" and (whole := _unpacked_frames(chunks)):
+        return whole
     plain: list[Any] = []
     for chunk, size in chunks:
         raw = _unpacked(codec, chunk, size)
@@ -285,13 +278,38 @@ def _unpack(codec: str, chunks: list[tuple[memoryview, int]]) -> list[Any]:
     return plain
 
 
+def _unpacked_frames(chunks: list[tuple[memoryview, int]]) -> list[memoryview]:
+    """Chunks that are a frame each, as one stream; none where that is not so: which is damaged is found one by one.
+
+    Threads that take Python's lock for every chunk wait for each other longer than they unpack, and a context for each
+    costs half as much again as unpacking.
+    """
+    import pyarrow as pa
+
+    from lockscope.formats.files import zstd
+
+    ends = [0, *accumulate(size for _, size in chunks)]
+    try:
+        if any(zstd.get_frame_info(chunk).decompressed_size != size for chunk, size in chunks):
+            return []
+        stream = pa.CompressedInputStream(pa.BufferReader(b"".join(chunk for chunk, _ in chunks)), "zstd")
+        plain = memoryview(stream.read_buffer(ends[-1]))
+        if len(plain) < ends[-1] or stream.read(1):
+            return []
+    except (OSError, ValueError, zstd.ZstdError):
+        return []
+    return [plain[begin:end] for begin, end in pairwise(ends)]
+
+
 def _unpacked(codec: str, chunk: memoryview, size: int) -> bytes | None:
-    import zstandard
+    from lockscope.formats.files import zstd
 
     raw = b""
-    with contextlib.suppress(zlib.error, zstandard.ZstdError, ValueError):
+    with contextlib.suppress(zlib.error, zstd.ZstdError, ValueError):
         if codec != "zstd":
             raw = zlib.decompressobj().decompress(chunk, size)
-        elif zstandard.frame_content_size(chunk) in (size, -1):  # it would be believed, whatever it says
-            raw = zstandard.ZstdDecompressor().decompress(chunk, max_output_size=size)
+        elif zstd.get_frame_info(chunk).decompressed_size in (size, None):  # it would be believed, whatever it says
+            unpacker = zstd.unpacker()
+            raw = unpacker.decompress(chunk, size + 1)
+            raw = raw if unpacker.eof else b""
     return raw if len(raw) == size else None
