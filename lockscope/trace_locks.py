@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lockscope.core import lock_stats
 from lockscope.core.walk_rows import HAD_TO_WAIT
-from lockscope.errors import UsageError
+from lockscope.errors import UsageError, unknown
 from lockscope.figures import LockFigures, LockRow, Times, WaitChains, WaitLink
 from lockscope.formats.merged import open_merged
 from lockscope.reconstruct import lock_waits
@@ -230,11 +230,9 @@ def checked(query: LockQuery) -> None:
     """Raise ``UsageError`` for words that mean nothing."""
     for word in query.by:
         if word not in DIMENSIONS:
-            msg = f"--by {word}: there is no such; there are {', '.join(DIMENSIONS)}"
-            raise UsageError(msg)
+            raise unknown("--by", word, DIMENSIONS)
     if query.sort not in SORTS:
-        msg = f"--sort {query.sort}: there is no such; there are {', '.join(SORTS)}"
-        raise UsageError(msg)
+        raise unknown("--sort", query.sort, SORTS)
     if not all(0 < p <= 100 for p in query.percents):
         msg = "--percentiles: wanted numbers above 0 and up to 100"
         raise UsageError(msg)

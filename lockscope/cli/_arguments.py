@@ -10,8 +10,7 @@ from typing import Annotated, Protocol
 
 import typer
 
-from lockscope.cli._shell import did_you_mean
-from lockscope.errors import UsageError
+from lockscope.errors import UsageError, unknown
 
 ASSUMPTIONS = ("selftest-softirq", "recursive-read-locks")  # contract, section 2
 
@@ -39,9 +38,7 @@ def chosen_codes(option: str, values: Iterable[str] | None, checks: Mapping[str,
         found = [c for c in checks if begin.startswith("LS") and c.startswith(begin)]
         found += [c for c, known in checks.items() if known.name == word.lower()]
         if not found:
-            near = did_you_mean(word, [*checks, *(known.name for known in checks.values())])
-            msg = f"{option} {word}: no check has this code or name{near}; there are {', '.join(checks)}"
-            raise UsageError(msg)
+            raise unknown(option, word, checks, "check", (known.name for known in checks.values()))
         chosen.update(dict.fromkeys(found))
     return tuple(chosen)
 
@@ -69,8 +66,7 @@ def assumptions(values: Iterable[str] | None) -> tuple[str, ...]:
 def one_of(option: str, word: str, known: tuple[str, ...]) -> None:
     """``UsageError`` naming what there is, unless the word is known."""
     if word not in known:
-        msg = f"{option} {word}: there is no such{did_you_mean(word, list(known))}; there are {', '.join(known)}"
-        raise UsageError(msg)
+        raise unknown(option, word, known)
 
 
 Traces = Annotated[list[str], typer.Argument(metavar="TRACE...", help="A trace; - is standard input.")]

@@ -62,6 +62,10 @@ def analyze(
     window_end: Annotated[
         str | None, typer.Option("--window-end", metavar="REGEX", help="Marker that ends it.")
     ] = None,
+    coverage: Annotated[
+        bool,
+        typer.Option("--coverage", help="Show all that the verdict rests on, and why checks were not judged."),
+    ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 2 where events were lost.")] = False,
     assume: Annotated[
         Words, typer.Option("--assume", metavar="NAME", help="selftest-softirq, recursive-read-locks.")
@@ -122,7 +126,7 @@ def analyze(
     if red:
         report = redacted(report, red)
     status, why = status_of(report, fail_on, errors)
-    _write(report, wanted, output)
+    _write(report, wanted, output, coverage)
     if why:
         say(why)
     raise typer.Exit(status)
@@ -173,7 +177,7 @@ def _write_beside(folder: Path, files: dict[str, str]) -> None:
         write_text(folder / name, text)
 
 
-def _write(report: Report, wanted: Reporter, output: str | None) -> None:
+def _write(report: Report, wanted: Reporter, output: str | None, coverage: bool) -> None:
     # Made whole before a byte is written: a reader of the output never sees half a report.
     text = io.StringIO()
     to_stdout = output in (None, "-")
@@ -181,7 +185,8 @@ def _write(report: Report, wanted: Reporter, output: str | None) -> None:
         folder = Path(output).with_suffix(".data")
         _write_beside(folder, wanted.write_beside(report, text, folder.name))
     else:
-        wanted.write(report, text, color=to_stdout and wants_color())
+        more = {"coverage": coverage} if getattr(wanted, "FOR_PEOPLE", False) else {}
+        wanted.write(report, text, color=to_stdout and wants_color(), **more)
     if output is not None and not to_stdout:
         write_text(output, text.getvalue())
         return

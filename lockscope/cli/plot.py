@@ -10,8 +10,7 @@ import typer
 
 import lockscope.plots
 from lockscope.cli._arguments import listed, output_file
-from lockscope.cli._shell import did_you_mean
-from lockscope.errors import UsageError
+from lockscope.errors import UsageError, unknown
 
 if TYPE_CHECKING:
     from lockscope.plots._base import View
@@ -50,9 +49,7 @@ def plot(
 ) -> None:
     """Draw one figure of a trace, for paper or a slide."""
     if figure.replace("_", "-") not in FIGURES:
-        near = did_you_mean(figure, list(FIGURES))
-        msg = f"FIGURE {figure}: there is no such figure{near}; there are {', '.join(FIGURES)}"
-        raise UsageError(msg)
+        raise unknown("FIGURE", figure, FIGURES, "figure")
     path = output or f"{figure.replace('_', '-')}.png"
     output_file(path, [trace])
     from lockscope.plots._base import FILES, View, refuse_unhonoured, save

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 
 from lockscope import outfiles
-from lockscope.errors import UsageError
+from lockscope.errors import UsageError, unknown
 from lockscope.registry import modules
 
 if TYPE_CHECKING:
@@ -60,8 +60,7 @@ def export_format(name: str) -> ExportFormat:
     """The format with this name; ``UsageError`` names those that exist."""
     found = export_formats().get(name)
     if found is None:
-        msg = f"--format {name}: there is no such; there are {', '.join(export_formats())}"
-        raise UsageError(msg)
+        raise unknown("--format", name, export_formats())
     return found
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from lockscope.errors import UsageError
+from lockscope.errors import UsageError, unknown
 from lockscope.findings import LockGraph, Report
 from lockscope.plots import _style
 from lockscope.registry import modules
@@ -145,8 +145,7 @@ def figure(name: str) -> Figure:
     """The figure with this name (dashes do as well); ``UsageError`` names those that exist."""
     found = figures().get(name.replace("-", "_"))
     if found is None:
-        msg = f"there is no figure {name!r}; there are {', '.join(n.replace('_', '-') for n in figures())}"
-        raise UsageError(msg)
+        raise unknown("FIGURE", name, (n.replace("_", "-") for n in figures()), "figure")
     return found
 
 

@@ -9,7 +9,7 @@ from tests.builders.fakes import FakeTrace, trace_module
 from tests.cli.conftest import Lockscope
 
 WHOLE = {"start_ns": None, "end_ns": None}
-FORMATS = "there are csv, parquet, perfetto, std, text"
+FORMATS = "choose from csv, parquet, perfetto, std, text"
 
 
 @pytest.fixture
@@ -49,10 +49,10 @@ def test_a_directory_with_files_is_left_alone_without_force(
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["--format", "ctf"], f"--format ctf: there is no such; {FORMATS}"),
-        (["--format", "parket"], f"--format parket: there is no such (did you mean parquet?); {FORMATS}"),
+        (["--format", "ctf"], f"--format ctf: unknown value; {FORMATS}"),
+        (["--format", "parket"], f"--format parket: unknown value (did you mean parquet?); {FORMATS}"),
         (["--start", "soon"], "--start soon: wanted seconds of the trace's clock, as 11.136744291"),
-        (["--table", "hold"], "--table hold: there is no such (did you mean holds?); there are holds, losses"),
+        (["--table", "hold"], "--table hold: unknown value (did you mean holds?); choose from holds, losses"),
     ],
 )
 def test_a_mistake_is_one_line(

@@ -116,7 +116,7 @@ def test_a_trace_without_locks_has_none(capsys: pytest.CaptureFixture[str]) -> N
     [
         (
             (BUG, "--format", "doot"),
-            "--format doot: there is no such (did you mean dot?); there are dot, json, lockdep",
+            "--format doot: unknown value (did you mean dot?); choose from dot, json, lockdep",
         ),
         ((BUG, "-o", BUG), "would overwrite the input"),
         (("none.dat",), "none.dat"),

@@ -184,14 +184,17 @@ def test_contention_events_alone_give_waits_by_kind(tmp_path: Path, capsys: pyte
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--by", "clas"), "--by clas: there is no such; there are class, instance, caller, task, owner, cpu, vm"),
-        (("--sort", "waits"), "--sort waits: there is no such"),
-        (("--mode", "both"), "--mode both: there is no such"),
+        (
+            ("--by", "clas"),
+            "--by clas: unknown value (did you mean class?); choose from class, instance, caller, task, owner, cpu, vm",
+        ),
+        (("--sort", "waits"), "--sort waits: unknown value"),
+        (("--mode", "both"), "--mode both: unknown value"),
         (("--min-wait", "5"), "--min-wait 5: wanted a length of time with its unit: 500ns, 20us, 1.5ms, 2s"),
         (("--start", "x"), "--start x: wanted seconds of the trace's clock, as 11.136744291"),
         (("--cpus", "a"), "--cpus a: not a number"),
         (("--percentiles", "0"), "--percentiles: wanted numbers above 0 and up to 100"),
-        (("--format", "xml"), "--format xml: there is no such"),
+        (("--format", "xml"), "--format xml: unknown value"),
     ],
 )
 def test_mistakes_are_one_line(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], said: str) -> None:
