@@ -294,6 +294,7 @@ class Report:
     assumptions: tuple[str, ...] = ()
     known: int = 0  # findings the baseline lists: counted, not listed
     strict: bool = False
+    left_out: int = 0  # findings that are not of the part of the trace that was asked for
     suppressed: tuple[Suppressed, ...] = ()  # what suppressions took out: counted, not listed
     exhibits: tuple[Exhibits, ...] = ()  # by trace, where an output asked for them; never in JSON
     show: ClassVar[Callable[[Report], str] | None] = None  # makes HTML for notebooks; whoever makes reports sets it

@@ -16,6 +16,8 @@ from lockscope.core.walk_rows import HAD_TO_WAIT
 from lockscope.errors import UsageError, unknown
 from lockscope.figures import LockFigures, LockRow, Times, WaitChains, WaitLink
 from lockscope.formats.merged import open_merged
+from lockscope.pipeline import event_filter
+from lockscope.pipeline import refuse_unmatched as refuse_unmatched_events
 from lockscope.reconstruct import lock_waits
 from lockscope.reconstruct.contention import Contention, type_name
 from lockscope.reconstruct.gather import Gathered, GatherOptions, gather, prefetched
@@ -25,7 +27,7 @@ from lockscope.reconstruct.lock_statistics import MOST_GROUPS, Groups, LockStati
 from lockscope.reconstruct.lock_waits import LockWaits
 from lockscope.reconstruct.walk import HOLD_COLUMNS, WALKED_OPS
 from lockscope.rules.load import choose
-from lockscope.tables.events import EventBatch, Reader, Wanted
+from lockscope.tables.events import EventBatch, Reader, Wanted, both
 from lockscope.tables.ops import Op
 from lockscope.tables.tape import TapeBatch, source_of
 from lockscope.trace_lock_filters import refuse_unmatched
@@ -85,6 +87,7 @@ class LockQuery:
     end_ns: int | None = None
     min_wait_ns: int = 0
     contention: bool = False
+    events: tuple[str, ...] = ()
 
     def rows(self, rows: Ints) -> Ints:
         """The ended holds that count, as far as numbers tell."""
@@ -148,9 +151,14 @@ class LockReading:
             judged=not plain,
             tape=self._tape,
             ops=_CONTENTION,
-            keep=None if vms else lambda f: source_of(f, _READ) is not None or is_marker(f),
+            keep=both(
+                event_filter(self.query.events, ()),
+                None if vms else lambda f: source_of(f, _READ) is not None or is_marker(f),
+            ),
         )
-        return gather(Ahead(self.reader), rules, options, progress)
+        found = gather(Ahead(self.reader), rules, options, progress)
+        refuse_unmatched_events(self.reader, self.query.events, ())
+        return found
 
     def _see(self, rows: Ints) -> None:
         self.anything = self.anything or len(rows) > 0

@@ -77,5 +77,7 @@ def _remarks(report: Report, total: int) -> Iterator[str]:
         yield f"assumed: {', '.join(report.assumptions)}"
     if report.known:
         yield f"known from the baseline and not listed: {count(report.known)}"
+    if report.left_out:
+        yield f"not listed, as they are outside of what was asked for: {count(report.left_out)} findings"
     if total:
         yield "to hide known findings: --suppressions FILE.toml, --baseline REPORT.json, --ignore CODE or ID"

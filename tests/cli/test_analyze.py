@@ -192,10 +192,13 @@ def test_a_mistake_is_one_line_before_any_work(lockscope: Lockscope, arguments: 
     assert done.err.count("\n") == 1
 
 
-def test_the_report_goes_to_a_file_and_over_an_older_one(lockscope: Lockscope, tmp_path: Path) -> None:
+def test_the_report_goes_to_a_file_and_over_an_older_one_by_force_alone(lockscope: Lockscope, tmp_path: Path) -> None:
     place = tmp_path / "r.json"
     place.write_text("an older and longer report" * 1000)
     done = lockscope("analyze", "t", "--format", "json", "-o", str(place), answer=of(reports.violated()))
+    assert (done.status, done.err) == (2, f"lockscope: -o {place}: exists (--force overwrites it)\n")
+    assert place.read_text().startswith("an older")
+    done = lockscope("analyze", "t", "--format", "json", "-o", str(place), "--force", answer=of(reports.violated()))
     assert (done.status, done.out, done.err) == (1, "", "")
     assert json.loads(place.read_text())["verdict"] == "violation"
 

@@ -131,7 +131,7 @@ def test_mistakes_are_one_line(arguments: tuple[str, ...], complaint: str, capsy
 
 def test_no_class_matches(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(("graph", BUG, "--classes", "no_such_lock")) == 2
-    assert "--classes no_such_lock: no lock class of " in capsys.readouterr().err
+    assert "--lock no_such_lock: no lock class of " in capsys.readouterr().err
 
 
 def test_windows(capsys: pytest.CaptureFixture[str]) -> None:

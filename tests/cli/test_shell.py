@@ -56,7 +56,7 @@ def test_without_a_command_there_is_help_and_no_verdict(lockscope: Lockscope) ->
     ("arguments", "complaint"),
     [
         (["analyse", "t"], "lockscope: No such command 'analyse'"),
-        (["analyze"], "lockscope: Missing argument 'TRACE'"),
+        (["analyze"], "lockscope: Missing argument 'TRACE...'"),
         (["--colour"], "lockscope: No such option: --colour"),
         (["export", "t"], "lockscope: Missing option '--output'"),
     ],
