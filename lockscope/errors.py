@@ -40,6 +40,25 @@ class MatchError(UsageError):
         super().__init__(f"{option} {self.value}: {what}{nearest(self.value, known)}")
 
 
+def unknown(
+    option: str, word: object, known: Iterable[str], what: str = "value", also: Iterable[str] = ()
+) -> UsageError:
+    """The error for a word that is none of those an option or argument takes; the one text there is for that.
+
+    ``also``: words that are taken as well and not listed.
+    """
+    words = list(known)
+    near = did_you_mean(str(word), [*words, *also])
+    return UsageError(f"{option} {word}: unknown {what}{near}; choose from {', '.join(words)}")
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`` (did you mean X?)``, or nothing; also for what was written in small letters."""
+    words = list(known)
+    close = get_close_matches(word, words, n=1, cutoff=0.6) or get_close_matches(word.upper(), words, n=1, cutoff=0.6)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """``; the nearest is X`` of what there is, or nothing where there is none."""
     some = list(dict.fromkeys(name[:_LONGEST] for name in islice(known, _MOST) if name))

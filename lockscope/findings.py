@@ -80,6 +80,7 @@ class Witness:
     location: str | None = None
     note: str = ""  # its part in the story: "acquires &kvm->lock at 0xffffc900001b1408"
     side: int = 0  # of those that meet in the defect, the one it belongs to: a ring of locks has one for each edge
+    missing: str = ""  # what should have happened before this event and did not: "no TLB flush of the VM"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,8 @@ class Finding:
     dialect (lines, without the header). ``classes`` outermost first. ``flow`` is what, beside code, rule and classes,
     tells this defect from another in its ``fingerprint``: no addresses, times, pids, gfns or call sites. ``behind``:
     what is not listed beside it because one cause explains both; who knows this finding need not know those.
+    ``effect``: what can go wrong because of it. ``advice``: what to do about it. ``reason``: why the confidence is what
+    it is. ``by_events``: the witnesses in order of time tell all that ``story`` does, so that text shows them instead.
     ``rests``: for each time it was met, from when to when no event may be missing for it to be true (ns); empty where
     none can, None where each side's witnesses say it. ``undecided``: the trace does not tell whether it is one, as it
     lacks this; its check is not clean.
@@ -117,6 +120,10 @@ class Finding:
     flow: str = ""
     window: str | None = None
     trace: int = 0
+    effect: str = ""
+    advice: str = ""
+    reason: str = ""
+    by_events: bool = False
     details: dict[str, Any] = field(default_factory=dict, compare=False)
     behind: tuple[Finding, ...] = field(default=(), compare=False)
     rests: tuple[tuple[int, int], ...] | None = field(default=None, compare=False)
@@ -287,6 +294,7 @@ class Report:
     assumptions: tuple[str, ...] = ()
     known: int = 0  # findings the baseline lists: counted, not listed
     strict: bool = False
+    left_out: int = 0  # findings that are not of the part of the trace that was asked for
     suppressed: tuple[Suppressed, ...] = ()  # what suppressions took out: counted, not listed
     exhibits: tuple[Exhibits, ...] = ()  # by trace, where an output asked for them; never in JSON
     show: ClassVar[Callable[[Report], str] | None] = None  # makes HTML for notebooks; whoever makes reports sets it

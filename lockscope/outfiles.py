@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from lockscope.errors import LockscopeError
+from lockscope.errors import LockscopeError, UsageError
 
 _ODD = re.compile(r"[^A-Za-z0-9._+-]")
 _LONGEST = 120  # of 255 bytes that file systems allow (NAME_MAX), for what callers add
@@ -43,6 +43,16 @@ class Names:
             self._taken.add(name.casefold())
             self._words[word] = name
         return self._words[word]
+
+
+def refuse_existing(target: str | Path, *, force: bool, name: str = "") -> None:
+    """Raise ``UsageError`` for a file that is there, unless it may be overwritten. What is no file (a pipe, /dev/null)
+    is written to. ``name``: what the user called it by, "-o FILE".
+    """
+    if not force and os.path.isfile(target):
+        how = "--force overwrites it" if name else "force=True overwrites it"
+        msg = f"{name or target}: exists ({how})"
+        raise UsageError(msg)
 
 
 @contextmanager

@@ -62,7 +62,9 @@ class AnalyzeOptions:
     task_name: Callable[[str], str] | None = None
 
 
-def analyze(paths: Iterable[str], options: AnalyzeOptions | None = None, progress: Progress | None = None) -> Report:
+def analyze(
+    paths: str | Iterable[str], options: AnalyzeOptions | None = None, progress: Progress | None = None
+) -> Report:
     """Judge traces one by one, or as one with ``merge``. Raises ``LockscopeError`` for a user's or a file's mistake."""
     options = options or AnalyzeOptions()
     unknown = [a for a in options.assume if a not in ASSUMPTIONS]
@@ -71,7 +73,7 @@ def analyze(paths: Iterable[str], options: AnalyzeOptions | None = None, progres
         raise UsageError(msg)
     chosen = selected_checks(options.select, options.ignore)
     report = Report([], [], [], assumptions=options.assume)
-    files = [str(path) for path in paths]
+    files = [paths] if isinstance(paths, str) else [str(path) for path in paths]
     for index, group in enumerate([files] if options.merge and files else [[f] for f in files]):
         _judge(index, open_merged(group), chosen, options, report, progress)
     return report
@@ -121,7 +123,7 @@ def refuse_unmatched(reader: Reader, events: Iterable[str], excluded: Iterable[s
     """
     there = [f.full_name for f in reader.formats[UNKNOWN + 1 :]]
     known_of = [*there, *(s.event.replace("*:", "") for s in sources())]
-    for option, words, known in (("--events", _words(events), there), ("--exclude-events", _words(excluded), known_of)):
+    for option, words, known in (("--event", _words(events), there), ("--exclude-event", _words(excluded), known_of)):
         for word in words:
             names = known if ":" in word else [name.rpartition(":")[2] for name in known]
             if not any(fnmatchcase(name, word) for name in names):

@@ -17,15 +17,16 @@ from lockscope import pipeline, trace_tables
 from lockscope.errors import UsageError, nearest
 from lockscope.findings import LockGraph, Report
 from lockscope.formats.merge.reader import open_merged
-from lockscope.outfiles import whole
+from lockscope.outfiles import refuse_existing, whole
 from lockscope.plots._base import View
 from lockscope.reconstruct.gather import prefetched
+from lockscope.renamed import renamed
 from lockscope.tables.decode import FieldDecoder, common_columns, own_columns, partition
 from lockscope.tables.events import UNKNOWN, EventBatch, EventFormat, Field, Reader, both
 from lockscope.tables.schema import all_schemas, to_pandas
 from lockscope.trace_columns import joined, named, one_dictionary
 from lockscope.trace_progress import showing
-from lockscope.trace_view import Looks
+from lockscope.trace_statistics import Statistics, plain_words
 
 _ROWS_SHOWN = 8
 
@@ -55,10 +56,11 @@ class EventTable:
         shown = to_pandas(self.arrow.slice(0, _ROWS_SHOWN))
         return f"<div>{html.escape(self.name)}: {len(self):,} rows</div>{shown._repr_html_()}"
 
-    def to_parquet(self, path: str | Path) -> None:
-        """Write one Parquet file."""
+    def to_parquet(self, path: str | Path, *, force: bool = False) -> None:
+        """Write one Parquet file. Raises ``UsageError`` for one that exists, unless ``force``."""
         import pyarrow.parquet as pq
 
+        refuse_existing(path, force=force)
         with whole(path) as place:
             pq.write_table(self.arrow, str(place), compression="zstd")
 
@@ -71,12 +73,13 @@ def load(path: str | Path, *more: str | Path, events: Iterable[str] = (), exclud
     return Trace(str(path), *map(str, more), events=events, exclude_events=exclude_events)
 
 
-class Trace(Looks):
+class Trace(Statistics):
     """One recorded trace."""
 
     def __init__(self, path: str, *more: str, events: Iterable[str] = (), exclude_events: Iterable[str] = ()) -> None:
         self.paths = [path, *more]
         self._read_events: dict[str, Any] = {"events": tuple(events), "exclude_events": tuple(exclude_events)}
+        self.only_events = tuple(events)
         self._keep = pipeline.event_filter(*self._read_events.values())
         self.reader: Reader = self._open()
         self.path = self.reader.info.path
@@ -100,11 +103,35 @@ class Trace(Looks):
         hint = "trace.report() judges it; trace.plot, trace.table(...) and trace.events(...) show what is in it"
         return trace_html(self.path, facts, self.report() if known else None, hint)
 
-    def analyze(self, **options: Any) -> Report:
-        """Judge it; options as ``pipeline.AnalyzeOptions``."""
+    @renamed(events="event", exclude_events="exclude_event")
+    def analyze(
+        self,
+        *,
+        select: Iterable[str] | str = (),
+        ignore: Iterable[str] | str = (),
+        rules: str = "auto",
+        window_start: str | None = None,
+        window_end: str | None = None,
+        assume: Iterable[str] = (),
+        exhibits: bool = False,
+        event: Iterable[str] | None = None,
+        exclude_event: Iterable[str] | None = None,
+    ) -> Report:
+        """Judge it; arguments as the options of ``lockscope analyze``. Raises ``UsageError``.
+
+        ``event``, ``exclude_event``: in place of those that the trace was loaded with.
+        """
+        read = dict(self._read_events)
+        if event is not None:
+            read["events"] = tuple(event)
+        if exclude_event is not None:
+            read["exclude_events"] = tuple(exclude_event)
         with showing(f"judging {self.path}", self._known_events()) as progress:
-            one = pipeline.AnalyzeOptions(**self._read_events | options | {"merge": True})
-            return pipeline.analyze(self.paths, one, progress)
+            options = pipeline.AnalyzeOptions(
+                rules=rules, select=plain_words(select), ignore=plain_words(ignore), window_start=window_start,
+                window_end=window_end, assume=tuple(assume), merge=True, exhibits=exhibits, **read,
+            )  # fmt: skip
+            return pipeline.analyze(self.paths, options, progress)
 
     @property
     def whole(self) -> Trace:
@@ -270,44 +297,9 @@ class Trace(Looks):
             "notes": list(i.notes),
         }
 
-    def locks(self, *by: str, **query: Any) -> EventTable:
-        """Statistics of locks by class, or by what is named: ``trace.locks("class", "task", mode="read")``.
-
-        ``query`` as ``trace_locks.LockQuery``. Raises ``UsageError``.
-        """
-        from lockscope.trace_locks import LockQuery, as_arrow, lock_figures
-
-        return EventTable("locks", as_arrow(lock_figures(self.paths, LockQuery(by=by or ("class",), **query))))
-
-    def wait_chains(self, number: int = 10, **query: Any) -> EventTable:
-        """The slowest acquisitions, each with the waits behind it; ``query`` as ``trace_locks.LockQuery``."""
-        from lockscope.trace_locks import LockQuery, chains_as_arrow, wait_chains
-
-        return EventTable("wait_chains", chains_as_arrow(wait_chains(self.paths, LockQuery(**query), number)))
-
     def comms(self) -> dict[int, str]:
         """The last known name of each pid."""
         return self._read("holds").gathered.evidence.comms
-
-    def export(
-        self,
-        target: str | Path,
-        *,
-        format: str = "parquet",
-        tables: Iterable[str] = (),
-        events: Iterable[str] = (),
-        redact: bool = False,
-        start_ns: int | None = None,
-        end_ns: int | None = None,
-    ) -> list[Path]:
-        """Write the trace to a file, or a directory of tables, whatever the format is. Returns the files.
-
-        ``tables``, ``events``: only these, where the format has a choice. Times are half open.
-        """
-        from lockscope.exports._base import ExportOptions, export_format
-
-        options = ExportOptions(tuple(tables), tuple(events), redact, start_ns, end_ns)
-        return export_format(format).write(self, Path(target), options)
 
 
 _JUDGED_AT_SIGHT = 64 << 20  # bytes: what takes a second or two

@@ -13,7 +13,7 @@ from lockscope.units import address, seconds
 if TYPE_CHECKING:
     from lockscope.trace_locks import LockReading
 
-_OPTIONS = {"class": "--classes", "caller": "--callers", "task": "--tasks", "vm": "--vms"}
+_OPTIONS = {"class": "--lock", "caller": "--caller", "task": "--task", "vm": "--vm"}
 
 
 def refuse_unmatched(reading: LockReading) -> None:
@@ -26,17 +26,17 @@ def refuse_unmatched(reading: LockReading) -> None:
         return
     span = f"{reading.path} is from {seconds(evidence.start_ns)} to {seconds(evidence.end_ns)}"
     if query.start_ns is not None and query.start_ns > evidence.end_ns:
-        raise MatchError("--start", seconds(query.start_ns), span)
+        raise MatchError("--from", seconds(query.start_ns), span)
     if query.end_ns is not None and query.end_ns <= evidence.start_ns:
-        raise MatchError("--end", seconds(query.end_ns), span)
+        raise MatchError("--to", seconds(query.end_ns), span)
     cpus = sorted({s.cpu for s in evidence.info.streams})
     for cpu in query.cpus:
         if cpu not in cpus:
-            raise MatchError("--cpus", cpu, f"{reading.path} has nothing of such a CPU", map(str, cpus))
+            raise MatchError("--cpu", cpu, f"{reading.path} has nothing of such a CPU", map(str, cpus))
     for lock in query.locks:
         if lock not in reading.locks_seen:
             known = map(address, sorted(reading.locks_seen))
-            raise MatchError("--locks", address(lock), f"no lock of {reading.path} lies there", known)
+            raise MatchError("--lock", address(lock), f"no lock of {reading.path} lies there", known)
     _refuse_names(reading)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lockscope.patterns import class_fits
 from lockscope.reconstruct.gather import Gathered
 from lockscope.reconstruct.walk import HOLD_COLUMNS
 from lockscope.units import address
@@ -81,6 +82,7 @@ class Names:
             words = words[0].split(" ")[1:2]  # "VM 1 (kvm at ...)"
         if dimension.name == "class":
             words.append(words[0].rpartition("/")[0] or words[0])
+            return any(class_fits(pattern, word) for word in words for pattern in patterns)
         return any(fnmatchcase(word, pattern) or word == pattern for word in words for pattern in patterns)
 
     def all_fit(self, row: NDArray[np.int64], named: dict[str, tuple[str, ...]]) -> bool:

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from lockscope.core import lock_stats
 from lockscope.core.walk_rows import HAD_TO_WAIT
-from lockscope.errors import UsageError
+from lockscope.errors import UsageError, unknown
 from lockscope.figures import LockFigures, LockRow, Times, WaitChains, WaitLink
 from lockscope.formats.merge.reader import open_merged
+from lockscope.pipeline import event_filter
+from lockscope.pipeline import refuse_unmatched as refuse_unmatched_events
 from lockscope.reconstruct import lock_waits
 from lockscope.reconstruct.contention import OPS as CONTENTION
 from lockscope.reconstruct.contention import Contention, type_name
@@ -26,7 +28,7 @@ from lockscope.reconstruct.lock_statistics import MOST_GROUPS, Groups, LockStati
 from lockscope.reconstruct.lock_waits import LockWaits
 from lockscope.reconstruct.walk import HOLD_COLUMNS, WALKED_OPS
 from lockscope.rules.load import choose
-from lockscope.tables.events import EventBatch, Reader, Wanted
+from lockscope.tables.events import EventBatch, Reader, Wanted, both
 from lockscope.tables.ops import Op
 from lockscope.tables.tape import TapeBatch, source_of
 from lockscope.trace_lock_filters import refuse_unmatched
@@ -91,6 +93,7 @@ class LockQuery:
     end_ns: int | None = None
     min_wait_ns: int = 0
     contention: bool = False
+    events: tuple[str, ...] = ()
 
     def rows(self, rows: Ints) -> Ints:
         """The ended holds that count, as far as numbers tell."""
@@ -154,9 +157,14 @@ class LockReading:
             judged=not plain,
             tape=self._tape,
             ops=CONTENTION,
-            keep=None if vms else lambda f: source_of(f, _READ) is not None or is_marker(f),
+            keep=both(
+                event_filter(self.query.events, ()),
+                None if vms else lambda f: source_of(f, _READ) is not None or is_marker(f),
+            ),
         )
-        return gather(Ahead(self.reader), rules, options, progress)
+        found = gather(Ahead(self.reader), rules, options, progress)
+        refuse_unmatched_events(self.reader, self.query.events, ())
+        return found
 
     def _see(self, rows: Ints) -> None:
         self.anything = self.anything or len(rows) > 0
@@ -247,11 +255,9 @@ def checked(query: LockQuery) -> None:
     """Raise ``UsageError`` for words that mean nothing."""
     for word in query.by:
         if word not in DIMENSIONS:
-            msg = f"--by {word}: there is no such; there are {', '.join(DIMENSIONS)}"
-            raise UsageError(msg)
+            raise unknown("--by", word, DIMENSIONS)
     if query.sort not in SORTS:
-        msg = f"--sort {query.sort}: there is no such; there are {', '.join(SORTS)}"
-        raise UsageError(msg)
+        raise unknown("--sort", query.sort, SORTS)
     if not all(0 < p <= 100 for p in query.percents):
         msg = "--percentiles: wanted numbers above 0 and up to 100"
         raise UsageError(msg)

@@ -40,6 +40,11 @@ _TIME = re.compile(r"([+-]?)(\d+(?:\.\d*)?|\.\d+)\s*(ns|us|µs|ms|s|)")
 _NS = {"ns": 1, "us": 1_000, "µs": 1_000, "ms": 1_000_000, "s": 1_000_000_000, "": 1_000_000_000}
 
 
+def nanoseconds(seconds_: float) -> int:
+    """Seconds as nanoseconds, by the digits that Python prints: ``10.3`` is 10,300,000,000 to the last one."""
+    return int(Decimal(repr(seconds_)) * 1_000_000_000)
+
+
 def moment(text: str) -> tuple[str, int]:
     """A point in time as a person writes it: what it counts from, and nanoseconds.
 

@@ -25,19 +25,20 @@ RANKS = {
     "pipeline": 6, "trace": 6, "trace_tables": 6, "exports": 6, "trace_view": 6,
     "trace_locks": 6, "trace_lock_names": 6, "trace_lock_owners": 6, "trace_perf": 6,
     "trace_progress": 6, "trace_columns": 6, "trace_redacted": 6, "trace_lock_filters": 6,
+    "trace_statistics": 6,
     "checks": 5, "plots": 5, "report": 5,
     "reconstruct": 4,
     "formats": 3, "rules": 3,
     "drawing": 2, "tables": 2,
     "core": 1, "kvm": 1, "findings": 1, "figures": 1, "exhibits": 1,
-    "outfiles": 1, "harmless": 0, "errors": 0, "units": 0, "registry": 0, "heap": 0,
+    "outfiles": 1, "harmless": 0, "renamed": 0, "patterns": 0, "errors": 0, "units": 0, "registry": 0, "heap": 0,
 }  # fmt: skip
 # Neighbours that are one thing in several files.
 _TRACE = {name for name in RANKS if name.startswith("trace")}
 ONE_ROOM = [{"pipeline", "exports"} | _TRACE, {"cli", "__main__"}, {"findings", "exhibits"}]
 
 # Narrower than rank: the column "what they may know".
-_GROUND = {"errors", "units", "registry", "outfiles", "harmless", "heap"}
+_GROUND = {"errors", "units", "registry", "outfiles", "harmless", "patterns", "heap"}
 MAY_KNOW = {
     "recording": {"kvm"} | _GROUND,
     "checks": {"reconstruct", "rules", "tables", "core", "kvm", "findings"} | _GROUND,
@@ -51,7 +52,8 @@ MAY_KNOW = {
     "findings": {"exhibits", "errors", "units"}, "exhibits": {"findings"}, "figures": {"errors", "units"},
     "kvm": {"errors", "units"},
     "core": {"errors", "units"},
-    "outfiles": {"errors"}, "harmless": set(), "errors": set(), "units": set(), "registry": set(),
+    "outfiles": {"errors"}, "harmless": set(), "renamed": set(), "patterns": set(), "errors": set(), "units": set(),
+    "registry": set(),
 }  # fmt: skip
 
 PANDAS = {"tables", "notebook", "nightly"}

@@ -13,7 +13,7 @@ from lockscope.checks._base import all_checks
 from lockscope.cli._run import run
 from lockscope.tables.schema import all_schemas
 
-HEADINGS = ("What it finds", "Why it is a bug", "What it looks like", "What it cannot see")
+HEADINGS = ("What it finds", "Why it is a bug", "What to do", "What it looks like", "What it cannot see")
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 BESIDE = {"LS903": ("LS102",)}  # it speaks of the other checks that were selected
@@ -28,12 +28,17 @@ def examples(kind: str) -> list[tuple[str, int, str]]:
 
 
 def found(tmp_path: Path, code: str, text: str) -> list[str]:
-    """The codes of what the check finds in an example."""
+    """The codes of what the check finds in an example; each finding says all that its screen has a place for."""
     path = tmp_path / "example.txt"
     path.write_text(text)
     select = (code, *BESIDE.get(code, ()))
     report = lockscope.analyze([str(path)], lockscope.AnalyzeOptions(select=select))
     assert report.traces[0].events > 0
+    for finding in report.findings:
+        if finding.code < "LS9":
+            assert finding.reason
+            assert finding.advice
+            assert finding.story or finding.by_events
     return [f.code for f in report.findings]
 
 
@@ -46,6 +51,15 @@ def test_a_page_has_its_headings_in_order_and_text_under_each(code: str) -> None
     parts = re.split(r"^(.+)\n-{3,}$", all_checks()[code].page, flags=re.MULTILINE)
     assert tuple(parts[1::2]) == HEADINGS
     assert all(text.strip() for text in parts[2::2])
+
+
+@pytest.mark.parametrize("code", all_checks())
+def test_a_finding_says_what_to_do_about_it(code: str) -> None:
+    advice = all_checks()[code].advice
+    assert advice.endswith(".")
+    assert "\n" not in advice
+    assert "---" not in advice
+    assert " ".join(all_checks()[code].page.split()).count(advice) == 1
 
 
 @pytest.mark.parametrize("code", all_checks())

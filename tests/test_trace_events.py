@@ -26,7 +26,7 @@ def test_tables_and_verdicts_follow() -> None:
     some = lockscope.load(TRACE, events=["sched:*"])
     assert len(some.table("holds")) == 0
     assert {c.status.value for c in some.analyze(select=("LS101",)).checks} == {"skipped"}
-    again = some.analyze(select=("LS101",), events=("lock:*",))  # an option of the call's own counts
+    again = some.analyze(select=("LS101",), event=("lock:*",))  # an option of the call's own counts
     assert {c.status.value for c in again.checks} == {"partial"}
 
 

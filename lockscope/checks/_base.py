@@ -1,14 +1,16 @@
 """What a check is: a code, a page, the evidence it needs, and a function from evidence to findings.
 
 A check module's docstring is its page (``lockscope explain CODE``) and its test: headings "What it finds", "Why it is
-a bug", "What it looks like" (a firing and a quiet example, ftrace text in fenced blocks), "What it cannot see".
+a bug", "What to do", "What it looks like" (a firing and a quiet example, ftrace text in fenced blocks), "What it
+cannot see".
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from lockscope.findings import CheckRun, Finding, Severity, Status, Verdict
@@ -55,7 +57,14 @@ class Check:
             verdict = Verdict.VIOLATION
         else:
             verdict = Verdict.CLEAN if grounds.status is Status.RAN else Verdict.UNKNOWN
-        return CheckRun(self.code, self.name, grounds.status, verdict, grounds.reason), found
+        run = CheckRun(self.code, self.name, grounds.status, verdict, grounds.reason)
+        return run, [f if f.advice else replace(f, advice=self.advice) for f in found]
+
+    @property
+    def advice(self) -> str:
+        """What to do about a finding: the page's text under that heading, as one paragraph."""
+        _, _, rest = self.page.partition("\nWhat to do\n----------\n")
+        return " ".join(re.split(r"\n.+\n-{3,}\n", rest, maxsplit=1)[0].split())
 
     def _grounds(self, evidence: Evidence) -> Grounds:
         """Its own, where no lock function that it rests on was recorded by halves."""

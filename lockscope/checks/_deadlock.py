@@ -37,6 +37,14 @@ def sure(evidence: Evidence, circle: Circle) -> Confidence:
     return Confidence.CERTAIN if evidence.lost == 0 and not evidence.filtered and settled else Confidence.LIKELY
 
 
+def _reason(evidence: Evidence, circle: Circle) -> str:
+    if sure(evidence, circle) is Confidence.CERTAIN:
+        return "no event is missing, and the tasks wait to the end of the recording"
+    if evidence.lost != 0 or evidence.filtered:
+        return "events are missing"
+    return "the recording ends too soon after the waits began"
+
+
 def pairs(circle: Circle) -> frozenset[tuple[int, int]]:
     """The dependencies of a circle, as classes."""
     held = [entry.cls for _, entry in circle]
@@ -56,6 +64,7 @@ def told(teller: Teller, finding: Finding, circle: Circle) -> Finding:
         finding,
         severity=Severity.ERROR,
         confidence=sure(evidence, circle),
+        reason=_reason(evidence, circle),
         title=f"deadlock: {several} to the end of the recording",
         rests=(),  # they wait still: what came before does not change that
         message=f"{waits}.",

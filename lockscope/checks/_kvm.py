@@ -169,9 +169,10 @@ def event_name(op: int) -> str:
     return _EVENTS.get(Op(op), Op(op).name.lower()) if op in set(Op) else "event"
 
 
-def witness(evidence: Evidence, ts_ns: int, cpu: int, pid: int, event: str, note: str, flags: int = 0) -> Witness:
-    """One event of the story."""
-    return Witness(ts_ns, cpu, pid, evidence.comm(pid), event, context_of(flags), None, note)
+def witness(evidence: Evidence, ts_ns: int, cpu: int, pid: int, event: str, note: str, flags: int = 0,
+            missing: str = "") -> Witness:  # fmt: skip
+    """One event of the story; ``missing``: what should have come before it."""
+    return Witness(ts_ns, cpu, pid, evidence.comm(pid), event, context_of(flags), None, note, missing=missing)
 
 
 def line(evidence: Evidence, seen: Witness) -> str:

@@ -151,9 +151,20 @@ def _finding(evidence: Evidence, words: Words, groups: list[DebtGroup], outcome:
         count=number, witnesses=seen,
         story=_kvm.story(evidence, _opening(groups, vms, words), seen, closing),
         flow=f"{flow}|{ioctl or ''}|{outcome}", window=window,
+        effect=" ".join(closing), by_events=True, reason=_reason(evidence, first) if unpaid else _LATE[outcome],
         rests=tuple((g.ts_ns, g.end_ns or g.overdue_ns or g.use_ns or g.last_ns) for g in groups[:1000]),
         details={"gfn_runs": [list(run) for group in groups for run in group.runs][:1000]},
     )  # fmt: skip
+
+
+def _reason(evidence: Evidence, first: DebtGroup) -> str:
+    if evidence.lost != 0:
+        return "events were lost elsewhere in the trace"
+    if not evidence.seen("sched_switch") or evidence.filtered:
+        return "other tasks were not recorded in full, and one of them may have flushed"
+    if not first.use_ns:
+        return "no vCPU was seen to enter the guest before a flush"
+    return "all tasks were recorded, no events were lost, and a vCPU ran before any flush"
 
 
 def _where(groups: list[DebtGroup]) -> str:
@@ -191,8 +202,8 @@ def _until(groups: list[DebtGroup], words: Words) -> str:
     """Until when a stale translation could be used."""
     last = max((group.paid_ns for group in groups if group.paid_ns), default=0)
     if any(not group.paid_ns for group in groups):
-        return f"a stale {words.stale} could be used until the end of the trace or of the VM: no flush was seen."
-    return f"a stale {words.stale} could be used until [{seconds(last)}], when the VM was flushed."
+        return f"A stale {words.stale} could be used until the end of the trace or of the VM: no flush was seen."
+    return f"A stale {words.stale} could be used until [{seconds(last)}], when the VM was flushed."
 
 
 def _witnesses(evidence: Evidence, group: DebtGroup, words: Words) -> Iterator[Witness]:
@@ -204,12 +215,13 @@ def _witnesses(evidence: Evidence, group: DebtGroup, words: Words) -> Iterator[W
     if group.flow == _ROOTS:
         name, change = "kvm_mmu_zap_all_fast", "all roots are made invalid, and vCPUs are to be told to drop them"
     yield _kvm.witness(evidence, group.ts_ns, group.cpu, group.pid, name, change)
+    missing = "no flush of the VM's TLBs"
     if group.overdue_ns:
         note = "the flush was due before this"
-        yield _kvm.witness(evidence, group.overdue_ns, group.cpu, group.pid, "lock_release", note)
+        yield _kvm.witness(evidence, group.overdue_ns, group.cpu, group.pid, "lock_release", note, missing=missing)
     if group.end_ns:
         yield _kvm.witness(evidence, group.end_ns, group.end_cpu, group.pid, _kvm.event_name(group.end_op),
-                           "the operation is over")  # fmt: skip
+                           "the operation is over", missing="" if group.overdue_ns else missing)  # fmt: skip
     if group.use_ns:
         yield _kvm.witness(evidence, group.use_ns, group.use_cpu, group.use_pid, "kvm_entry",
                            f"a vCPU of the VM runs with what its TLB holds: {words.stale}s")  # fmt: skip

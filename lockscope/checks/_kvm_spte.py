@@ -63,6 +63,7 @@ def findings(
     confidence: Confidence,
     rule: RuleRef | None = None,
     classes: tuple[str, ...] = (),
+    reason: str = "",
 ) -> Iterator[Finding]:
     """One finding for each key, whatever the number of SPTEs. ``tell``: message, witnesses, consequence."""
     groups: dict[tuple[str | None, tuple[str, ...]], list[SpteEvent]] = {}
@@ -88,7 +89,22 @@ def findings(
             flow="|".join(made_of),
             window=window,
             rests=_kvm.rests(found),
+            effect=closing,
+            reason=reason or lost_reason(evidence),
+            by_events=True,
         )
+
+
+def lost_reason(evidence: Evidence) -> str:
+    """Why it is certain or not where only lost events weaken it."""
+    return "no events were lost" if evidence.lost == 0 else "events were lost elsewhere in the trace"
+
+
+def race_reason(evidence: Evidence) -> str:
+    """Why the order of a race's events is certain or not."""
+    if any(clock_doubt(evidence)):
+        return "the clock may not order the two CPUs' events"
+    return "a PID filter left out events" if evidence.filtered else "the clock orders the two CPUs' events"
 
 
 def vm_of(evidence: Evidence, event: SpteEvent) -> str:

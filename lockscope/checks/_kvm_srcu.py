@@ -45,10 +45,10 @@ def opened(evidence: Evidence, event: SrcuEvent) -> Witness:
     return _kvm.witness(evidence, event.open_ns, event.open_cpu, event.pid, "srcu_read_lock", note)
 
 
-def at_event(evidence: Evidence, event: SrcuEvent, note: str, name: str = "") -> Witness:
+def at_event(evidence: Evidence, event: SrcuEvent, note: str, name: str = "", missing: str = "") -> Witness:
     """The event at which it was met."""
     return _kvm.witness(
-        evidence, event.ts_ns, event.cpu, event.pid, name or _kvm.event_name(event.op), note, event.flags
+        evidence, event.ts_ns, event.cpu, event.pid, name or _kvm.event_name(event.op), note, event.flags, missing
     )
 
 
@@ -84,5 +84,6 @@ def findings(
             confidence=confidence or (Confidence.CERTAIN if evidence.lost == 0 else Confidence.LIKELY), title=title,
             message=message, classes=tuple(part for part in made_of[:2] if part), rule=rule, count=len(found),
             witnesses=witnesses, story=_kvm.story(evidence, (title + ":", message), witnesses, (closing,)),
-            flow="|".join(made_of[2:]), window=window, rests=_kvm.rests(found),
+            flow="|".join(made_of[2:]), window=window, rests=_kvm.rests(found), effect=closing, by_events=True,
+            reason="no events were lost" if evidence.lost == 0 else "events were lost elsewhere in the trace",
         )  # fmt: skip

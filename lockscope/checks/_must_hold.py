@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -54,11 +55,15 @@ def _finding(teller: Teller, check: tuple[str, str], chain: Chain, rule: MustHol
         *teller.held_lines(chain.held, chain.pid, chain.window),
     ]
     taken = evidence.witness(chain.next, chain.cpu, chain.pid, note=f"takes {name} at {address(chain.next.lock)}")
+    taken = replace(taken, missing=f"{missing} not taken")
     return Finding(
         code=check[0],
         name=check[1],
         severity=Severity.ERROR,
         confidence=Confidence.CERTAIN,
+        reason="all locks that the task held are known",
+        effect=f"What {missing} protects together with {name} can change meanwhile.",
+        by_events=True,
         title="lock taken without the one that it belongs inside",
         message=f"{name} is taken, and {missing} is not held.",
         classes=(name,),

@@ -13,8 +13,8 @@ from lockscope.reconstruct.evidence import Evidence
 class OddFinding:
     """How the oddities of a check become findings; ``event`` is the name of the event they were met at."""
 
-    def __init__(self, code: str, name: str, title: str) -> None:
-        self.code, self.name, self.title = code, name, title
+    def __init__(self, code: str, name: str, title: str, effect: str) -> None:
+        self.code, self.name, self.title, self.effect = code, name, title, effect
 
     def make(
         self,
@@ -28,6 +28,7 @@ class OddFinding:
         opening: tuple[str, ...],
         flow: str = "",
         title: str = "",
+        reason: str = "",
     ) -> Finding:
         """A finding; the locks held end its story."""
         return Finding(
@@ -44,6 +45,8 @@ class OddFinding:
             flow=flow,
             window=teller.evidence.window(odd.window),
             rests=_rests(odd),
+            effect=self.effect,
+            reason=reason or balance_reason(teller.evidence, proved=odd.proved),
         )
 
 
@@ -67,6 +70,15 @@ def balance_confidence(evidence: Evidence, *, proved: bool = True) -> Confidence
     """
     sure = evidence.lost == 0 and not evidence.filtered and proved
     return Confidence.CERTAIN if sure else Confidence.LIKELY
+
+
+def balance_reason(evidence: Evidence, *, proved: bool = True) -> str:
+    """Why ``balance_confidence`` says what it says."""
+    if evidence.lost != 0:
+        return "events were lost"
+    if evidence.filtered:
+        return "a PID filter left out events"
+    return "no event is missing" if proved else "only lock events say so, and the ring buffer can drop one unseen"
 
 
 def judge_oddities(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +17,15 @@ from lockscope.reconstruct.graph_rows import CHECK, CLS, SYNC, TRYLOCK, Ints
 from lockscope.rules.book import Rule, Rulebook, Scope
 
 Broken = Callable[[str, str], Rule | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What a check of pairs says: of the rule, the lock held and the lock taken."""
+
+    title: str
+    message: Callable[[Any, str, str], str]
+    effect: str
 
 
 def _rows(teller: Teller, held: frozenset[str], broken: Broken) -> Iterator[tuple[int, Rule]]:
@@ -47,7 +58,7 @@ def _confidence(evidence: Evidence, rule: Rule, held: Entry, taken: Entry) -> Co
     return Confidence.CERTAIN if vms[0] == vms[1] else None
 
 
-def _finding(teller: Teller, check: tuple[str, str], row: int, rule: Rule, words: tuple[str, str]) -> Finding | None:
+def _finding(teller: Teller, check: tuple[str, str], row: int, rule: Rule, words: Words) -> Finding | None:
     evidence = teller.evidence
     chain, place = chain_at(evidence, teller.graph.rows, row)
     held = chain.held[place]
@@ -55,14 +66,13 @@ def _finding(teller: Teller, check: tuple[str, str], row: int, rule: Rule, words
     if confidence is None:
         return None
     outer, inner = teller.name(held.cls), teller.name(chain.next.cls)
-    title, sentence = words
     return Finding(
         code=check[0],
         name=check[1],
         severity=Severity.ERROR,
         confidence=confidence,
-        title=title,
-        message=sentence.format(held=outer, taken=inner),
+        title=words.title,
+        message=words.message(rule, outer, inner),
         classes=(outer, inner),
         rule=RuleRef(rule.id, rule.source),
         count=chain.count,
@@ -74,6 +84,19 @@ def _finding(teller: Teller, check: tuple[str, str], row: int, rule: Rule, words
         flow="",
         rests=rests_on_held(evidence, chain, held),
         window=evidence.window(chain.window),
+        reason=_reason(rule, confidence),
+        effect=words.effect,
+        by_events=True,
+    )
+
+
+def _reason(rule: Rule, confidence: Confidence) -> str:
+    if rule.scope is not Scope.VM:
+        return "the rule is about any instances of the two locks"
+    return (
+        "both locks are of one VM"
+        if confidence is Confidence.CERTAIN
+        else "the trace does not say of which VM they are"
     )
 
 
@@ -92,12 +115,11 @@ def _story(teller: Teller, chain: Chain, held: Entry, rule: Rule) -> Iterator[st
 
 
 def judge_pairs(
-    evidence: Evidence, check: tuple[str, str], held: Iterable[str], broken: Broken, words: tuple[str, str]
+    evidence: Evidence, check: tuple[str, str], held: Iterable[str], broken: Broken, words: Words
 ) -> Iterator[Finding]:
     """Findings for all pairs that break a rule.
 
-    ``check``: code and name. ``held``: the locks inside which rules forbid any. ``words``: a title, and a sentence with
-    ``{held}`` and ``{taken}`` in it.
+    ``check``: code and name. ``held``: the locks inside which rules forbid any.
     """
     teller = Teller(evidence)
     ruled = frozenset(Rulebook.canonical(name) for name in held)

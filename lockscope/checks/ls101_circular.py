@@ -38,6 +38,12 @@ Why it is a bug
 Let each side take its first lock. Now each waits for a lock that another one holds, and none will ever give it up.
 On two CPUs this needs no more than bad luck.
 
+What to do
+----------
+Take the locks in one order everywhere: change the side that the documentation, or most callers, do not have, or
+release the outer lock before the inner one is taken. If the instances can never be the same, give them lockdep
+subclasses.
+
 What it looks like
 ------------------
 Two tasks take one VM's locks in opposite orders:
@@ -94,6 +100,7 @@ from lockscope.reconstruct.graph_trust import TRIES, Trust, trust
 from lockscope.units import count
 
 _CODE, _NAME = "LS101", "circular-lock-dependency"
+_LOOKED_AT = {"guard": "gate lock"}
 _FEW = 1_000  # combinations of witnesses tried for what stands behind another finding
 
 
@@ -178,7 +185,8 @@ def _of_edges(teller: Teller, ring: Ring, edges: tuple[int, ...], tries: int = T
         name=_NAME,
         severity=Severity.INFO if guarded or belief.reused else Severity.ERROR,
         confidence=belief.confidence,
-        title="possible circular locking dependency detected" + (", but a guard lock forbids it" if guarded else ""),
+        reason=belief.why,
+        title="possible circular locking dependency detected" + (", but a gate lock prevents it" if guarded else ""),
         message=message,
         classes=tuple(teller.name(c) for c in classes),
         count=sum(int(graph.count[e]) for e in edges),
@@ -217,8 +225,8 @@ def _story(teller: Teller, ring: Ring, belief: Trust) -> Iterator[str]:
         [(f"{lock_word(h)}({evidence.label(h.cls)});", f"{lock_word(n)}({evidence.label(n.cls)});") for h, n in calls]
     )
     yield ""
-    yield f"how far to trust it: {belief.confidence}"
-    yield from (f"  {what + ':':<10} {answer}" for what, answer in belief.reasons)
+    yield f"confidence: {belief.confidence}"
+    yield from (f"  {_LOOKED_AT.get(what, what) + ':':<10} {answer}" for what, answer in belief.reasons)
     if ring.also:
         yield f"{count(ring.also)} more dependencies lie on longer rings only through one of these"
     yield ""

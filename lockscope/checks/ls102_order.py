@@ -14,6 +14,11 @@ Why it is a bug
 The documented order is what every other place in the kernel relies on. The first of them to meet this one head-on
 deadlocks, even if the trace does not have it.
 
+What to do
+----------
+Take the locks in the documented order, or release the outer lock before the inner one is taken. Where the code is
+right and the documentation is not, correct Documentation/virt/kvm/locking.rst.
+
 What it looks like
 ------------------
 
@@ -43,12 +48,16 @@ from collections.abc import Iterator
 from lockscope.checks._base import check
 from lockscope.checks._grounds import LockGrounds
 from lockscope.checks._must_hold import judge_must_hold
-from lockscope.checks._pairs import judge_pairs
+from lockscope.checks._pairs import Words, judge_pairs
 from lockscope.findings import Finding, Severity
 from lockscope.reconstruct.evidence import Evidence
 
 _CHECK = ("LS102", "documented-order")
-_WORDS = ("locks taken against the documented order", "{taken} is taken inside {held}; it belongs outside.")
+_WORDS = Words(
+    "locks taken against the documented order",
+    lambda _, held, taken: f"documented is {taken}, then {held}; here {taken} was taken while {held} was held.",
+    "A task that takes the two as documented, and this one, can wait for each other.",
+)
 
 
 @check("LS102", "documented-order", Severity.ERROR, LockGrounds(), facts=("vms",))

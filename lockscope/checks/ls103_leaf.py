@@ -13,6 +13,10 @@ Why it is a bug
 A leaf may be taken under any other lock, because nothing ever waits under it. With a lock inside, every place that
 takes the leaf has acquired an order nobody thought of.
 
+What to do
+----------
+Take the inner lock before the leaf lock, or collect the work under the leaf lock and do it after its release.
+
 What it looks like
 ------------------
 
@@ -41,14 +45,21 @@ from collections.abc import Iterator
 
 from lockscope.checks._base import check
 from lockscope.checks._grounds import LockGrounds
-from lockscope.checks._pairs import judge_pairs
+from lockscope.checks._pairs import Words, judge_pairs
 from lockscope.findings import Finding, Severity
 from lockscope.reconstruct.evidence import Evidence
 from lockscope.rules.book import LeafRule
 
-_WORDS = (
+
+def _message(rule: LeafRule, held: str, taken: str) -> str:
+    allowed = f"only {', '.join(rule.inner)} may be" if rule.inner else "none may be"
+    return f"{taken} was taken while {held} was held; of KVM's locks {allowed} taken inside it."
+
+
+_WORDS = Words(
     "lock taken inside a leaf lock",
-    "{taken} is taken inside {held}, inside which nothing of KVM's may be taken.",
+    _message,
+    "No other path expects the two to be nested: one that takes them the other way round deadlocks with this one.",
 )
 
 

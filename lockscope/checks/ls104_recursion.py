@@ -14,6 +14,11 @@ Why it is a bug
 The task waits for itself. Two locks of one class are no better unless something says in which order they are taken:
 another task takes them the other way round. A reader that is not recursive waits for a writer who waits for it.
 
+What to do
+----------
+Release the lock before the call that takes it again, or call a variant that expects it to be held. Where nesting two
+locks of one class is safe, annotate it: mutex_lock_nested(), spin_lock_nested().
+
 What it looks like
 ------------------
 
@@ -58,6 +63,10 @@ from lockscope.reconstruct.graph_rows import CLS
 from lockscope.reconstruct.nesting import annotated_names, known_nestings
 
 _CODE, _NAME = "LS104", "recursive-locking"
+_REASONS = {
+    Confidence.CERTAIN: "it is the very same lock",
+    Confidence.LIKELY: "it is another lock of the class, or not all that the task held is known",
+}
 _UNDECIDED = "nested locks of one name: no event says whether their subclasses differ"
 
 
@@ -163,6 +172,9 @@ def _not_nested(
         severity=Severity.ERROR,
         confidence=confidence,
         title="Nested lock was not taken",
+        reason="all that the task held is known"
+        if confidence is Confidence.LIKELY
+        else "the nest lock's acquisition may lie before the recording",
         message=f"{name} is taken as nested under the lock at {address(entry.nest)}, which is not held.",
         classes=(name,),
         count=count,
@@ -213,6 +225,7 @@ def _finding(teller: Teller, chain: Chain, held: Entry, confidence: Confidence, 
         story=tuple(_story(teller, chain, held)),
         flow=f"{held.read}{chain.next.read} {evidence.classes[chain.next.cls].subclass}",
         rests=rests_on(chain),
+        reason=_REASONS.get(confidence, "") if severity is Severity.ERROR else "the events do not show the subclass",
         window=evidence.window(chain.window),
         undecided=_UNDECIDED if severity is Severity.INFO else None,
     )
@@ -243,6 +256,7 @@ def _wounded(teller: Teller, odd: Oddity) -> Finding:
         severity=Severity.ERROR,
         confidence=Confidence.CERTAIN,
         title="ww_mutex taken out of order after -EDEADLK",
+        reason="every step of the context was recorded",
         message=message,
         classes=(name,),
         count=odd.count,

@@ -12,6 +12,10 @@ Why it is a bug
 Released twice, or by somebody else, the lock is free while its owner still works under it. A mutex or rw_semaphore
 must be released by the task that took it.
 
+What to do
+----------
+Look for the path that releases the lock twice, or that skips the acquisition; error paths and goto labels first.
+
 What it looks like
 ------------------
 
@@ -50,7 +54,8 @@ from lockscope.kvm.locks import kind_of
 from lockscope.reconstruct.chains import Oddity
 from lockscope.reconstruct.evidence import Evidence
 
-_ODD = OddFinding("LS105", "unbalanced-unlock", "bad unlock balance detected!")
+_EFFECT = "The lock is now free while its owner relies on it, or its state is corrupt."
+_ODD = OddFinding("LS105", "unbalanced-unlock", "bad unlock balance detected!", _EFFECT)
 
 
 @check("LS105", "unbalanced-unlock", Severity.ERROR, LockGrounds(balance=True))

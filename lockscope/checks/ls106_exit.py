@@ -9,6 +9,10 @@ Why it is a bug
 ---------------
 User space can stop for ever, and with it everyone who wants the lock. A task that is gone never releases it.
 
+What to do
+----------
+Release the lock on every path out of the system call; look at the error paths first.
+
 What it looks like
 ------------------
 
@@ -44,7 +48,8 @@ from lockscope.reconstruct.chains import TASK, Oddity
 from lockscope.reconstruct.evidence import Evidence
 from lockscope.reconstruct.walk import is_tracing
 
-_ODD = OddFinding("LS106", "held-on-exit", "lock held when returning to user space!")
+_EFFECT = "The next task that takes the lock waits until this one releases it, which may be never."
+_ODD = OddFinding("LS106", "held-on-exit", "lock held when returning to user space!", _EFFECT)
 _GROUNDS = LockGrounds(
     balance=True,
     events=("sys_exit", "sched_process_exit"),

@@ -15,6 +15,11 @@ Why it is a bug
 CPU 0 holds B, and is interrupted by the handler that takes A. CPU 1 holds A and waits for B. The handler waits for A,
 B's holder waits for the handler to return, CPU 1 waits for B.
 
+What to do
+----------
+Take the irq-unsafe lock with interrupts disabled everywhere (spin_lock_irqsave(), for softirqs spin_lock_bh()), or
+not inside the irq-safe one.
+
 What it looks like
 ------------------
 An eventfd signalled by a device's interrupt takes the wait queue's lock. KVM's wakeup takes irqfds.lock under it with
@@ -66,6 +71,11 @@ from lockscope.reconstruct.usage import bit_name
 from lockscope.reconstruct.usage_paths import Inversion, inversions
 
 _CODE, _NAME = "LS107", "irq-inversion"
+_REASONS = {
+    Confidence.CERTAIN: "one instance of each lock carries all of it",
+    Confidence.LIKELY: "only the classes are the same on all sides, not the instances",
+    Confidence.POSSIBLE: "classes are known by their names alone",
+}
 
 
 @check(_CODE, _NAME, Severity.ERROR, LockGrounds(classes=True, irqs=True))
@@ -110,6 +120,7 @@ def _finding(teller: Teller, found: Inversion) -> Finding:
         name=_NAME,
         severity=Severity.ERROR,
         confidence=_confidence(teller, found),
+        reason=_REASONS[_confidence(teller, found)],
         title=f"{word.upper()}-safe -> {word.upper()}-unsafe lock order detected",
         message=f"{safe} is taken in {word}s and depends on {unsafe}, which is held with {word}s on.",
         classes=tuple(teller.name(c) for c in classes),

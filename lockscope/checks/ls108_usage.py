@@ -13,6 +13,10 @@ Why it is a bug
 ---------------
 The interrupt hits the holder on its own CPU, and its handler waits for a lock that is only released after it returns.
 
+What to do
+----------
+Disable the interrupts wherever the lock is taken outside of them: spin_lock_irqsave(), for softirqs spin_lock_bh().
+
 What it looks like
 ------------------
 
@@ -60,6 +64,10 @@ from lockscope.reconstruct.usage import (
 )
 
 _CODE, _NAME = "LS108", "inconsistent-irq-usage"
+_REASONS = {
+    Confidence.CERTAIN: "both uses are of the same instance",
+    Confidence.LIKELY: "only the class is the same, or the interrupts were seen on later in the hold",
+}
 
 
 @check(_CODE, _NAME, Severity.ERROR, LockGrounds(classes=True, irqs=True))
@@ -110,6 +118,7 @@ def _finding(teller: Teller, node: int, used: int, enabled: int) -> Finding:
         name=_NAME,
         severity=Severity.ERROR,
         confidence=_confidence(teller, node, used, enabled),
+        reason=_REASONS[_confidence(teller, node, used, enabled)],
         title="inconsistent lock state",
         message=f"{label} is taken in {where}, and elsewhere {'used ' if used >= USED else ''}{elsewhere}.",
         classes=(teller.name(cls),),

@@ -17,6 +17,11 @@ Why it is a bug
 A task that sleeps with a spinlock held leaves every CPU that wants it spinning, possibly the one that was to wake it.
 A spinlock_t under a raw lock is that bug on a PREEMPT_RT kernel.
 
+What to do
+----------
+Take the lock before the one that limits it, or after its release; or use a lock that waits no longer than its context
+allows.
+
 What it looks like
 ------------------
 
@@ -72,6 +77,22 @@ class _WaitGrounds(LockGrounds):
         return Grounds(Status.PARTIAL, "; ".join(r for r in (found.reason, reason) if r))
 
 
+_REASONS = {
+    Confidence.CERTAIN: "wait types were recorded, and all that the task held is known",
+    Confidence.LIKELY: "wait types are inferred from the kinds of locks, or not all that the task held is known",
+    Confidence.POSSIBLE: "wait types are inferred, and not all that the task held is known",
+}
+# enum lockdep_wait_type, include/linux/lockdep_types.h: CONFIG is a spinlock_t or rwlock_t, which sleep on PREEMPT_RT.
+_WAITS = {
+    2: "is a raw spinlock (SPIN)",
+    3: "is a spinlock_t or rwlock_t, which sleeps on PREEMPT_RT (CONFIG)",
+    4: "is a sleeping lock (SLEEP)",
+}
+_ALLOWED = {1: "not at all", 2: "a raw spinlock", 3: "a spinlock_t or rwlock_t"}
+_EFFECTS = {
+    3: "On PREEMPT_RT the task sleeps in atomic context.",
+    4: "The task sleeps in atomic context where the lock is not free.",
+}
 _UNSEEN = (
     "waits under what was not seen to be released, wait types inferred: one release that is missing looks like it "
     "(record lockscope:lockdep_acquire and every unlock function)"
@@ -109,8 +130,10 @@ def _finding(teller: Teller, found: TooLong) -> Finding:
         name=_NAME,
         severity=Severity.INFO if sure is Confidence.POSSIBLE else Severity.ERROR,
         confidence=sure,
+        reason=_REASONS[sure],
         title="Invalid wait context",
-        message=f"{name} may wait as {WAIT_NAMES.get(found.outer, '?')} {where}, where only {_allowed(found)} may.",
+        message=f"{name} {_WAITS.get(found.outer, 'waits')}, and is taken {where}, where a lock {_allowed(found)}.",
+        effect=_EFFECTS.get(found.outer, ""),
         classes=(teller.name(limiter.cls), name) if limiter else (name,),
         count=chain.count,
         witnesses=tuple(witnesses),
@@ -123,7 +146,9 @@ def _finding(teller: Teller, found: TooLong) -> Finding:
 
 
 def _allowed(found: TooLong) -> str:
-    return "anything" if found.limit >= ANY else f"{WAIT_NAMES.get(found.limit, '?')} or shorter"
+    if found.limit >= ANY:
+        return "may wait in any way"
+    return f"must wait no longer than {WAIT_NAMES.get(found.limit, '?')} ({_ALLOWED.get(found.limit, 'not at all')})"
 
 
 def _story(teller: Teller, chain: Chain, found: TooLong, context: str) -> Iterator[str]:

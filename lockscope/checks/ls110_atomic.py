@@ -10,6 +10,10 @@ Why it is a bug
 "BUG: scheduling while atomic": everyone who wants the lock spins until the task runs again, which on that CPU may be
 never. Usually something under the lock slept: an allocation, a mutex, a fault.
 
+What to do
+----------
+Release the lock before anything that can sleep, or use a lock that may be held while sleeping (a mutex or an rwsem).
+
 What it looks like
 ------------------
 
@@ -42,7 +46,8 @@ from lockscope.findings import Finding, Severity
 from lockscope.reconstruct.chains import Oddity
 from lockscope.reconstruct.evidence import Evidence
 
-_ODD = OddFinding("LS110", "sleep-in-atomic", "BUG: scheduling while atomic")
+_EFFECT = "Other CPUs spin for the lock until the task runs again; where it needs one of them to do so, they deadlock."
+_ODD = OddFinding("LS110", "sleep-in-atomic", "BUG: scheduling while atomic", _EFFECT)
 _GROUNDS = LockGrounds(
     balance=True,
     events=("sched_switch",),

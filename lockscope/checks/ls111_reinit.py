@@ -9,6 +9,11 @@ Why it is a bug
 ---------------
 An initialised lock is free: others walk in. Freed memory becomes something else while its lock is still in use.
 
+What to do
+----------
+Release the lock before it is initialised again or its memory is freed; look for a path that frees an object which
+another path still uses.
+
 What it looks like
 ------------------
 
@@ -43,7 +48,8 @@ from lockscope.findings import Confidence, Finding, Severity
 from lockscope.reconstruct.chains import Oddity
 from lockscope.reconstruct.evidence import Evidence
 
-_ODD = OddFinding("LS111", "held-lock-reinitialised", "held lock freed!")
+_EFFECT = "Two tasks can be in the critical section, or memory is used after it was freed."
+_ODD = OddFinding("LS111", "held-lock-reinitialised", "held lock freed!", _EFFECT)
 _GROUNDS = LockGrounds(
     events=("lockdep_init", "kfree", "kmem_cache_free"),
     hint="neither initialisation nor freeing of locks was recorded: see lockscope probes (lockscope:lockdep_init)",
@@ -72,7 +78,8 @@ def _tell(teller: Teller, odd: Oddity) -> Finding | None:
         odd,
         classes=(cls.name,),
         message=f"{teller.task(odd.pid)} {done} {cls.name} while it holds it.",
-        confidence=Confidence.LIKELY,  # the release can be one of the events that are dropped unseen
+        confidence=Confidence.LIKELY,
+        reason="the release can be an event that the ring buffer dropped unseen",
         witnesses=(*took, teller.odd_witness(odd, "kfree" if freed else "lockdep_init", f"{done} it")),
         opening=(
             f"{teller.task(odd.pid)} {done} a lock with it still held there! {teller.moment(odd.ts_ns, odd.cpu)}",

@@ -13,6 +13,11 @@ It need not be one: a holder may sleep for long and be right. A task that hangs 
 deadlock, a lost wake-up or a lock that was never released, and its chain leads there; the kernel's own khungtaskd warns
 after 120 seconds (kernel/hung_task.c). So this is information.
 
+What to do
+----------
+Follow the chain to its root: the last task named holds a lock and waits for none. A longer recording with
+sched:sched_switch and kernel stacks (lockscope record --stacks) shows what it does.
+
 What it looks like
 ------------------
 
@@ -112,6 +117,7 @@ def _finding(teller: Teller, task: WaitingTask, stuck: set[int]) -> Finding:
         name=_NAME,
         severity=Severity.INFO,
         confidence=Confidence.CERTAIN if evidence.lost == 0 and not evidence.filtered else Confidence.LIKELY,
+        reason="no event is missing" if evidence.lost == 0 and not evidence.filtered else "events are missing",
         title=f"task waits for a lock for {waited} to the end of the recording",
         message=f"{teller.task(task.pid)} waits for {_lock(teller, task)}: {chain[-1]}.",
         classes=(name,) if name else (),

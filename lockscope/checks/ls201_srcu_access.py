@@ -16,6 +16,10 @@ Why it is a bug
 Somebody who changes the memslots waits in synchronize_srcu() for readers only: without a section the memslot array is
 freed under the reader's feet.
 
+What to do
+----------
+Enter a read section of kvm->srcu around the access (kvm_vcpu_srcu_read_lock() on a vCPU), or hold kvm->slots_lock.
+
 What it looks like
 ------------------
 
@@ -55,6 +59,7 @@ from lockscope.checks._base import Grounds, check
 from lockscope.core.kvm_flush import IOCTL
 from lockscope.core.kvm_srcu import BY_SLOTS_LOCK, KVM_CREATE_VM
 from lockscope.findings import Finding, RuleRef, Severity, Witness
+from lockscope.kvm.ioctls import ioctl_text
 from lockscope.reconstruct.evidence import Evidence
 from lockscope.reconstruct.srcu_sections import SrcuEvent
 from lockscope.units import count
@@ -110,9 +115,10 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
             f"({who} the first time, {_call(event)}) that neither was in a kvm->srcu read section nor held "
             "kvm->slots_lock."
         )
-        known = "from here on all its sections are known"
+        known = f"enters the kernel ({_call(event).removeprefix('in ')}), in no read section"
         start = _kvm.witness(evidence, event.since_ns, event.cpu, event.pid, "sys_enter", known)
-        seen = _kvm_srcu.at_event(evidence, event, f"{name}() in no read section of kvm->srcu")
+        missing = "neither srcu_read_lock(&kvm->srcu) nor mutex_lock(&kvm->slots_lock)"
+        seen = _kvm_srcu.at_event(evidence, event, f"{name}() in no read section of kvm->srcu", missing=missing)
         return message, (start, seen), "The memslots or buses it looks at can be replaced and freed meanwhile."
 
     def of_another(event: SrcuEvent, times: int) -> tuple[str, tuple[Witness, ...], str]:
@@ -126,11 +132,11 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
         return message, (seen,), "The memslots or buses it looks at can be replaced and freed meanwhile."
 
     yield from _kvm_srcu.findings(
-        evidence, events, lambda e: ("&kvm->srcu", "", _kvm.event_name(e.op), _call(e)), tell,
+        evidence, events, lambda e: ("&kvm->srcu", "", _kvm.event_name(e.op), _flow(e)), tell,
         code="LS201", name="srcu-unprotected-access", title="memslots or buses accessed without kvm->srcu", rule=rule,
     )  # fmt: skip
     yield from _kvm_srcu.findings(
-        evidence, others, lambda e: ("&kvm->srcu", "", _kvm.event_name(e.op), _call(e), "another VM's"), of_another,
+        evidence, others, lambda e: ("&kvm->srcu", "", _kvm.event_name(e.op), _flow(e), "another VM's"), of_another,
         code="LS201", name="srcu-unprotected-access", title="memslots or buses accessed under another VM's kvm->srcu",
         rule=rule,
     )  # fmt: skip
@@ -141,8 +147,13 @@ def _creating(event: SrcuEvent) -> bool:
     return event.call == IOCTL and event.arg & 0xFFFFFFFF == KVM_CREATE_VM
 
 
+def _flow(event: SrcuEvent) -> str:
+    """The system call as fingerprints have it: by numbers alone, as they always had."""
+    return f"in ioctl {event.arg & 0xFFFFFFFF:#x}" if event.call == IOCTL else _call(event)
+
+
 def _call(event: SrcuEvent) -> str:
-    """The system call, by number; of ioctl the request, which is the same everywhere."""
+    """The system call, by number; of ioctl the request, by name."""
     if event.call == IOCTL:
-        return f"in ioctl {event.arg & 0xFFFFFFFF:#x}"
+        return f"in {ioctl_text(event.arg)}"
     return f"in system call {event.call}" if event.call >= 0 else "in no known system call"

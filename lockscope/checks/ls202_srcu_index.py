@@ -10,6 +10,11 @@ Why it is a bug
 The index says which of two reader counters is decremented. With the wrong one, one side never balances: the next
 synchronize_srcu() hangs for ever, or returns while a reader is still there.
 
+What to do
+----------
+Pass to srcu_read_unlock() the index that the matching srcu_read_lock() returned; look for one variable that two
+sections share.
+
 What it looks like
 ------------------
 

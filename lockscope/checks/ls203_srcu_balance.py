@@ -12,6 +12,10 @@ Why it is a bug
 A section that is never left blocks every grace period after it: the next change of memslots hangs. One that is left
 twice lets a grace period end while somebody is still reading.
 
+What to do
+----------
+Pair srcu_read_lock() and srcu_read_unlock() on every path; look at the error paths first.
+
 What it looks like
 ------------------
 
@@ -79,7 +83,7 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
         if event.what != "never-left":
             message += f" ({evidence.comm(event.pid)}/{event.pid})"
             witnesses += (_kvm_srcu.at_event(evidence, event, f"a section of {name} {_HOW[event.what]}"),)
-        blocked = "the next synchronize_srcu() waits for it for ever"
+        blocked = "the next synchronize_srcu() never returns"
         closing = (
             "A grace period can now end under a reader."
             if event.what == "not-open"

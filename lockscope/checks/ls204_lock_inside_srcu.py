@@ -14,6 +14,10 @@ Why it is a bug
 One task waits, with the lock held, until all readers are gone; a reader waits for the lock: a deadlock. lockdep knows
 of it since 6.4 only.
 
+What to do
+----------
+Take the lock before the read section is entered, or leave the section first and enter it again afterwards.
+
 What it looks like
 ------------------
 
@@ -283,6 +287,11 @@ def _told(
         flow="inside" if inside else "around",
         window=window,
         rests=rests,
+        effect=f"Deadlock: a reader waits for {lock}, and its holder waits for that reader in synchronize_srcu().",
+        reason="a rule of this kernel's documentation says so"
+        if rule
+        else "only this trace shows the lock held around it",
+        by_events=True,
         story=_kvm.story(evidence, _scenario(srcu, lock), witnesses, ("*** DEADLOCK ***",)),
     )
 

@@ -8,6 +8,10 @@ Why it is a bug
 ---------------
 It waits for all readers, its own caller among them: the task never goes on, and neither does any later grace period.
 
+What to do
+----------
+Leave the read section before synchronize_srcu() is called, or use call_srcu(), which does not wait.
+
 What it looks like
 ------------------
 
@@ -39,6 +43,7 @@ from lockscope.findings import Finding, Severity, Witness
 from lockscope.reconstruct.evidence import Evidence
 from lockscope.reconstruct.srcu_sections import SrcuEvent
 
+_EFFECT = "Deadlock: the task waits for itself, and so does every later synchronize_srcu() of it."
 _SYNC = ("synchronize_srcu", "synchronize_srcu_expedited")
 
 
@@ -62,7 +67,11 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
             + (f" ({times} times)." if times > 1 else ".")
         )
         waits = _kvm_srcu.at_event(evidence, event, f"waits for all readers of {name}, itself among them", function)
-        return message, (_kvm_srcu.opened(evidence, event), waits), "*** DEADLOCK ***"
+        return (
+            message,
+            (_kvm_srcu.opened(evidence, event), waits),
+            _EFFECT,
+        )
 
     yield from _kvm_srcu.findings(
         evidence, sections.of("sync-inside"), lambda e: (sections.name(e.ssp).partition(" at ")[0], "", "sync"), tell,

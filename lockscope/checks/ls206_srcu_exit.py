@@ -9,6 +9,10 @@ Why it is a bug
 ---------------
 User space can do anything next, or nothing for hours: every synchronize_srcu() waits until the task comes back.
 
+What to do
+----------
+Leave the section on every path out of the system call; look at the error paths first.
+
 What it looks like
 ------------------
 
@@ -38,7 +42,7 @@ from collections.abc import Iterator
 
 from lockscope.checks import _kvm, _kvm_srcu
 from lockscope.checks._base import Grounds, check
-from lockscope.checks._odd import balance_confidence
+from lockscope.checks._odd import balance_confidence, balance_reason
 from lockscope.checks._story import merged
 from lockscope.findings import Finding, Severity, Witness
 from lockscope.kvm.locks import kind_of
@@ -47,6 +51,7 @@ from lockscope.reconstruct.evidence import Evidence
 from lockscope.reconstruct.srcu_sections import SrcuEvent
 
 _TITLE = "SRCU read section held when returning to user space"
+_EFFECT = "Every synchronize_srcu() waits until it is left."
 
 
 def grounds(evidence: Evidence) -> Grounds:
@@ -79,8 +84,9 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
             f"({_kvm.hex64(event.ssp)}), entered {_kvm_srcu.age(event)} before"
             + (f" ({times} times)." if times > 1 else ".")
         )
-        left = _kvm_srcu.at_event(evidence, event, f"returns with a section of {name} open, idx {event.idx}")
-        return message, (_kvm_srcu.opened(evidence, event), left), "Every synchronize_srcu() waits until it is left."
+        left = _kvm_srcu.at_event(evidence, event, f"returns with a section of {name} open, idx {event.idx}",
+                                  missing=f"no srcu_read_unlock() of {name}")  # fmt: skip
+        return message, (_kvm_srcu.opened(evidence, event), left), _EFFECT
 
     yield from _kvm_srcu.findings(
         evidence, events, lambda e: (sections.name(e.ssp).partition(" at ")[0], "", "user"), tell,
@@ -94,8 +100,9 @@ def _by_lockdep(evidence: Evidence, odd: Oddity) -> Iterator[Finding]:
         if entry.context == TASK and (cls.kind or kind_of(cls.name)) == "srcu" and _stands(evidence, entry, odd):
             took = evidence.witness(entry, odd.cpu, odd.pid, note=f"enters a read section of {cls.name}")
             left = _kvm.witness(
-                evidence, odd.ts_ns, odd.cpu, odd.pid, "sys_exit", f"returns with a section of {cls.name} open"
-            )
+                evidence, odd.ts_ns, odd.cpu, odd.pid, "sys_exit", f"returns with a section of {cls.name} open",
+                missing=f"no srcu_read_unlock() of {cls.name}",
+            )  # fmt: skip
             message = f"{evidence.comm(odd.pid)}/{odd.pid} returned to user space in a read section of {cls.name}."
             yield Finding(
                 "LS206",
@@ -110,6 +117,9 @@ def _by_lockdep(evidence: Evidence, odd: Oddity) -> Iterator[Finding]:
                 flow="user",
                 window=evidence.window(odd.window),
                 story=_kvm.story(evidence, (message,), (took, left)),
+                effect=_EFFECT,
+                reason=balance_reason(evidence),
+                by_events=True,
             )
 
 

@@ -16,6 +16,11 @@ Why it is a bug
 The CPU may still hold a writable translation. Writes through it reach neither the dirty log, which user space has
 already read, nor write tracking: a migrated guest misses them, a shadowed page table goes stale.
 
+What to do
+----------
+Flush the VM's TLBs before the lock is released that the rule names: kvm_flush_remote_tlbs_memslot() for dirty
+logging, kvm_flush_remote_tlbs() or a range flush elsewhere.
+
 What it looks like
 ------------------
 

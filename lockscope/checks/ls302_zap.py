@@ -21,6 +21,10 @@ Why it is a bug
 The CPU may still translate to the old page, which the host is free to give to somebody else as soon as the notifier
 returns: the guest reads and writes another process's memory.
 
+What to do
+----------
+Flush the VM's TLBs before mmu_lock is released: pass on the flush that the zap asks for, also where the walk yields.
+
 What it looks like
 ------------------
 

@@ -12,6 +12,11 @@ Why it is a bug
 mmu_lock keeps a change apart from the MMU notifier that frees the page: without it, an SPTE can come to map a page that
 belongs to somebody else already (CVE-2022-45869 was a read lock where the legacy MMU needs the write lock).
 
+What to do
+----------
+Hold kvm->mmu_lock around the change: for write in the legacy MMU and in MMU notifiers that zap, at least for read in
+the TDP MMU.
+
 What it looks like
 ------------------
 
@@ -40,6 +45,7 @@ VM's: the event does not name its VM.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from lockscope.checks import _kvm, _kvm_spte
 from lockscope.checks._base import Grounds, check
@@ -118,7 +124,9 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
             f"{_kvm_spte.vm_of(evidence, first)}: {len(events)} SPTE changes ({_kvm_spte.places(events)}) "
             f"{_HOW[first.what]} (first by {_kvm_spte.task(evidence, first.pid)})."
         )
-        witnesses = (_kvm_spte.seen(evidence, first, _kvm_spte.change(evidence, first)),)
+        without = "mmu_lock not taken" if first.what == "no-lock" else "mmu_lock not taken for write"
+        change = _kvm_spte.seen(evidence, first, _kvm_spte.change(evidence, first))
+        witnesses = (replace(change, missing=without),)
         return (
             message,
             witnesses,

@@ -19,6 +19,11 @@ Without mmu_lock, only host- and MMU-writable tell that making the SPTE writable
 memory that is read-only for it, or to a page table that KVM shadows. In an indirect page the gfn behind an SPTE can change
 between reading it and the cmpxchg, so the wrong gfn is marked dirty. A large SPTE covers more than the one gfn so marked.
 
+What to do
+----------
+Let fast_page_fault() refuse such SPTEs: it may make only SPTEs of direct pages writable that are host-writable and
+MMU-writable, and no large one while dirty logging is on.
+
 What it looks like
 ------------------
 
@@ -88,6 +93,7 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
             evidence, events, lambda e: (e.what,), tell, code="LS304", name="illegal-fast-page-fault",
             title="fast page fault on an SPTE that it may not touch",
             confidence=Confidence.CERTAIN if sure and evidence.lost == 0 else Confidence.LIKELY,
+            reason="" if sure else "what the SPTE maps is known from other events, not from the fault's own old value",
         )  # fmt: skip
 
 

@@ -12,6 +12,10 @@ The page was swapped out and its frame given to another gfn of the guest. The cm
 writable, but the old gfn is marked dirty, and the writes to the new one are missing from the dirty log. That is why the
 fast path is for direct shadow pages only, where an SPTE's gfn never changes.
 
+What to do
+----------
+Keep SPTEs of indirect shadow pages out of fast_page_fault(): only mmu_lock keeps their gfn.
+
 What it looks like
 ------------------
 
@@ -85,5 +89,6 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
     yield from _kvm_spte.findings(
         evidence, _kvm_spte.history_of(evidence).of("aba"), lambda e: (e.what,), tell, code="LS305", name="gfn-pfn-aba",
         title="the SPTE's gfn changed under the fast page fault",
+        reason=_kvm_spte.race_reason(evidence),
         confidence=Confidence.LIKELY if any(_kvm_spte.clock_doubt(evidence)) else Confidence.CERTAIN,
     )  # fmt: skip

@@ -13,6 +13,10 @@ Why it is a bug
 ---------------
 The write that came in between is forgotten: not marked dirty, not flushed from the TLB.
 
+What to do
+----------
+Exchange the SPTE atomically (xchg(), try_cmpxchg64()) where a bit of it can change without mmu_lock.
+
 What it looks like
 ------------------
 
@@ -98,6 +102,7 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
         code="LS306",
         name="lost-spte-bit",
         title="an SPTE was changed non-atomically and lost a bit",
+        reason=_kvm_spte.race_reason(evidence),
         confidence=Confidence.LIKELY
         if any(_kvm_spte.clock_doubt(evidence)) or evidence.filtered
         else Confidence.CERTAIN,

@@ -15,6 +15,11 @@ Why it is a bug
 ---------------
 The guest gets more rights than it had (a page that may not be executed or written), or fewer, and faults for ever.
 
+What to do
+----------
+Save exactly the R and X bits (mark_spte_for_access_track()) and restore exactly these (restore_acc_track_spte()); set
+W only for a write.
+
 What it looks like
 ------------------
 
@@ -89,4 +94,5 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
         yield from _kvm_spte.findings(
             evidence, [e for e in history.of(what) if not e.doubt], lambda e: (e.what,), tell, code="LS307",
             name="access-tracking", title="access tracking saved or restored an SPTE wrongly", confidence=sure,
+            reason="" if what == "bad-save" else "fast_page_fault reads the new value again, and may show a later one",
         )  # fmt: skip

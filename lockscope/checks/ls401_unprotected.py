@@ -12,6 +12,10 @@ Why it is a bug
 Two vCPUs that synchronise their TSC at the same time each see the other's half-written values: their guests' clocks drift
 apart, or jump.
 
+What to do
+----------
+Take the lock around the access.
+
 What it looks like
 ------------------
 
@@ -96,7 +100,16 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
         f"TSC written without {_LOCK} ({len(bare)} of {use.seen['tsc']} times)."
     )
     seen = (
-        _kvm.witness(evidence, first.ts_ns, first.cpu, first.pid, "kvm_track_tsc", f"without {_LOCK}", first.flags),
+        _kvm.witness(
+            evidence,
+            first.ts_ns,
+            first.cpu,
+            first.pid,
+            "kvm_track_tsc",
+            f"without {_LOCK}",
+            first.flags,
+            missing=f"{_LOCK} not taken",
+        ),
     )
     yield Finding(
         "LS401",
@@ -112,4 +125,7 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
         _kvm.story(evidence, (message,), seen),
         "tsc",
         _kvm.window_at(evidence, first.ts_ns, first.ts_ns),
+        effect="Two vCPUs can see different guest TSCs, or a clock that was computed from half an update.",
+        reason="the event is in the function that reads the fields, not at the access itself",
+        by_events=True,
     )

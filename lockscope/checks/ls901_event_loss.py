@@ -11,6 +11,11 @@ It is none of the kernel's. But a lost release looks like a lock held for ever, 
 unlock, a lost flush like a missing one. Behind a gap nothing is known of what the tasks that may have run there hold;
 lockscope forgets it, and every check that needs unbroken evidence says ``partial`` and is never clean.
 
+What to do
+----------
+Record again with larger buffers (trace-cmd record -b KIB; lockscope record chooses the size by a test run), fewer
+events, or fewer CPUs.
+
 What it looks like
 ------------------
 A gap, as tracefs prints it:

@@ -11,6 +11,10 @@ It is none of the kernel's. The kernel documents that the local clock may not be
 (Documentation/trace/ftrace.rst, trace_clock, v6.12). What one task did in order stands under any clock, so lock order
 and held locks are judged in full; whatever rests on the order of two CPUs' events is weaker.
 
+What to do
+----------
+Record with a clock that all CPUs share: trace-cmd record -C mono. lockscope record does.
+
 What it looks like
 ------------------
 It fires on every trace.dat of two CPUs that ``trace-cmd record`` writes without ``-C``: its clock option says local.

@@ -9,6 +9,10 @@ Why it is a bug
 It is none of the kernel's. But silence is no verdict: a trace without lock events has no lock bugs to show. A check
 that did not see its evidence is never clean, and this notice says which they are.
 
+What to do
+----------
+Record what is named: lockscope record -- COMMAND sets all of it up, and lockscope info lists the command lines.
+
 What it looks like
 ------------------
 ``lockscope analyze --select LS102,LS903`` of a trace with nothing but wake-ups, which no lock check can judge:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import Protocol
 
-import typer
+from lockscope.cli._quantities import number
+from lockscope.errors import UsageError, unknown
+from lockscope.outfiles import refuse_existing, write_text
+from lockscope.units import moment
 
-from lockscope.cli._shell import did_you_mean
-from lockscope.errors import UsageError
-
+_ADDRESS = re.compile(r"[0-9a-f]{16}")
 ASSUMPTIONS = ("selftest-softirq", "recursive-read-locks")  # contract, section 2
 
 
@@ -39,9 +41,7 @@ def chosen_codes(option: str, values: Iterable[str] | None, checks: Mapping[str,
         found = [c for c in checks if begin.startswith("LS") and c.startswith(begin)]
         found += [c for c, known in checks.items() if known.name == word.lower()]
         if not found:
-            near = did_you_mean(word, [*checks, *(known.name for known in checks.values())])
-            msg = f"{option} {word}: no check has this code or name{near}; there are {', '.join(checks)}"
-            raise UsageError(msg)
+            raise unknown(option, word, checks, "check", (known.name for known in checks.values()))
         chosen.update(dict.fromkeys(found))
     return tuple(chosen)
 
@@ -69,34 +69,101 @@ def assumptions(values: Iterable[str] | None) -> tuple[str, ...]:
 def one_of(option: str, word: str, known: tuple[str, ...]) -> None:
     """``UsageError`` naming what there is, unless the word is known."""
     if word not in known:
-        msg = f"{option} {word}: there is no such{did_you_mean(word, list(known))}; there are {', '.join(known)}"
-        raise UsageError(msg)
-
-
-Traces = Annotated[list[str], typer.Argument(metavar="TRACE...", help="A trace; - is standard input.")]
-Merge = Annotated[bool, typer.Option("--merge", help="The traces are one recording, of one host and time.")]
+        raise unknown(option, word, known)
 
 
 def one_recording(traces: list[str], merge: bool) -> list[str]:
     """The files of one recording. Raises ``UsageError`` for several of which nobody says that they are one."""
     if len(traces) > 1 and not merge:
-        msg = f"{len(traces)} traces: one at a time, or --merge if they are one recording"
+        msg = f"{len(traces)} traces: wanted one, or --merge if they are one recording"
         raise UsageError(msg)
     return traces
 
 
-def output_file(path: str, inputs: Iterable[str]) -> None:
-    """Refuse a file that cannot be written, or that is one of the inputs, before any work is done."""
-    place = Path(path)
+def output_file(output: str | None, inputs: Iterable[str], *, force: bool, beside: str = "") -> None:
+    """Refuse a file that cannot be written, is one of the inputs or exists, before any work is done.
+
+    None and ``-`` are standard output. ``beside``: the ending of a directory that is written beside it.
+    """
+    if output is None or output == "-":
+        return
+    place = Path(output)
     if place.is_dir():
-        msg = f"-o {path}: is a directory; wanted a file"
+        msg = f"-o {output}: is a directory; wanted a file"
         raise UsageError(msg)
     if not place.parent.is_dir():
-        msg = f"-o {path}: there is no directory {place.parent}"
+        msg = f"-o {output}: there is no directory {place.parent}"
         raise UsageError(msg)
     if any(place.exists() and os.path.exists(i) and os.path.samefile(place, i) for i in inputs):
-        msg = f"-o {path}: would overwrite the input"
+        msg = f"-o {output}: would overwrite the input"
+        raise UsageError(msg)
+    refuse_existing(place, force=force, name=f"-o {output}")
+    folder = place.with_suffix(beside) if beside else None
+    if folder is not None and not force and folder.exists():
+        msg = f"-o {output}: {folder} exists (--force overwrites it)"
         raise UsageError(msg)
     if not os.access(place if place.exists() else place.parent, os.W_OK):
-        msg = f"-o {path}: no permission to write"
+        msg = f"-o {output}: no permission to write"
         raise UsageError(msg)
+
+
+def deliver(text: str, output: str | None) -> None:
+    """Write a text to a file that ``output_file`` let pass, or to standard output."""
+    if output is None or output == "-":
+        sys.stdout.write(text)
+    else:
+        write_text(output, text)
+
+
+def windows(start: str | None, end: str | None) -> tuple[str | None, str | None]:
+    """Both ends of the judged windows, or neither. Raises ``UsageError``."""
+    if (start is None) != (end is None):
+        msg = "--window-start and --window-end go together: one of them is missing"
+        raise UsageError(msg)
+    return expression("--window-start", start), expression("--window-end", end)
+
+
+def is_time(option: str, text: str | None) -> str | None:
+    """The text of a time, or None for none. Raises ``UsageError`` for what is no time."""
+    if text is not None:
+        try:
+            moment(text)
+        except ValueError as error:
+            msg = f"{option}: {error}"
+            raise UsageError(msg) from None
+    return text
+
+
+def times(paths: list[str], from_: str | None, to: str | None) -> tuple[int | None, int | None]:
+    """``--from`` and ``--to`` in ns. Raises ``UsageError`` for what is no time."""
+    is_time("--from", from_)
+    is_time("--to", to)
+
+    def at(text: str | None) -> int | None:
+        if text is None:
+            return None
+        origin, ns = moment(text)
+        if not origin:
+            return ns
+        from lockscope.trace import load  # from either end of the trace, which is read for that
+
+        return load(*paths).at(text)
+
+    return at(from_), at(to)
+
+
+def addressed(option: str, values: Iterable[str] | None) -> tuple[str, ...]:
+    """Patterns of lock classes, and addresses, with ``0x`` or as lockdep prints them: sixteen digits.
+
+    Raises ``UsageError`` for a broken address.
+    """
+    words = [f"0x{word}" if _ADDRESS.fullmatch(word) else word for word in listed(values)]
+    for word in words:
+        if word.startswith("0x"):
+            number(option, word, lambda text: int(text, 16))
+    return tuple(words)
+
+
+def whole_numbers(option: str, values: Iterable[str] | None) -> tuple[int, ...]:
+    """Numbers from words with commas. Raises ``UsageError``."""
+    return tuple(number(option, word, int) for word in listed(values))

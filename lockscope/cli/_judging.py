@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from lockscope.cli._arguments import is_time
 from lockscope.cli._shell import FOUND, NO_VERDICT, Progress
 from lockscope.errors import FormatError, LockscopeError, MatchError, RuleError, UsageError
 from lockscope.findings import Report, Severity, Status
-from lockscope.report._base import is_notice
+from lockscope.report._base import is_notice, ordered
 
 if TYPE_CHECKING:
     from lockscope.pipeline import AnalyzeOptions
@@ -29,9 +30,56 @@ def at_least(fail_on: str) -> tuple[Severity, ...]:
     return _AT_LEAST[fail_on]
 
 
-def judge(paths: Sequence[str], options: AnalyzeOptions) -> tuple[Report | None, list[LockscopeError]]:
+def chosen_part(
+    from_: str | None,
+    to: str | None,
+    task: tuple[str, ...],
+    vm: int | None,
+    cpu: tuple[int, ...],
+    lock: tuple[str, ...],
+) -> ChosenPart | None:
+    """Which findings are listed; None for all. Raises ``UsageError`` for what is no time."""
+    is_time("--from", from_)
+    is_time("--to", to)
+    found = ChosenPart(from_, to, task, vm, cpu, lock)
+    return None if found == ChosenPart() else found
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenPart:
+    """The part of each trace whose findings are listed, as the command line says it."""
+
+    from_: str | None = None
+    to: str | None = None
+    task: tuple[str, ...] = ()
+    vm: int | None = None
+    cpu: tuple[int, ...] = ()
+    lock: tuple[str, ...] = ()
+
+    def of(self, paths: list[str], report: Report) -> Report:
+        """The report with the findings of this part. Raises ``MatchError`` for what is not in the trace."""
+        from lockscope.trace import load
+        from lockscope.trace_view import listed
+
+        part = load(*paths).part(from_=self.from_, to=self.to, task=self.task, vm=self.vm, cpu=self.cpu, lock=self.lock)
+        return listed(report, part.view)
+
+
+def limited(report: Report, limit: int | None) -> Report:
+    """The report with its first findings alone; ``left_out`` counts the others."""
+    found = ordered(report.findings)
+    judged = [f for f in found if not is_notice(f.code)]
+    if limit is None or len(judged) <= limit:
+        return report
+    kept = [*judged[:limit], *(f for f in found if is_notice(f.code))]
+    return replace(report, findings=kept, left_out=report.left_out + len(judged) - limit)
+
+
+def judge(
+    paths: Sequence[str], options: AnalyzeOptions, part: ChosenPart | None = None
+) -> tuple[Report | None, list[LockscopeError]]:
     """Judge the traces, each on its own unless they are merged. What is unreadable, or has nothing that an option is
-    about, is left out and returned as errors.
+    about, is left out and returned as errors. ``part``: the findings of which are kept.
 
     Raises ``UsageError`` and ``RuleError``: those are not about a trace.
     """
@@ -39,7 +87,8 @@ def judge(paths: Sequence[str], options: AnalyzeOptions) -> tuple[Report | None,
     errors: list[LockscopeError] = []
     for group in [list(paths)] if options.merge else [[p] for p in paths]:
         try:
-            reports.append(_one(group, options))
+            found = _one(group, options)
+            reports.append(part.of(group, found) if part else found)
         except MatchError as error:  # what is not in this trace may be in the next
             errors.append(error)
         except (UsageError, RuleError):
@@ -69,6 +118,7 @@ def joined(reports: Sequence[Report]) -> Report:
         whole.findings += [f.of_trace(f.trace + base) for f in report.findings]
         whole.windows += [replace(w, trace=w.trace + base) for w in report.windows]
         whole.known += report.known
+        whole.left_out += report.left_out
         whole.exhibits += report.exhibits
         whole.suppressed += tuple(replace(s, trace=s.trace + base) for s in report.suppressed)
         whole.strict = whole.strict or report.strict

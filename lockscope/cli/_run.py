@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import typer
 
 from lockscope.cli._app import build
+from lockscope.cli._options import current
 from lockscope.cli._shell import INTERRUPTED, NO_VERDICT, say, settings, silence_stdout
 from lockscope.errors import LockscopeError
 
@@ -43,6 +44,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _invoke(arguments: Sequence[str]) -> int:
+    arguments = current(arguments)
     command = typer.main.get_command(build(arguments))
     try:
         # Not command.main(): it turns an interrupt into Abort and a broken pipe into status 1, which means findings.

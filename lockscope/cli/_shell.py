@@ -33,14 +33,6 @@ def wants_color() -> bool:
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def did_you_mean(word: str, known: list[str]) -> str:
-    """`` (did you mean X?)``, or nothing."""
-    from difflib import get_close_matches
-
-    close = get_close_matches(word, known, n=1, cutoff=0.6)
-    return f" (did you mean {close[0]}?)" if close else ""
-
-
 def silence_stdout() -> None:
     """Nobody reads standard output any more (``| head``): what is still buffered, and what follows, goes nowhere."""
     nowhere = os.open(os.devnull, os.O_WRONLY)

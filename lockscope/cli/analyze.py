@@ -11,8 +11,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lockscope.cli._arguments import assumptions, chosen_codes, expression, listed, one_of, output_file
-from lockscope.cli._judging import FAIL_ON, judge, status_of
+from lockscope.cli import _options as options
+from lockscope.cli._arguments import (
+    addressed,
+    assumptions,
+    chosen_codes,
+    listed,
+    one_of,
+    output_file,
+    whole_numbers,
+    windows,
+)
+from lockscope.cli._judging import FAIL_ON, chosen_part, judge, limited, status_of
 from lockscope.cli._known import ignored, suppressions_of
 from lockscope.cli._shell import NO_VERDICT, say, silence_stdout, wants_color
 from lockscope.errors import UsageError
@@ -33,77 +43,71 @@ def register(app: typer.Typer) -> None:
 
 
 def analyze(
-    traces: Annotated[list[str], typer.Argument(metavar="TRACE", help="Traces; - is standard input.")],
+    traces: options.Traces,
     *,
     format: Annotated[
         str, typer.Option("--format", metavar="NAME", help=f"Output: {', '.join(reporter_names())}.")
     ] = "text",
-    output: Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", help="Write here.")] = None,
-    rules: Annotated[
-        str, typer.Option("--rules", metavar="NAME", help="Rulebook: auto, kvm-4.14, ..., or a FILE.toml.")
-    ] = "auto",
-    fail_on: Annotated[
-        str, typer.Option("--fail-on", metavar="SEVERITY", help="Exit 1 from here on: error, warning, info, never.")
-    ] = "warning",
-    select: Annotated[
-        Words, typer.Option("--select", metavar="CODES", help="Only these checks: LS101,LS2xx or names.")
-    ] = None,
-    ignore: Annotated[
-        Words, typer.Option("--ignore", metavar="CODES", help="Not these checks, or findings (by fingerprint).")
-    ] = None,
-    suppressions: Annotated[
-        str | None, typer.Option("--suppressions", metavar="FILE.toml", help="Findings not to be told, with reasons.")
-    ] = None,
-    baseline: Annotated[
-        str | None, typer.Option("--baseline", metavar="FILE.json", help="An earlier JSON report: known findings.")
-    ] = None,
-    window_start: Annotated[
-        str | None, typer.Option("--window-start", metavar="REGEX", help="Marker that begins a window.")
-    ] = None,
-    window_end: Annotated[
-        str | None, typer.Option("--window-end", metavar="REGEX", help="Marker that ends it.")
-    ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit 2 where events were lost.")] = False,
-    assume: Annotated[
-        Words, typer.Option("--assume", metavar="NAME", help="selftest-softirq, recursive-read-locks.")
-    ] = None,
-    merge: Annotated[bool, typer.Option("--merge", help="The traces are one recording.")] = False,
-    redact: Annotated[
-        bool, typer.Option("--redact", help="Leave out task names, pids, hosts, directories, addresses.")
+    output: options.Output = None,
+    force: options.Force = False,
+    coverage: Annotated[
+        bool, typer.Option("--coverage", help="Show all that the verdict rests on, and why checks were not judged.")
     ] = False,
-    events: Annotated[
-        Words, typer.Option("--events", metavar="PATTERNS", help="Read only these events: lock:*,kvm:*.")
+    limit: options.Limit = None,
+    from_: options.From = None,
+    to: options.To = None,
+    task: options.Task = None,
+    vm: options.Vm = None,
+    cpu: options.Cpu = None,
+    lock: options.Lock = None,
+    event: options.Event = None,
+    exclude_event: options.ExcludeEvent = None,
+    rules: options.Rules = "auto",
+    fail_on: options.FailOn = "warning",
+    select: options.Select = None,
+    ignore: options.Ignore = None,
+    suppressions: options.Suppressions = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            "--baseline", metavar="FILE.json", help="Earlier JSON report whose findings are not listed again."
+        ),
     ] = None,
-    exclude_events: Annotated[
-        Words, typer.Option("--exclude-events", metavar="PATTERNS", help="Not these events.")
-    ] = None,
+    window_start: options.WindowStart = None,
+    window_end: options.WindowEnd = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with status 2 if events were lost.")] = False,
+    assume: options.Assume = None,
+    merge: options.Merge = False,
+    redact: options.Redact = False,
 ) -> None:
     """Judge traces by the kernel's locking rules.
 
-    Says which were broken, by whom and where, and what the traces cannot tell.
+    Says which were broken, by whom and where, and what the traces cannot tell. The whole trace is judged; --from, --to,
+    --task, --vm, --cpu and --lock choose which findings are listed and count for the exit status.
     """
     wanted = reporter(format)
     one_of("--fail-on", fail_on, FAIL_ON)
-    if output is not None and output != "-":
-        output_file(output, traces)
+    output_file(output, traces, force=force, beside=".data" if hasattr(wanted, "write_beside") else "")
+    part = chosen_part(from_, to, listed(task), vm, whole_numbers("--cpu", cpu), addressed("--lock", lock))
     known = _known(baseline)
     codes, entries = ignored(ignore)
     entries += suppressions_of(suppressions)
     red = _redactor() if redact else None
-    options = _options(
+    begin, end = windows(window_start, window_end)
+    judging = _options(
         rules=rules,
         select=select,
         ignore=codes,
-        start=window_start,
-        end=window_end,
+        start=begin,
+        end=end,
         assume=assume,
         merge=merge,
-        events=events,
-        exclude_events=exclude_events,
+        events=event,
+        exclude_events=exclude_event,
         exhibits=getattr(wanted, "EXHIBITS", False),
         task_name=red.name_tasks if red else None,
     )
-    report, errors = judge(traces, options)
+    report, errors = judge(traces, judging, part)
     for error in errors:
         say(str(error))
     if report is None:
@@ -113,7 +117,7 @@ def analyze(
     if red:
         report = _redacted(report, red)
     status, why = status_of(report, fail_on, errors)
-    _write(report, wanted, output)
+    _write(limited(report, limit), wanted, output, coverage)
     if why:
         say(why)
     raise typer.Exit(status)
@@ -171,9 +175,6 @@ def _options(
     from lockscope.checks._base import all_checks
     from lockscope.pipeline import AnalyzeOptions
 
-    if (start is None) != (end is None):
-        msg = "--window-start and --window-end go together: one of them is missing"
-        raise UsageError(msg)
     checks = all_checks()
     chosen, ignored = chosen_codes("--select", select, checks), chosen_codes("--ignore", ignore, checks)
     if not [c for c in chosen or checks if c not in ignored]:
@@ -183,8 +184,8 @@ def _options(
         rules=rules,
         select=chosen,
         ignore=ignored,
-        window_start=expression("--window-start", start),
-        window_end=expression("--window-end", end),
+        window_start=start,
+        window_end=end,
         assume=assumptions(assume),
         merge=merge,
         events=listed(events),
@@ -199,7 +200,7 @@ def _write_beside(folder: Path, files: dict[str, str]) -> None:
         write_text(folder / name, text)
 
 
-def _write(report: Report, wanted: Reporter, output: str | None) -> None:
+def _write(report: Report, wanted: Reporter, output: str | None, coverage: bool) -> None:
     # Made whole before a byte is written: a reader of the output never sees half a report.
     text = io.StringIO()
     to_stdout = output in (None, "-")
@@ -207,7 +208,8 @@ def _write(report: Report, wanted: Reporter, output: str | None) -> None:
         folder = Path(output).with_suffix(".data")
         _write_beside(folder, wanted.write_beside(report, text, folder.name))
     else:
-        wanted.write(report, text, color=to_stdout and wants_color())
+        more = {"coverage": coverage} if getattr(wanted, "FOR_PEOPLE", False) else {}
+        wanted.write(report, text, color=to_stdout and wants_color(), **more)
     if output is not None and not to_stdout:
         write_text(output, text.getvalue())
         return

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lockscope.cli._shell import did_you_mean
-from lockscope.errors import UsageError
+from lockscope.errors import UsageError, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,8 +47,7 @@ def explain(
 
 def _unknown(subject: str, checks: dict[str, Check], schemas: dict[str, TableSchema]) -> UsageError:
     topics = [*checks, *(f"{_TABLE}{name}" for name in schemas)]
-    near = did_you_mean(subject, [*topics, *(c.name for c in checks.values())]) or did_you_mean(subject.upper(), topics)
-    return UsageError(f"explain {subject}: there is no such check or table{near}; there are {', '.join(topics)}")
+    return unknown("explain", subject, topics, "check or table", (c.name for c in checks.values()))
 
 
 def _overview(checks: dict[str, Check], schemas: dict[str, TableSchema]) -> Iterator[str]:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lockscope.cli._arguments import Merge, Traces, listed, one_of, one_recording
-from lockscope.cli._quantities import moment
+from lockscope.cli import _options as options
+from lockscope.cli._arguments import addressed, is_time, listed, one_of, one_recording, output_file, whole_numbers
 from lockscope.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,27 +21,32 @@ def register(app: typer.Typer) -> None:
 
 
 def export(
-    traces: Traces,
+    traces: options.Traces,
     *,
     output: Annotated[
-        str, typer.Option("--output", "-o", metavar="PLACE", help="Directory or file to write; - is standard output.")
+        str,
+        typer.Option(
+            "--output", "-o", metavar="PLACE", help="Directory or file to write; - is standard output (files)."
+        ),
     ],
     format: Annotated[
         str, typer.Option("--format", metavar="NAME", help="parquet, csv, perfetto, text (ftrace) or std (RAPID).")
     ] = "parquet",
     table: Annotated[
-        list[str] | None, typer.Option("--table", metavar="NAME", help="Only these tables (explain lists them).")
+        options.Words, typer.Option("--table", metavar="NAME", help="Only these tables (explain lists them).")
     ] = None,
     event: Annotated[
-        list[str] | None, typer.Option("--event", metavar="NAME", help="Only these events: sched:sched_switch.")
+        options.Words, typer.Option("--event", metavar="NAME", help="Only these events: sched:sched_switch.")
     ] = None,
-    start: Annotated[str | None, typer.Option("--start", metavar="SECONDS", help="From then on (not tables).")] = None,
-    end: Annotated[str | None, typer.Option("--end", metavar="SECONDS", help="Before (not tables).")] = None,
-    redact: Annotated[
-        bool, typer.Option("--redact", help="Leave out task names, pids, hosts, directories, addresses.")
-    ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Write over what is there.")] = False,
-    merge: Merge = False,
+    from_: options.From = None,
+    to: options.To = None,
+    task: options.Task = None,
+    vm: options.Vm = None,
+    cpu: options.Cpu = None,
+    lock: options.Lock = None,
+    redact: options.Redact = False,
+    force: options.Force = False,
+    merge: options.Merge = False,
 ) -> None:
     """Write a trace in a form that other tools read.
 
@@ -53,40 +58,29 @@ def export(
     one_recording(traces, merge)
     place = _place(export_format(format), traces, output, force)
     tables = _tables(listed(table))
+    is_time("--from", from_)
+    is_time("--to", to)
+    cpus, locks = whole_numbers("--cpu", cpu), addressed("--lock", lock)
     from lockscope.trace import load
 
-    load(*traces).export(
-        place,
-        format=format,
-        tables=tables,
-        events=listed(event),
-        redact=redact,
-        start_ns=None if start is None else moment("--start", start),
-        end_ns=None if end is None else moment("--end", end),
-    )
+    part = load(*traces).part(from_=from_, to=to, task=listed(task), vm=vm, cpu=cpus, lock=locks)
+    part.export(place, format=format, tables=tables, events=listed(event), redact=redact, force=True)
 
 
 def _place(wanted: ExportFormat, traces: list[str], output: str, force: bool) -> Path:
     """Where to write, if that would destroy nothing."""
     place = Path(output)
-    if not wanted.SUFFIX:
-        if place.exists() and not place.is_dir():
-            msg = f"-o {output}: is not a directory"
-            raise UsageError(msg)
-        if place.is_dir() and not force and any(place.iterdir()):
-            msg = f"-o {output}: the directory is not empty (--force writes into it)"
-            raise UsageError(msg)
+    if wanted.SUFFIX:
+        output_file(output, traces, force=force)
         return place
     if output == "-":
-        return place
-    if place.is_dir():
-        msg = f"-o {output}: is a directory; wanted a file, as {output.rstrip('/')}{wanted.SUFFIX}"
+        msg = f"-o -: {wanted.EXPORT} is a directory of files; wanted a directory's name"
         raise UsageError(msg)
-    if place.exists() and any(Path(trace).exists() and place.samefile(trace) for trace in traces):
-        msg = f"-o {output}: would overwrite the input"
+    if place.exists() and not place.is_dir():
+        msg = f"-o {output}: is not a directory"
         raise UsageError(msg)
-    if place.exists() and not force:
-        msg = f"-o {output}: exists (--force writes over it)"
+    if place.is_dir() and not force and any(place.iterdir()):
+        msg = f"-o {output}: the directory is not empty (--force writes into it)"
         raise UsageError(msg)
     return place
 

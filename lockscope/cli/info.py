@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from lockscope.cli._arguments import Merge, Traces, one_recording
+from lockscope.cli import _options as options
+from lockscope.cli._arguments import listed, one_of, one_recording
 from lockscope.harmless import json_text, printable
 from lockscope.report._data import plain
 from lockscope.units import count
@@ -21,23 +22,23 @@ def register(app: typer.Typer) -> None:
 
 
 def info(
-    traces: Traces,
-    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
-    redact: Annotated[
-        bool, typer.Option("--redact", help="Leave out task names, pids, hosts, directories, addresses.")
-    ] = False,
-    merge: Merge = False,
+    traces: options.Traces,
+    format: Annotated[str, typer.Option("--format", metavar="NAME", help="text or json.")] = "text",
+    event: options.Event = None,
+    redact: options.Redact = False,
+    merge: options.Merge = False,
 ) -> None:
     """Say what a trace holds, what can be decided from it, and what it lost."""
+    one_of("--format", format, ("text", "json"))
     from lockscope.trace import load
 
-    facts = plain(answered(load(*one_recording(traces, merge)).info()))
+    facts = plain(answered(load(*one_recording(traces, merge), events=listed(event)).info()))
     if redact:
         from lockscope.report._pseudonyms import Redactor
         from lockscope.report._redact import facts as shared
 
         facts = shared(facts, Redactor())
-    if as_json:
+    if format == "json":
         typer.echo(json_text(facts, indent=2))
         return
     for line in info_lines(facts):

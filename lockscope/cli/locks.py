@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import io
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lockscope.cli._arguments import Merge, Traces, listed, one_of, one_recording, output_file
-from lockscope.cli._quantities import duration, moment, number
+from lockscope.cli import _options as options
+from lockscope.cli._arguments import addressed, deliver, listed, one_of, one_recording, output_file, times
+from lockscope.cli._quantities import duration, number
 from lockscope.cli._shell import NO_VERDICT, Progress, say
-from lockscope.outfiles import write_text
+from lockscope.errors import UsageError
 from lockscope.report import _redact_locks
 from lockscope.report.locks.output import LockWriter, lock_writers
 
 if TYPE_CHECKING:
     from lockscope.trace_locks import LockQuery
-
-Words = list[str] | None
 
 
 def register(app: typer.Typer) -> None:
@@ -27,57 +25,70 @@ def register(app: typer.Typer) -> None:
 
 
 def locks(
-    traces: Traces,
+    traces: options.Traces,
     *,
     by: Annotated[
-        Words, typer.Option("--by", metavar="WORDS", help="class, instance, caller, task, owner, cpu, vm; several.")
+        options.Words,
+        typer.Option("--by", metavar="WORDS", help="class, instance, caller, task, owner, cpu, vm; several."),
     ] = None,
     sort: Annotated[
         str, typer.Option("--sort", metavar="KEY", help="wait, hold (-avg, -max), acquired or contended.")
     ] = "",
-    limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="Only so many rows.")] = None,
+    limit: options.Limit = None,
     chains: Annotated[
         int | None, typer.Option("--chains", min=1, metavar="N", help="Explain the N longest waits instead.")
     ] = None,
     format: Annotated[str, typer.Option("--format", metavar="NAME", help="text, json or csv.")] = "text",
-    output: Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", help="Write here.")] = None,
-    percentiles: Annotated[str, typer.Option("--percentiles", metavar="P", help="Of waits and holds.")] = "50,95,99",
+    output: options.Output = None,
+    force: options.Force = False,
+    percentiles: Annotated[
+        str, typer.Option("--percentiles", metavar="P", help="Percentiles of wait and hold times to print.")
+    ] = "50,95,99",
     contention: Annotated[
-        bool, typer.Option("--contention", help="From contention_begin and contention_end alone.")
+        bool, typer.Option("--contention", help="Use contention_begin and contention_end alone.")
     ] = False,
     perf_compat: Annotated[
-        bool, typer.Option("--perf-compat", help="As perf lock report has it; with --contention, perf lock contention.")
+        bool,
+        typer.Option(
+            "--perf-compat", help="Print what perf lock report prints; with --contention, perf lock contention."
+        ),
     ] = False,
-    classes: Annotated[Words, typer.Option("--classes", metavar="PATTERNS", help="Only these: *kvm*.")] = None,
-    callers: Annotated[Words, typer.Option("--callers", metavar="PATTERNS", help="Only these: kvm_*.")] = None,
-    tasks: Annotated[Words, typer.Option("--tasks", metavar="PATTERNS", help="Only these: names or pids.")] = None,
-    cpus: Annotated[Words, typer.Option("--cpus", metavar="NUMBERS", help="Only these.")] = None,
-    locks: Annotated[Words, typer.Option("--locks", metavar="ADDRESSES", help="Only these: 0xffff8881...")] = None,
-    vms: Annotated[Words, typer.Option("--vms", metavar="NUMBERS", help="Only locks of these VMs.")] = None,
-    mode: Annotated[str, typer.Option("--mode", metavar="MODE", help="read or write.")] = "",
-    contexts: Annotated[Words, typer.Option("--contexts", metavar="WORDS", help="task, softirq, hardirq, nmi.")] = None,
-    start: Annotated[str | None, typer.Option("--start", metavar="SECONDS", help="Asked for from then on.")] = None,
-    end: Annotated[str | None, typer.Option("--end", metavar="SECONDS", help="Asked for before.")] = None,
-    merge: Merge = False,
-    min_wait: Annotated[
-        str | None, typer.Option("--min-wait", metavar="TIME", help="Only what waited so long: 20us, 1ms.")
+    from_: options.From = None,
+    to: options.To = None,
+    task: options.Task = None,
+    vm: Annotated[options.Words, typer.Option("--vm", metavar="NUMBERS", help="Only locks of these VMs.")] = None,
+    cpu: options.Cpu = None,
+    lock: options.Lock = None,
+    event: options.Event = None,
+    caller: Annotated[
+        options.Words, typer.Option("--caller", metavar="PATTERNS", help="Only locks taken by these functions: kvm_*.")
     ] = None,
-    redact: Annotated[
-        bool, typer.Option("--redact", help="Leave out task names, pids, directories, addresses.")
-    ] = False,
+    mode: Annotated[str, typer.Option("--mode", metavar="MODE", help="read or write.")] = "",
+    context: Annotated[
+        options.Words, typer.Option("--context", metavar="WORDS", help="task, softirq, hardirq, nmi.")
+    ] = None,
+    merge: options.Merge = False,
+    min_wait: Annotated[
+        str | None, typer.Option("--min-wait", metavar="TIME", help="Only acquisitions that waited so long: 20us, 1ms.")
+    ] = None,
+    redact: options.Redact = False,
 ) -> None:
     """Statistics of locks: acquisitions, contention, wait and hold times.
 
     Reading and exclusive acquisitions apart. A wait lasts from lock_contended to lock_acquired; on a kernel without
     lockdep, from contention_begin. Of contention events alone, owners (--by owner, --chains) are known where
-    contended_release was recorded too (Linux 7.2 and later).
+    contended_release was recorded too (Linux 7.2 and later). --from and --to are of the time when a lock was requested.
     """
     one_of("--format", format, tuple(lock_writers()))
-    if output is not None and output != "-":
-        output_file(output, traces)
+    output_file(output, traces, force=force)
     if perf_compat:
         _perf(one_recording(traces, merge), listed(by), sort, limit, contention, lock_writers()[format], output, redact)
         return
+    chosen = addressed("--lock", lock)
+    if len({word.startswith("0x") for word in chosen}) > 1:
+        msg = "--lock: wanted patterns of classes or addresses, not both"
+        raise UsageError(msg)
+    paths = one_recording(traces, merge)
     query = _query(
         by=listed(by) or ("class",),
         sort=sort or "wait",
@@ -86,17 +97,16 @@ def locks(
         contention=contention,
         mode=mode,
         min_wait=min_wait,
-        start=start,
-        end=end,
+        times=times(paths, from_, to),
         words={
-            "classes": listed(classes), "callers": listed(callers), "tasks": listed(tasks), "cpus": listed(cpus),
-            "locks": listed(locks), "vms": listed(vms), "contexts": listed(contexts),
+            "classes": tuple(word for word in chosen if not word.startswith("0x")), "callers": listed(caller),
+            "tasks": listed(task), "cpus": listed(cpu), "vms": listed(vm), "contexts": listed(context),
+            "locks": tuple(word for word in chosen if word.startswith("0x")), "events": listed(event),
         },
     )  # fmt: skip
     from lockscope.trace_locks import lock_figures, wait_chains
 
     writer, text = lock_writers()[format], io.StringIO()
-    paths = one_recording(traces, merge)
     with Progress(paths[0]) as progress:
         if chains is not None:
             found = wait_chains(paths, query, chains, progress)
@@ -108,17 +118,10 @@ def locks(
     else:
         empty, notes = not figures.rows, figures.notes
         writer.write_locks(_redact_locks.locks(figures) if redact else figures, text)
-    _deliver(text.getvalue(), output)
+    deliver(text.getvalue(), output)
     if empty:
         say(f"{paths[0]}: nothing to count" + (f": {notes[0]}" if notes else ""))
         raise typer.Exit(NO_VERDICT)
-
-
-def _deliver(text: str, output: str | None) -> None:
-    if output is None or output == "-":
-        sys.stdout.write(text)
-    else:
-        write_text(output, text)
 
 
 def _perf(
@@ -133,7 +136,7 @@ def _perf(
         )
     text = io.StringIO()
     writer.write_perf(_redact_locks.perf(figures) if redact else figures, text)
-    _deliver(text.getvalue(), output)
+    deliver(text.getvalue(), output)
     if not figures.rows:
         say(f"{traces[0]}: nothing to count: no lock event was recorded")
         raise typer.Exit(NO_VERDICT)
@@ -148,8 +151,7 @@ def _query(
     contention: bool,
     mode: str,
     min_wait: str | None,
-    start: str | None,
-    end: str | None,
+    times: tuple[int | None, int | None],
     words: dict[str, tuple[str, ...]],
 ) -> LockQuery:
     from lockscope.trace_locks import LockQuery, checked
@@ -157,7 +159,7 @@ def _query(
     if mode:
         one_of("--mode", mode, ("read", "write"))
     for word in words["contexts"]:
-        one_of("--contexts", word, ("task", "softirq", "hardirq", "nmi"))
+        one_of("--context", word, ("task", "softirq", "hardirq", "nmi"))
     query = LockQuery(
         by=by,
         sort=sort,
@@ -166,15 +168,16 @@ def _query(
         classes=words["classes"],
         callers=words["callers"],
         tasks=words["tasks"],
-        cpus=tuple(number("--cpus", w, int) for w in words["cpus"]),
-        locks=tuple(number("--locks", w, lambda v: int(v, 16)) for w in words["locks"]),
-        vms=tuple(number("--vms", w, int) for w in words["vms"]),
+        cpus=tuple(number("--cpu", w, int) for w in words["cpus"]),
+        locks=tuple(int(w, 16) for w in words["locks"]),
+        vms=tuple(number("--vm", w, int) for w in words["vms"]),
         mode=mode,
         contexts=words["contexts"],
-        start_ns=None if start is None else moment("--start", start),
-        end_ns=None if end is None else moment("--end", end),
+        start_ns=times[0],
+        end_ns=times[1],
         min_wait_ns=0 if min_wait is None else duration("--min-wait", min_wait),
         contention=contention,
+        events=words["events"],
     )
     checked(query)
     return query

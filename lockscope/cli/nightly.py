@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lockscope.cli import _options as options
 from lockscope.cli._arguments import chosen_codes, expression, listed, one_of
 from lockscope.cli._judging import FAIL_ON, at_least
 from lockscope.cli._known import ignored, suppressions_of
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from lockscope.nightly.run import Done
     from lockscope.pipeline import AnalyzeOptions
 
-Words = list[str] | None
 _NIGHT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
@@ -35,7 +35,9 @@ def nightly(
         typer.Argument(metavar="DIR_OR_GLOB...", help="Directories, globs, files, URLs (s3://..., by fsspec)."),
     ],
     *,
-    history: Annotated[str, typer.Option("--history", metavar="DIR", help="Where the history is kept, or to begin.")],
+    history: Annotated[
+        str, typer.Option("--history", metavar="DIR", help="Directory of the history; made if missing.")
+    ],
     output: Annotated[
         str | None,
         typer.Option(
@@ -43,40 +45,38 @@ def nightly(
         ),
     ] = None,
     night: Annotated[
-        str | None, typer.Option("--night", metavar="NAME", help="Which night; they sort by name. Default: today, UTC.")
+        str | None,
+        typer.Option("--night", metavar="NAME", help="Name of the night; nights sort by name. Default: today, UTC."),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option("--workers", min=1, metavar="N", help="Processes. Default: one a CPU.")
+        int | None, typer.Option("--workers", min=1, metavar="N", help="Number of processes. Default: one per CPU.")
     ] = None,
     scheduler: Annotated[
         str | None, typer.Option("--scheduler", metavar="ADDRESS", help="A Dask cluster: tcp://host:8786.")
     ] = None,
     time_limit: Annotated[
-        float, typer.Option("--time-limit", metavar="SECONDS", min=1, help="A trace that takes longer is given up.")
+        float, typer.Option("--time-limit", metavar="SECONDS", min=1, help="Give up on a trace that takes longer.")
     ] = 3600,
     host: Annotated[
         str | None,
-        typer.Option("--host", metavar="REGEX", help="Finds the host in a path: '(?P<host>[^/]+)/[^/]+$'."),
+        typer.Option(
+            "--host",
+            metavar="REGEX",
+            help="Regular expression that finds the host in a path: '(?P<host>[^/]+)/[^/]+$'.",
+        ),
     ] = None,
-    rules: Annotated[str, typer.Option("--rules", metavar="NAME", help="Rulebook, as for analyze.")] = "auto",
-    select: Annotated[Words, typer.Option("--select", metavar="CODES", help="Only these checks.")] = None,
-    ignore: Annotated[
-        Words, typer.Option("--ignore", metavar="CODES", help="Not these checks, or findings (by fingerprint).")
-    ] = None,
-    suppressions: Annotated[
-        str | None, typer.Option("--suppressions", metavar="FILE.toml", help="Findings not to be told, with reasons.")
-    ] = None,
-    fail_on: Annotated[
-        str, typer.Option("--fail-on", metavar="SEVERITY", help="Exit 1 for new findings from here on, or never.")
-    ] = "warning",
+    rules: options.Rules = "auto",
+    select: options.Select = None,
+    ignore: options.Ignore = None,
+    suppressions: options.Suppressions = None,
+    fail_on: options.FailOn = "warning",
     fail_on_slower: Annotated[
-        bool, typer.Option("--fail-on-slower", help="Exit 1 as well when a lock became slower.")
+        bool, typer.Option("--fail-on-slower", help="Also exit with status 1 if a lock became slower.")
     ] = False,
-    redact: Annotated[
-        bool, typer.Option("--redact", help="A report without hosts, paths, task names, pids, addresses.")
-    ] = False,
+    redact: options.Redact = False,
+    force: options.Force = False,
 ) -> None:
-    """Analyse what is new since last time, add it to the history, and report the night.
+    """Analyse the traces that are new since the last run, add them to the history, and report the night.
 
     New, known, fixed and flapping findings, lock orders of all hosts together, waits and holds that changed.
     """
@@ -90,7 +90,7 @@ def nightly(
         raise UsageError(msg)
     codes, entries = ignored(ignore)
     entries += suppressions_of(suppressions)
-    options = _options(rules, select, codes)
+    judging = _options(rules, select, codes)
     import lockscope
     from lockscope.nightly.history import History
     from lockscope.nightly.night import night_of
@@ -101,14 +101,14 @@ def nightly(
     from lockscope.nightly.workers import Where
     from lockscope.nightly.written import Report
 
-    report = Report.at(output) if output is not None else None
+    report = Report.at(output, force=force) if output is not None else None
     sources = find(places)
     past = History(history)
     with Progress("nightly") as progress:
         done = run(
             past,
             sources,
-            NightOptions(label, lockscope.__version__, options, host, Where(workers, scheduler, time_limit)),
+            NightOptions(label, lockscope.__version__, judging, host, Where(workers, scheduler, time_limit)),
             say,
             progress,
         )
@@ -120,7 +120,7 @@ def nightly(
     raise typer.Exit(_status(told, done, fail_on, fail_on_slower))
 
 
-def _options(rules: str, select: Words, ignore: list[str]) -> AnalyzeOptions:
+def _options(rules: str, select: options.Words, ignore: list[str]) -> AnalyzeOptions:
     from lockscope.checks._base import all_checks
     from lockscope.pipeline import AnalyzeOptions
     from lockscope.rules.load import choose

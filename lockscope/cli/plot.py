@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import pkgutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 import lockscope.plots
-from lockscope.cli._arguments import listed, output_file
-from lockscope.cli._shell import did_you_mean
-from lockscope.errors import UsageError
-
-if TYPE_CHECKING:
-    from lockscope.plots._base import View
-    from lockscope.trace import Trace
+from lockscope.cli import _options as options
+from lockscope.cli._arguments import addressed, is_time, listed, output_file, whole_numbers
+from lockscope.errors import UsageError, unknown
 
 # Their names are their files' names: none is imported for --help.
 FIGURES = tuple(
     sorted(m.name.replace("_", "-") for m in pkgutil.iter_modules(lockscope.plots.__path__) if m.name[0] != "_")
 )
-Words = list[str] | None
 
 
 def register(app: typer.Typer) -> None:
@@ -36,38 +31,47 @@ def plot(
     output: Annotated[
         str | None, typer.Option("--output", "-o", metavar="FILE", help="FILE.png, .svg or .pdf; else FIGURE.png.")
     ] = None,
-    start: Annotated[str | None, typer.Option("--from", metavar="TIME", help="From here on: 10.3s, +5ms.")] = None,
-    end: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Until here; -5ms: before the end.")] = None,
-    task: Annotated[Words, typer.Option("--task", metavar="TASKS", help="Only these, by pid or name.")] = None,
-    vm: Annotated[int | None, typer.Option("--vm", metavar="NUMBER", help="Only this VM.")] = None,
-    lock: Annotated[
-        Words, typer.Option("--lock", metavar="PATTERNS", help="Only these locks: kvm->*,*mmu_lock.")
-    ] = None,
+    force: options.Force = False,
+    from_: options.From = None,
+    to: options.To = None,
+    task: options.Task = None,
+    vm: options.Vm = None,
+    cpu: options.Cpu = None,
+    lock: options.Lock = None,
+    event: options.Event = None,
     gfn: Annotated[str | None, typer.Option("--gfn", metavar="A..B", help="Only these guest frames.")] = None,
-    top: Annotated[int, typer.Option("--top", metavar="N", min=1, help="At most so many classes, tasks, rows.")] = 12,
-    dpi: Annotated[int, typer.Option("--dpi", metavar="N", min=30, max=1200, help="Of a PNG.")] = 200,
-    redact: Annotated[bool, typer.Option("--redact", help="Without task names, pids, directories, addresses.")] = False,
+    limit: options.Limit = None,
+    dpi: Annotated[int, typer.Option("--dpi", metavar="N", min=30, max=1200, help="Resolution of a PNG.")] = 200,
+    redact: options.Redact = False,
 ) -> None:
-    """Draw one figure of a trace, for paper or a slide."""
+    """Draw one figure of a trace, for paper or a slide. --limit: at most so many classes, tasks or rows."""
     if figure.replace("_", "-") not in FIGURES:
-        near = did_you_mean(figure, list(FIGURES))
-        msg = f"FIGURE {figure}: there is no such figure{near}; there are {', '.join(FIGURES)}"
-        raise UsageError(msg)
+        raise unknown("FIGURE", figure, FIGURES, "figure")
     path = output or f"{figure.replace('_', '-')}.png"
-    output_file(path, [trace])
+    if path == "-":
+        msg = f"-o -: a figure goes into a file: {figure}.png, .svg or .pdf"
+        raise UsageError(msg)
+    output_file(path, [trace], force=force)
+    from dataclasses import replace
+
     from lockscope.plots._base import FILES, View, refuse_unhonoured, save
     from lockscope.plots._base import plot as drawn
     from lockscope.trace import load
-    from lockscope.trace_view import viewed
 
     if Path(path).suffix.lower() not in FILES:
         msg = f"-o {path}: a figure is written as {', '.join(FILES)}"
         raise UsageError(msg)
-    loaded = load(trace)
-    view = _tasks(loaded, View(_time(loaded, "--from", start), _time(loaded, "--to", end), vm=vm, locks=listed(lock),
-                               gfns=_frames(gfn), top=top), listed(task))  # fmt: skip
-    refuse_unhonoured(figure, view)
-    part = viewed(loaded, view)
+    asked = View(
+        start_ns=0 if from_ else None, end_ns=0 if to else None, pids=(0,) * bool(task), vm=vm, cpus=(0,) * bool(cpu),
+        locks=listed(lock), gfns=_frames(gfn),
+    )  # fmt: skip
+    refuse_unhonoured(figure, asked)
+    loaded = load(trace, events=listed(event))
+    part = loaded.part(
+        from_=is_time("--from", from_), to=is_time("--to", to), task=listed(task), vm=vm,
+        lock=addressed("--lock", lock), cpu=whole_numbers("--cpu", cpu),
+    )  # fmt: skip
+    view = replace(part.view, gfns=_frames(gfn), top=limit or part.view.top)
     if redact:
         from lockscope.trace_redacted import Redacted
 
@@ -75,24 +79,8 @@ def plot(
         axes = drawn(figure, shown, shown.view(view))
     else:
         axes = drawn(figure, part, view)
-    save(axes, path, dpi=dpi)
+    save(axes, path, dpi=dpi, force=True)  # looked at before any work was done
     typer.echo(path)
-
-
-def _time(trace: Trace, option: str, text: str | None) -> int | None:
-    if text is None:
-        return None
-    try:
-        return trace.at(text)
-    except UsageError as error:
-        msg = f"{option}: {error}"
-        raise UsageError(msg) from None
-
-
-def _tasks(trace: Trace, view: View, tasks: tuple[str, ...]) -> View:
-    from dataclasses import replace
-
-    return replace(view, pids=trace.task(*tasks).view.pids) if tasks else view
 
 
 def _frames(text: str | None) -> tuple[int, int] | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import lockscope
+from lockscope.cli import _options as options
 from lockscope.cli._arguments import output_file
 from lockscope.cli._shell import NO_VERDICT
 from lockscope.cli.probes import choice
@@ -27,30 +28,42 @@ def register(app: typer.Typer) -> None:
 
 
 def record(
-    command: Annotated[list[str] | None, typer.Argument(metavar="[-- COMMAND...]", help="What to record.")] = None,
+    command: Annotated[
+        list[str] | None, typer.Argument(metavar="[-- COMMAND...]", help="Command to run and record.")
+    ] = None,
     duration: Annotated[
-        float | None, typer.Option("--duration", "-d", metavar="SECONDS", help="How long, without a command.")
+        float | None, typer.Option("--duration", "-d", metavar="SECONDS", help="Record for so long, without a command.")
     ] = None,
     vm: Annotated[
-        int | None, typer.Option("--vm", metavar="PID", help="Only this process with a VM, and kernel threads.")
+        int | None,
+        typer.Option("--vm", metavar="PID", help="Record only this process, which runs a VM, and kernel threads."),
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All tasks; that is so without --vm.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Record all tasks (the default unless --vm is given).")
+    ] = False,
     wanted: Annotated[
-        list[str] | None, typer.Option("--for", metavar="CODES", help="Only what these checks need.")
+        list[str] | None, typer.Option("--for", metavar="CODES", help="Record only what these checks need.")
     ] = None,
-    output: Annotated[str, typer.Option("-o", "--output", metavar="FILE", help="Where to.")] = "trace.dat",
+    output: Annotated[str, typer.Option("-o", "--output", metavar="FILE", help="File to record into.")] = "trace.dat",
+    force: options.Force = False,
     buffer: Annotated[
-        int | None, typer.Option("--buffer", "-b", metavar="KB", help="Buffer a CPU; else by a short rehearsal.")
+        int | None,
+        typer.Option(
+            "--buffer", "-b", metavar="KB", help="Per-CPU buffer size in KiB; by default sized by a short test run."
+        ),
     ] = None,
-    clock: Annotated[str, typer.Option("--clock", help="One that all CPUs share.")] = "mono",
+    clock: Annotated[str, typer.Option("--clock", help="Trace clock; wanted one that all CPUs share.")] = "mono",
     locks: Annotated[
-        list[str] | None, typer.Option("--locks", metavar="KINDS", help="Also spinlock, rwsem (without lockdep).")
+        list[str] | None,
+        typer.Option(
+            "--locks", metavar="KINDS", help="Also record these locks on a kernel without lockdep: spinlock, rwsem."
+        ),
     ] = None,
-    stacks: Annotated[bool, typer.Option("--stacks", help="A kernel stack with each event.")] = False,
-    text: Annotated[bool, typer.Option("--text", help="Without trace-cmd, as text: tracefs alone.")] = False,
-    cleanup: Annotated[bool, typer.Option("--cleanup", help="Take away what a killed recorder left.")] = False,
+    stacks: Annotated[bool, typer.Option("--stacks", help="Record a kernel stack with each event.")] = False,
+    text: Annotated[bool, typer.Option("--text", help="Record text by tracefs alone, without trace-cmd.")] = False,
+    cleanup: Annotated[bool, typer.Option("--cleanup", help="Remove what a killed recorder left behind.")] = False,
 ) -> None:
-    """Record what lockscope judges, of a command or for a while, and leave the host as it was."""
+    """Record the events lockscope needs while a command runs, or for a fixed time; then restore the tracing setup."""
     from lockscope.recording import host as hosts
     from lockscope.recording import script, session
 
@@ -59,7 +72,10 @@ def record(
         here = script.shell_script(choice(None, None, None, None, None), lockscope.__version__, [])
         raise typer.Exit(session.Session(here, ("-C",)).run(lambda _: None))
     _check(command, duration, vm, everything, buffer)
-    output_file(output, ())
+    if output == "-":
+        msg = "-o -: a recording goes into a file"
+        raise UsageError(msg)
+    output_file(output, (), force=force)
     if vm is not None:
         session.process_of(vm, session.vms())
     here_now = hosts.look()

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lockscope.cli._arguments import one_of
+from lockscope.cli import _options as options
+from lockscope.cli._arguments import one_of, output_file
 from lockscope.cli._shell import say
 from lockscope.errors import UsageError
 
@@ -26,43 +27,55 @@ def register(app: typer.Typer) -> None:
 
 def simulate(
     scenario: Annotated[
-        str | None, typer.Argument(metavar="SCENARIO", help="What happens on the host; --list names them.")
+        str | None, typer.Argument(metavar="SCENARIO", help="What happens on the host; --list lists the scenarios.")
     ] = None,
     *,
-    list_them: Annotated[bool, typer.Option("--list", help="Name the scenarios.")] = False,
+    list_them: Annotated[bool, typer.Option("--list", help="List the scenarios.")] = False,
     output: Annotated[
-        str | None, typer.Option("--output", "-o", metavar="FILE", help="The trace (default: SCENARIO.dat).")
+        str | None, typer.Option("--output", "-o", metavar="FILE", help="The trace to write (default: SCENARIO.dat).")
     ] = None,
+    force: options.Force = False,
     format: Annotated[str, typer.Option("--format", metavar="NAME", help=f"{', '.join(FORMATS)}.")] = "dat7",
     near_miss: Annotated[
-        bool, typer.Option("--near-miss", help="What looks like the scenario's defect and is none.")
+        bool,
+        typer.Option(
+            "--near-miss", help="Generate the correct variant that resembles the defect: nothing must be reported."
+        ),
     ] = False,
     kernel: Annotated[str, typer.Option("--kernel", metavar="VERSION", help="4.14, 6.12 or 7.3.")] = "6.12",
-    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Same seed, same bytes.")] = 1,
-    duration: Annotated[int, typer.Option("--duration", metavar="MS", help="Simulated time of work.")] = 20,
+    seed: Annotated[
+        int, typer.Option("--seed", metavar="N", help="Seed of all random choices: the same seed gives the same bytes.")
+    ] = 1,
+    duration: Annotated[int, typer.Option("--duration", metavar="MS", help="Simulated time in milliseconds.")] = 20,
     events: Annotated[
-        int | None, typer.Option("--events", metavar="N", help="Go on until so many are written, instead.")
+        int | None,
+        typer.Option("--events", metavar="N", help="Stop after at least N events instead of after --duration."),
     ] = None,
-    vms: Annotated[int, typer.Option("--vms", metavar="N")] = 1,
-    vcpus: Annotated[int, typer.Option("--vcpus", metavar="N", help="Of each VM.")] = 2,
-    cpus: Annotated[int, typer.Option("--cpus", metavar="N", help="Of the host.")] = 4,
+    vms: Annotated[int, typer.Option("--vms", metavar="N", help="Number of VMs.")] = 1,
+    vcpus: Annotated[int, typer.Option("--vcpus", metavar="N", help="vCPUs of each VM.")] = 2,
+    cpus: Annotated[int, typer.Option("--cpus", metavar="N", help="CPUs of the host.")] = 4,
     mmu: Annotated[str | None, typer.Option("--mmu", metavar="NAME", help="tdp, legacy or shadow.")] = None,
     vendor: Annotated[str | None, typer.Option("--vendor", metavar="NAME", help="amd (NPT) or intel (EPT).")] = None,
     clock: Annotated[str, typer.Option("--clock", metavar="NAME", help="mono, global, boot, local.")] = "mono",
-    skew: Annotated[int, typer.Option("--skew", metavar="NS", help="By how much CPUs differ, with --clock local.")] = 0,
+    skew: Annotated[
+        int, typer.Option("--skew", metavar="NS", help="How far the clocks of CPUs differ, with --clock local.")
+    ] = 0,
     buffer: Annotated[
-        int | None, typer.Option("--buffer", metavar="KIB", help="Ring buffer of each CPU (default: nothing is lost).")
+        int | None,
+        typer.Option("--buffer", metavar="KIB", help="Per-CPU ring buffer size (default: no event is lost)."),
     ] = None,
     fidelity: Annotated[
         str, typer.Option("--fidelity", metavar="NAME", help="probes (lockdep and the probe pack) or stock.")
     ] = "probes",
-    check: Annotated[bool, typer.Option("--check", help="Judge the trace, and compare with the truth.")] = False,
-    explore: Annotated[
-        bool, typer.Option("--explore", help="No trace: go through the orders in which the scenario can happen.")
+    check: Annotated[
+        bool, typer.Option("--check", help="Judge the trace and compare the result with what is expected.")
     ] = False,
-    most: Annotated[int, typer.Option("--most", metavar="N", help="Schedules to go through, with --explore.")] = 20_000,
+    explore: Annotated[
+        bool, typer.Option("--explore", help="Write no trace; go through all orders in which the scenario can happen.")
+    ] = False,
+    most: Annotated[int, typer.Option("--most", metavar="N", help="Schedules to go through with --explore.")] = 20_000,
 ) -> None:
-    """Simulate a KVM host: write its trace, and beside it what is true of it (FILE.truth.json)."""
+    """Simulate a KVM host: write its trace, and the expected findings as FILE.truth.json."""
     if list_them or scenario is None:
         _list()
         raise typer.Exit(0 if list_them else 2)
@@ -78,24 +91,18 @@ def simulate(
         return
     from lockscope.simulate.run import simulate as run
 
-    path = _target(scenario, output, format)
+    path = Path(output if output is not None else scenario + _ENDING.get(format, ".dat"))
     truth = path.with_name(path.name + ".truth.json")
+    if str(path) == "-":
+        msg = "-o -: a simulated trace goes into a file, and what is true of it into another beside it"
+        raise UsageError(msg)
+    for place in (path, truth):
+        output_file(str(place), (), force=force)
     done = run(scenario, path, parameters, format=format, truth=truth)
     lost = f", {done.lost:,} lost" if done.lost else ""
     say(f"{path}: {done.events:,} events{lost}; what is true of it: {truth}")
     if check:
         _check(done)
-
-
-def _target(scenario: str, output: str | None, format: str) -> Path:
-    path = Path(output if output is not None else scenario + _ENDING.get(format, ".dat"))
-    if path.is_dir():
-        msg = f"-o {path}: is a directory"
-        raise UsageError(msg)
-    if not path.parent.is_dir():
-        msg = f"-o {path}: there is no directory {path.parent}"
-        raise UsageError(msg)
-    return path
 
 
 def _list() -> None:

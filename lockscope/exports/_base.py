@@ -9,17 +9,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 
 from lockscope import outfiles
-from lockscope.errors import UsageError
+from lockscope.errors import UsageError, unknown
+from lockscope.plots._base import View
 from lockscope.registry import modules
+from lockscope.trace_view import Part
 
 if TYPE_CHECKING:
-    from lockscope.trace import Trace
+    from lockscope.trace import EventTable, Trace
 
 STDOUT = Path("-")
 
@@ -27,14 +29,23 @@ STDOUT = Path("-")
 @dataclass(frozen=True, slots=True)
 class ExportOptions:
     """What to write. ``tables``, ``events``: only these, where a format has a choice. ``redact``: without task names,
-    pids, hosts, directories and addresses. Times are half open; None: all.
+    pids, hosts, directories and addresses. ``view``: which part of the trace.
     """
 
     tables: tuple[str, ...] = ()
     events: tuple[str, ...] = ()
     redact: bool = False
-    start_ns: int | None = None
-    end_ns: int | None = None
+    view: View = field(default_factory=View)
+
+    @property
+    def start_ns(self) -> int | None:
+        """From when on."""
+        return self.view.start_ns
+
+    @property
+    def end_ns(self) -> int | None:
+        """Until when."""
+        return self.view.end_ns
 
 
 class ExportFormat(Protocol):
@@ -60,8 +71,7 @@ def export_format(name: str) -> ExportFormat:
     """The format with this name; ``UsageError`` names those that exist."""
     found = export_formats().get(name)
     if found is None:
-        msg = f"--format {name}: there is no such; there are {', '.join(export_formats())}"
-        raise UsageError(msg)
+        raise unknown("--format", name, export_formats())
     return found
 
 
@@ -74,6 +84,11 @@ def opened(target: Path) -> Iterator[BinaryIO]:
         return
     with outfiles.opened(target) as file:
         yield file
+
+
+def table_of(trace: Trace, name: str, options: ExportOptions) -> EventTable:
+    """The rows of a declared table that belong to the part that is wanted."""
+    return trace.table(name) if options.view == View() else Part(trace, options.view).table(name)
 
 
 def refuse(options: ExportOptions, name: str, *, tables: bool = True, redact: bool = True) -> None:

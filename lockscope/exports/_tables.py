@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from lockscope.exports._base import ExportOptions
+from lockscope.exports._base import ExportOptions, table_of
 from lockscope.exports._redaction import Redaction, of_formats, of_schema
 from lockscope.outfiles import Names, whole, whole_directory
+from lockscope.plots._base import View
 from lockscope.tables.schema import all_schemas
+from lockscope.trace_view import Part
 
 if TYPE_CHECKING:
     from lockscope.tables.meaning import Meaning
@@ -35,9 +37,13 @@ def write_tables(trace: Trace, directory: Path, options: ExportOptions, suffix: 
 
     with whole_directory(directory) as folder:
         for name in names:
-            one(trace.table(name), f"{name}{suffix}", of_schema(all_schemas()[name]))
+            one(table_of(trace, name, options), f"{name}{suffix}", of_schema(all_schemas()[name]))
             trace.forget(name)  # each keeps a walk's whole memory
-        found = trace.all_events() if everything else {e: trace.events(e) for e in options.events}
+        part = Part(trace, options.view) if options.view != View() else trace
+        wanted = [f.full_name for f in trace.reader.formats[2:]] if everything and part is not trace else options.events
+        found = (
+            trace.all_events() if everything and part is trace else {e: part.events(e) for e in dict.fromkeys(wanted)}
+        )
         for name, table in found.items():
             formats = [f for f in trace.reader.formats if name in (f.name, f.full_name)]
             one(table, f"events/{events.of(name.replace(':', '.'))}{suffix}", of_formats(formats))

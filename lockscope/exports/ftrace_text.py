@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from lockscope.errors import MatchError
+from lockscope.errors import MatchError, UsageError
 from lockscope.exports._base import ExportOptions, opened, refuse
 from lockscope.formats.merge.reader import open_merged
 from lockscope.harmless import printable
-from lockscope.tables.decode import FieldDecoder, partition
+from lockscope.tables.decode import FieldDecoder, common_columns, partition
 from lockscope.tables.events import LOSS, UNKNOWN, EventBatch, EventFormat, Reader, TraceInfo
 from lockscope.units import seconds
 
@@ -50,6 +50,9 @@ _CONTEXT = {0x48: "Z", 0x40: "z", 0x18: "H", 0x08: "h", 0x10: "s"}
 def write(trace: Trace, target: Path, options: ExportOptions) -> list[Path]:
     """Write the text; ``options.events``: only these."""
     refuse(options, EXPORT, tables=bool(options.tables))
+    if options.view.vm is not None or options.view.locks:
+        msg = f"--format {EXPORT}: --vm and --lock choose rows of tables; events have neither"
+        raise UsageError(msg)
     reader = open_merged(trace.paths)
     with opened(target) as file:
         file.write(_head(reader.info).encode())
@@ -111,6 +114,10 @@ def _lines(
     for fmt in reader.formats:
         rows = order[bounds[fmt.index] : bounds[fmt.index + 1]]
         rows = rows[inside[rows]]
+        if options.view.cpus:
+            rows = rows[np.isin(cpu_of[batch.stream[rows]], options.view.cpus)]
+        if options.view.pids and fmt.index not in (LOSS, UNKNOWN):
+            rows = rows[np.isin(common_columns(batch, rows)["pid"], options.view.pids)]
         if not len(rows):
             continue
         if fmt.index == LOSS:

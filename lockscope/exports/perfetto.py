@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lockscope.errors import UsageError
-from lockscope.exports._base import ExportOptions, opened, refuse
+from lockscope.exports._base import ExportOptions, opened, refuse, table_of
 from lockscope.units import address
 
 if TYPE_CHECKING:
@@ -34,14 +34,14 @@ def write(trace: Trace, target: Path, options: ExportOptions) -> list[Path]:
     try:
         from perfetto.trace_builder.proto_builder import StreamingTraceProtoBuilder
     except ImportError as error:
-        msg = "--format perfetto: needs the perfetto package: pip install 'lockscope[perfetto]'"
+        msg = "--format perfetto: needs the perfetto package: pip install perfetto"
         raise UsageError(msg) from error
     with opened(target) as file:
         tracks = _Tracks(StreamingTraceProtoBuilder(file), trace.comms())
-        _locks(tracks, _within(trace.table("holds").arrow, "asked_ns", options))
-        _sections(tracks, _within(trace.table("srcu_events").arrow, "ts_ns", options))
+        _locks(tracks, _within(table_of(trace, "holds", options).arrow, "asked_ns", options))
+        _sections(tracks, _within(table_of(trace, "srcu_events", options).arrow, "ts_ns", options))
         for name, fields in _INSTANTS.items():
-            _instants(tracks, _within(trace.table(name).arrow, "ts_ns", options), fields)
+            _instants(tracks, _within(table_of(trace, name, options).arrow, "ts_ns", options), fields)
         _findings(tracks, trace, options)
     return [target]
 

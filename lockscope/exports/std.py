@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lockscope.exports._base import STDOUT, ExportOptions, opened, refuse
+from lockscope.exports._base import STDOUT, ExportOptions, opened, refuse, table_of
 from lockscope.harmless import cell
 from lockscope.outfiles import write_text
 from lockscope.units import address
@@ -61,7 +61,7 @@ def lines(trace: Trace, options: ExportOptions, names: dict[tuple[str, str], Non
     events: list[tuple[int, int, int, str]] = []
     for i, thread in enumerate(threads):
         lock, where = locks[columns["lock"][i], columns["name"][i]], places[columns["caller"][i]]
-        asked, had, end = columns["asked_ns"][i], columns["acquired_ns"][i], columns["end_ns"][i]
+        asked, had, end = columns["asked_ns"][i], columns["acquired_ns"][i] or 0, columns["end_ns"][i]
         seq = columns["seq"][i]
         if not columns["trylock"][i]:
             events.append((asked, _ORDER["req"], seq, f"{thread}|req({lock})|{where}"))
@@ -73,7 +73,7 @@ def lines(trace: Trace, options: ExportOptions, names: dict[tuple[str, str], Non
 
 
 def _whole_holds(trace: Trace, options: ExportOptions) -> dict[str, list[Any]]:
-    table = trace.table("holds").arrow
+    table = table_of(trace, "holds", options).arrow
     column = {name: table.column(name).to_numpy() for name in ("begin_known", "end_known", "read", "asked_ns")}
     keep = column["begin_known"] & column["end_known"] & (column["read"] == 0)
     if options.start_ns is not None:

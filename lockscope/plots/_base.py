@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -16,15 +15,25 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from lockscope.errors import UsageError
+from lockscope.errors import UsageError, unknown
 from lockscope.findings import LockGraph, Report
+from lockscope.outfiles import refuse_existing
+from lockscope.patterns import class_fits
 from lockscope.plots import _style
 from lockscope.registry import modules
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_OPTIONS = {"start_ns": "--from", "end_ns": "--to", "pids": "--task", "vm": "--vm", "locks": "--lock", "gfns": "--gfn"}
+_OPTIONS = {
+    "start_ns": "--from",
+    "end_ns": "--to",
+    "pids": "--task",
+    "vm": "--vm",
+    "cpus": "--cpu",
+    "locks": "--lock",
+    "gfns": "--gfn",
+}
 FILES = (".png", ".svg", ".pdf")
 
 
@@ -32,7 +41,8 @@ FILES = (".png", ".svg", ".pdf")
 class View:
     """What part of a trace is wanted. Times on the trace's clock, half open; empty tuples and None: all.
 
-    ``locks``: patterns of class names. ``gfns``: first and last. ``top``: how many rows, classes or tasks at most.
+    ``locks``: patterns of class names, and addresses (``0x...``). ``gfns``: first and last. ``top``: how many rows,
+    classes or tasks at most.
     """
 
     start_ns: int | None = None
@@ -42,13 +52,21 @@ class View:
     locks: tuple[str, ...] = ()
     gfns: tuple[int, int] | None = None
     top: int = 12
+    cpus: tuple[int, ...] = ()
 
-    def takes_lock(self, name: str) -> bool:
-        """Whether a class is wanted; ``kvm->mmu_lock`` finds ``&(kvm)->mmu_lock``."""
-        bare = name.replace("(kvm)", "kvm").lstrip("&")
-        return not self.locks or any(
-            fnmatchcase(name, p) or fnmatchcase(bare, p.replace("(kvm)", "kvm").lstrip("&")) for p in self.locks
-        )
+    @property
+    def addresses(self) -> tuple[int, ...]:
+        """The addresses among the locks."""
+        return tuple(int(p, 16) for p in self.locks if p.startswith("0x"))
+
+    def takes_lock(self, name: str, address: int | None = None) -> bool:
+        """Whether a lock is wanted, by its class or address; ``kvm->mmu_lock`` finds ``&(kvm)->mmu_lock``.
+
+        Without an address, a class of which any lock may be wanted is.
+        """
+        if not self.locks or (self.addresses and (address is None or address in self.addresses)):
+            return True
+        return any(class_fits(pattern, name) for pattern in self.locks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +163,7 @@ def figure(name: str) -> Figure:
     """The figure with this name (dashes do as well); ``UsageError`` names those that exist."""
     found = figures().get(name.replace("-", "_"))
     if found is None:
-        msg = f"there is no figure {name!r}; there are {', '.join(n.replace('_', '-') for n in figures())}"
-        raise UsageError(msg)
+        raise unknown("FIGURE", name, (n.replace("_", "-") for n in figures()), "figure")
     return found
 
 
@@ -179,8 +196,11 @@ def size_of(wanted: Figure, numbers: Any) -> tuple[float, float]:
     return float(asked[0]), float(asked[1])
 
 
-def save(axes: Axes, path: str, *, dpi: int = 200) -> None:
-    """Write the axes' figure. ``UsageError`` for an ending that is none of ``FILES``."""
+def save(axes: Axes, path: str, *, dpi: int = 200, force: bool = False) -> None:
+    """Write the axes' figure. ``UsageError`` for an ending that is none of ``FILES``, and for a file that exists
+    unless ``force``.
+    """
+    refuse_existing(path, force=force)
     ending = Path(path).suffix.lower()
     if ending not in FILES:
         msg = f"-o {path}: a figure is written as {', '.join(FILES)}"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 TITLE = "Contention over time"
-HONOURS = ("start_ns", "end_ns", "pids", "vm", "locks")
+HONOURS = ("start_ns", "end_ns", "pids", "vm", "cpus", "locks")
 SIZE = (7.2, 3.6)
 _SLICES = 160
 OTHERS = "all others"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 TITLE = "What was found, and when"
-HONOURS = ("start_ns", "end_ns", "pids")
+HONOURS = ("start_ns", "end_ns", "pids", "cpus")
 _RANK = {"error": 0, "warning": 1, "info": 2}
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[Any]
 TITLE = "Who holds which lock, when"
-HONOURS = ("start_ns", "end_ns", "pids", "vm", "locks")
+HONOURS = ("start_ns", "end_ns", "pids", "vm", "cpus", "locks")
 _MOST = 4000  # bars: more of them than pixels say nothing
 _LANES = 4  # nested holds of a task side by side; what is deeper is left out
 

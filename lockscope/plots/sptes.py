@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 TITLE = "SPTE transitions over time and guest frame"
-HONOURS = ("start_ns", "end_ns", "pids", "vm", "gfns")
+HONOURS = ("start_ns", "end_ns", "pids", "vm", "cpus", "gfns")
 SIZE = (7.2, 4.2)
 _MOST = 60_000
 _DROPPED = ("page table", "frozen", "mmio")  # of the table's inside, not of a guest frame

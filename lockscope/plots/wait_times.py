@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 TITLE = "How long tasks wait for locks"
-HONOURS = ("start_ns", "end_ns", "pids", "vm", "locks")
+HONOURS = ("start_ns", "end_ns", "pids", "vm", "cpus", "locks")
 
 
 def data(source: Source, view: View) -> Ridges:

@@ -24,7 +24,7 @@ class Markers:
         from lockscope.errors import UsageError
 
         if bool(start) != bool(end):
-            msg = "--window-start and --window-end belong together: a window needs both"
+            msg = "--window-start and --window-end go together: one of them is missing"
             raise UsageError(msg)
         self.wanted = bool(start)
         self._start, self._end = (_compiled(p, o) for p, o in ((start, "--window-start"), (end, "--window-end")))

@@ -45,6 +45,21 @@ def coverage_lines(report: Report, index: int, paint: Paint) -> Iterator[str]:
     yield from _block("notes", [str(n) for n in extra.get("notes", ())])
 
 
+def short_coverage(report: Report, index: int) -> Iterator[str]:
+    """One line of a trace: its kernel, how much of it there is, what was lost, what was suppressed."""
+    trace = report.traces[index]
+    lost = "none lost"
+    if trace.lost_events != 0:
+        lost = "an unknown number lost" if trace.lost_events is None else f"{count(trace.lost_events)} lost"
+    kernel = f"kernel {trace.kernel}" if trace.kernel else "kernel not named"
+    span = f" in {duration(trace.end_ns - trace.start_ns)}" if trace.events else ""
+    words = f"{kernel}, {count(trace.events)} events{span}, {lost}, rules {trace.rules}"
+    yield printable(f"{trace.path}: {words}")
+    if any(c.trace == index and c.verdict is Verdict.UNKNOWN and not is_notice(c.code) for c in report.checks):
+        yield "  --coverage says which checks were not judged in full, why, and what to record"
+    yield from _block("suppressed", [_out(s) for s in report.suppressed if s.trace == index])
+
+
 def verdict_lines(report: Report, paint: Paint) -> Iterator[str]:
     """One line a trace, and one for all where there are several."""
     for index, trace in enumerate(report.traces):
@@ -56,17 +71,27 @@ def verdict_lines(report: Report, paint: Paint) -> Iterator[str]:
 def _verdict(subject: str, verdict: Verdict, report: Report, index: int | None, paint: Paint) -> str:
     found = [f for f in report.findings if index in (None, f.trace) and not is_notice(f.code)]
     runs = [c for c in report.checks if index in (None, c.trace) and not is_notice(c.code)]
-    open_ = sum(c.verdict is Verdict.UNKNOWN for c in runs)
     parts = [_plural(n, word) for word in ("error", "warning", "info") if (n := sum(f.severity == word for f in found))]
     if verdict is Verdict.VIOLATION and not parts:
         parts = ["only what the baseline knows" if not report.suppressed else "only what is known or suppressed"]
-    if not parts:
-        parts = ["nothing found"]
-    if open_:
-        parts.append(f"{open_} of {len(runs)} checks could not be judged in full")
-    elif not found:
-        parts.append(f"{_plural(len(runs), 'check')} judged in full" if runs else "no check ran")
-    return f"{subject}: {paint(_STYLES[verdict], _WORDS[verdict])}: {', '.join(parts)}"
+    what = ", ".join(parts) or "nothing found"
+    # "nothing found; 18 checks clean" says more than that not all is clean; where no check was, that comes first.
+    decided = verdict is not Verdict.UNKNOWN or found or all(c.verdict is not Verdict.CLEAN for c in runs)
+    word = f"{paint(_STYLES[verdict], _WORDS[verdict])}: " if decided else ""
+    return f"{subject}: {word}{'; '.join(filter(None, (what, _tallied(runs))))}"
+
+
+def _tallied(runs: list[CheckRun]) -> str:
+    """``18 checks clean, 7 in part, 1 not judged``."""
+    clean = sum(c.verdict is Verdict.CLEAN for c in runs)
+    skipped = sum(c.status is Status.SKIPPED for c in runs)
+    part = sum(c.verdict is Verdict.UNKNOWN for c in runs) - skipped
+    if not runs:
+        return "no check ran"
+    words = [f"{_plural(clean, 'check')} clean"] if clean else []
+    words += [f"{count(part)} in part"] if part else []
+    words += [f"{count(skipped)} not judged"] if skipped else []
+    return ", ".join(words)
 
 
 def _plural(number: int, word: str) -> str:

@@ -1,7 +1,8 @@
 """The report as plain data, by the contract's section 2; what JSON and JSON Lines write.
 
-All keys of the contract are always there. Beyond it: ``note`` and ``side`` of a witness, ``story`` and ``details`` of
-a finding, ``coverage`` of a trace, and of the whole ``assumptions``, ``known``, ``strict``, ``suppressed``.
+All keys of the contract are always there. Beyond it: ``note``, ``side`` and ``missing`` of a witness, ``story``,
+``effect``, ``advice``, ``reason``, ``place`` and ``details`` of a finding, ``coverage`` of a trace, and of the whole
+``assumptions``, ``known``, ``strict``, ``suppressed``.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lockscope.findings import Finding, Report, TraceSummary, Witness
-from lockscope.report._base import ordered
+from lockscope.report._base import places
 
 SCHEMA = "lockscope/1"
 
@@ -27,7 +28,9 @@ def as_dict(report: Report) -> dict[str, Any]:
              "reason": c.reason}
             for c in report.checks
         ],
-        "findings": [_finding(f) for f in ordered(report.findings)],
+        "findings": [
+            _finding(f) | {"place": number} for number, place in enumerate(places(report.findings)) for f in place
+        ],
         "windows": [
             {"trace": w.trace, "name": w.name, "start_ns": w.start_ns, "end_ns": w.end_ns, "findings": w.findings}
             for w in report.windows
@@ -78,6 +81,9 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "behind": [other.fingerprint for other in finding.behind],
         "window": finding.window,
         "story": finding.story,
+        "effect": finding.effect,
+        "advice": finding.advice,
+        "reason": finding.reason,
         "details": finding.details,
     }
 
@@ -93,6 +99,7 @@ def _witness(witness: Witness) -> dict[str, Any]:
         "location": witness.location,
         "note": witness.note,
         "side": witness.side,
+        "missing": witness.missing,
     }
 
 

@@ -1,4 +1,4 @@
-"""One finding in lockdep's dialect: the story the check tells, framed by what every finding has."""
+"""One finding on one screen: lockdep's report or the events, what it can do, what to do about it, how sure it is."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from lockscope.units import count, seconds
 
 _RULE = 54  # the width of lockdep's ruler (kernel/locking/lockdep.c, print_circular_bug_header)
 _SHOWN = 12  # witnesses; JSON has them all
+_WRAP = 110  # columns of prose
+_LABEL = 9
 
 
 def headline(finding: Finding) -> str:
@@ -20,24 +22,47 @@ def headline(finding: Finding) -> str:
     return f"{'INFO' if finding.severity == 'info' else 'WARNING'}: {printable(finding.title)} [{finding.code}]"
 
 
-def index_line(number: int, finding: Finding, where: str, paint: Paint) -> str:
-    """One line of the list that precedes many findings."""
+def index_line(number: int | None, finding: Finding, where: str, paint: Paint) -> str:
+    """One line of the list that precedes many findings; without a number, of the same place as the one before."""
     what = printable(finding.title)
     if finding.classes:
         what += ": " + printable(" -> ".join(finding.classes))
     severity = paint(finding.severity, f"{finding.severity:<8}")
-    return f"{number:>4}  {severity} {finding.code}  {finding.confidence:<8} {_times(finding):>7}  {what}{where}"
+    first = f"{number:>4}" if number is not None else "    "
+    return f"{first}  {severity} {finding.code}  {finding.confidence:<8} {_times(finding):>7}  {what}{where}"
 
 
-def finding_lines(finding: Finding, trace: TraceSummary, paint: Paint, *, place: str = "") -> Iterator[str]:
-    """The full report of one finding. ``place``: "finding 2 of 7"."""
-    yield from splat_lines(finding, trace, paint, place=place)
+def finding_lines(
+    finding: Finding, trace: TraceSummary, paint: Paint, *, place: str = "", beside: Finding | None = None
+) -> Iterator[str]:
+    """The full report of one finding. ``place``: "finding 2 of 7". ``beside``: one of the same place that was shown."""
+    yield from header_lines(finding, trace, paint, place=place)
+    if finding.by_events or not finding.story:
+        yield from textwrap.wrap(printable(finding.message), _WRAP) or [""]
+        if finding.witnesses:
+            yield ""
+        known = bool(finding.witnesses) and beside is not None and set(finding.witnesses) <= set(beside.witnesses)
+        if known:
+            yield "  the events are those of the finding above"
+        else:
+            yield from (f"  {line}" for line in event_lines(finding.witnesses, paint))
+    else:
+        yield from _story(finding, paint)
     yield ""
     yield from _footer(finding, trace)
 
 
 def splat_lines(finding: Finding, trace: TraceSummary, paint: Paint, *, place: str = "") -> Iterator[str]:
     """The finding as lockdep would print it."""
+    yield from header_lines(finding, trace, paint, place=place)
+    if finding.story:
+        yield from _story(finding, paint)
+    else:
+        yield from textwrap.wrap(printable(finding.message), _WRAP) or [""]
+
+
+def header_lines(finding: Finding, trace: TraceSummary, paint: Paint, *, place: str = "") -> Iterator[str]:
+    """The title between lockdep's rulers, with the kernel and the trace."""
     title = headline(finding)
     width = max(_RULE, len(title))
     origin = ", ".join(printable(p) for p in (trace.kernel or "unknown kernel", trace.path, place) if p)
@@ -45,34 +70,47 @@ def splat_lines(finding: Finding, trace: TraceSummary, paint: Paint, *, place: s
     yield paint(finding.severity, title)
     yield origin
     yield "-" * width
-    if finding.story:
-        for line in finding.story:
-            shown = printable(line.expandtabs()).rstrip()
-            yield paint("bold", shown) if "***" in shown else shown
-    else:
-        yield from textwrap.wrap(printable(finding.message), 100) or [""]
+
+
+def _story(finding: Finding, paint: Paint) -> Iterator[str]:
+    for line in finding.story:
+        shown = printable(line.expandtabs()).rstrip()
+        yield paint("bold", shown) if "***" in shown else shown
 
 
 def _footer(finding: Finding, trace: TraceSummary) -> Iterator[str]:
-    if finding.story and finding.message:
-        yield from labelled("in short", textwrap.wrap(printable(finding.message), 100))
+    sure = f": {printable(finding.reason)}" if finding.reason else ""
+    yield from labelled("judged", _wrapped(f"{finding.severity}, {finding.confidence}{sure}"), _LABEL)
+    if finding.effect:
+        yield from labelled("effect", _wrapped(printable(finding.effect)), _LABEL)
     if finding.rule:
-        yield from labelled("rule", [printable(finding.rule.id), *_source(finding.rule.source)])
-    yield from labelled("seen", [seen(finding)])
-    yield from labelled("judged", [f"{finding.severity}, {finding.confidence} ({finding.name})"])
+        rule = f"{printable(finding.rule.id)}: {printable(finding.rule.source)}"
+        yield from labelled("rule", _wrapped(rule), _LABEL)
+    if finding.advice:
+        yield from labelled("to do", _wrapped(printable(finding.advice)), _LABEL)
+    if finding.count > 1:
+        yield from labelled("seen", [f"{count(finding.count)} times; shown is the first"], _LABEL)
     if finding.window is not None:
-        yield from labelled("window", [printable(finding.window)])
-    yield from labelled("fingerprint", [finding.fingerprint])
-    if not finding.witnesses:
-        return
-    yield from labelled("where", witness_lines(finding.witnesses))
-    command = locate(trace, finding.witnesses[0])
+        yield from labelled("window", [printable(finding.window)], _LABEL)
+    yield from labelled("id", [f"{finding.fingerprint}   (lockscope explain {finding.code})"], _LABEL)
+    command = locate(trace, finding.witnesses) if finding.witnesses else None
     if command:
-        yield from labelled("show it", [printable(command)])
+        yield from labelled("show it", [printable(command)], _LABEL)
 
 
-def _source(source: str) -> list[str]:
-    return textwrap.wrap(printable(source), 100)
+def event_lines(witnesses: tuple[Witness, ...], paint: Paint) -> Iterator[str]:
+    """The events in the order of time, with what was missing before one marked."""
+    shown = sorted(witnesses, key=lambda w: w.ts_ns)
+    lines = iter(witness_lines(tuple(shown)))
+    for witness in shown[:_SHOWN]:
+        if witness.missing:
+            yield paint("bold", f"** {printable(witness.missing)} **")
+        yield next(lines)
+    yield from lines
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, _WRAP - _LABEL, break_long_words=False, break_on_hyphens=False)
 
 
 def _times(finding: Finding) -> str:
@@ -92,8 +130,10 @@ def seen(finding: Finding) -> str:
 def witness_lines(witnesses: tuple[Witness, ...]) -> list[str]:
     """A line for each witness, in columns; of very many the first."""
     shown = witnesses[:_SHOWN]
+    if not shown:
+        return []
     rows = [
-        (seconds(w.ts_ns), f"CPU {w.cpu}", f"{printable(w.comm)}/{w.pid}", printable(w.event), _part(w)) for w in shown
+        (seconds(w.ts_ns), f"CPU {w.cpu}", f"{printable(w.comm)}-{w.pid}", printable(w.event), _part(w)) for w in shown
     ]
     wide = [max(len(row[i]) for row in rows) for i in range(4)]
     lines = [

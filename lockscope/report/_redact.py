@@ -108,6 +108,9 @@ def _finding(finding: Finding, red: Redactor) -> Finding:
         rule=replace(finding.rule, source=red.text(finding.rule.source)) if finding.rule else None,
         witnesses=tuple(_witness(w, red) for w in finding.witnesses),
         story=tuple(red.text(line) for line in finding.story),
+        effect=red.text(finding.effect),
+        advice=red.text(finding.advice),
+        reason=red.text(finding.reason),
         window=red.window(finding.window) if finding.window is not None else None,
         details=_details(finding.details, red),
         behind=tuple(_finding(other, red) for other in finding.behind),
@@ -121,4 +124,5 @@ def _witness(witness: Witness, red: Redactor) -> Witness:
         pid=red.pid(witness.pid),
         location=red.text(witness.location) if witness.location else witness.location,
         note=red.text(witness.note),
+        missing=red.text(witness.missing),
     )

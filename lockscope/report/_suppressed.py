@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from lockscope.findings import Finding, Report, Suppressed, Suppression
+from lockscope.patterns import match_in_order
 from lockscope.report._baseline import unlisted
-from lockscope.report._patterns import match_in_order
 
 
 def without_suppressed(

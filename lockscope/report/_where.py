@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 
 from lockscope.findings import TraceSummary, Witness
 from lockscope.units import seconds
@@ -12,26 +13,31 @@ _COUNTING_CLOCKS = ("x86-tsc", "ppc-tb", "counter", "uptime")
 _PACKED = ((".gz", "gzip", "z"), (".xz", "xz", "xz"), (".zst", "zstd", "zstd"))  # suffix, name, prefix of cat and grep
 
 
-def locate(trace: TraceSummary, witness: Witness) -> str | None:
-    """A shell command that prints the witness and its neighbours; None where the trace was a pipe, or several files."""
+def locate(trace: TraceSummary, witnesses: Sequence[Witness]) -> str | None:
+    """A shell command that prints the first witness and its neighbours on the CPUs of all of them.
+
+    None where the trace was a pipe, or several files.
+    """
+    witness = witnesses[0]
     kind = trace.format.lower()
     if trace.path in ("", "-") or kind.startswith("merged"):
         return None
     if kind.startswith(("trace.dat", "perf.data")):
         unpack, path = _unpacked(trace.path)
         show = _perf if kind.startswith("perf.data") else _trace_cmd
-        return unpack + show(trace, witness, path)
+        cpus = ",".join(map(str, sorted({w.cpu for w in witnesses})))
+        return unpack + show(trace, witness, cpus, path)
     # Text has six digits or nine; without the colon both match.
     return f"{_grep(trace)} -F -C3 {seconds(witness.ts_ns)[:-3]} {shlex.quote(trace.path)}"
 
 
-def _perf(_: TraceSummary, witness: Witness, path: str) -> str:
+def _perf(_: TraceSummary, witness: Witness, cpus: str, path: str) -> str:
     span = f"{seconds(max(witness.ts_ns - 1000, 0))},{seconds(witness.ts_ns + 1000)}"
-    return f"perf script --ns --time {span} -C {witness.cpu} -i {path}"
+    return f"perf script --ns --time {span} -C {cpus} -i {path}"
 
 
-def _trace_cmd(trace: TraceSummary, witness: Witness, path: str) -> str:
-    return f"trace-cmd report -t --cpu {witness.cpu} -i {path} | grep {_pattern(trace, witness)}"
+def _trace_cmd(trace: TraceSummary, witness: Witness, cpus: str, path: str) -> str:
+    return f"trace-cmd report -t --cpu {cpus} -i {path} | grep {_pattern(trace, witness)}"
 
 
 def _pattern(trace: TraceSummary, witness: Witness) -> str:

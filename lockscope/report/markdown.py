@@ -89,7 +89,7 @@ def _finding(report: Report, finding: Finding, number: str) -> Iterator[str]:
     yield ""
     yield from _fenced(witness_lines(finding.witnesses))
     yield ""
-    command = locate(trace, finding.witnesses[0])
+    command = locate(trace, finding.witnesses)
     if command:
         yield "To see it in the trace:"
         yield ""

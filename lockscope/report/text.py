@@ -7,40 +7,53 @@ from typing import TextIO
 
 from lockscope.findings import Finding, Report
 from lockscope.harmless import printable
-from lockscope.report._base import is_notice, ordered
-from lockscope.report._coverage_text import coverage_lines, verdict_lines
+from lockscope.report._base import is_notice, places
+from lockscope.report._coverage_text import coverage_lines, short_coverage, verdict_lines
 from lockscope.report._finding_text import finding_lines, index_line
 from lockscope.report._lines import Paint
 from lockscope.units import count, duration
 
 NAME = "text"
 EXTENSION = ".txt"
+FOR_PEOPLE = True
 
 
-def write(report: Report, stream: TextIO, *, color: bool = False) -> None:
-    """Write the report for a person to read."""
-    for line in lines(report, Paint(color)):
+def write(report: Report, stream: TextIO, *, color: bool = False, coverage: bool = False) -> None:
+    """Write the report for a person to read. ``coverage``: with all that the verdict rests on."""
+    for line in lines(report, Paint(color), coverage=coverage):
         stream.write(f"{line}\n")
 
 
-def lines(report: Report, paint: Paint) -> Iterator[str]:
+def lines(report: Report, paint: Paint, *, coverage: bool = False) -> Iterator[str]:
     """The report's lines, without their ends."""
-    told = [f for f in ordered(report.findings) if not is_notice(f.code)]
-    if len(told) > 1:
-        yield paint("bold", f"{count(len(told))} findings, worst first:")
-        for number, finding in enumerate(told, 1):
-            yield index_line(number, finding, _place(report, finding), paint)
-        yield ""
-    for number, finding in enumerate(told, 1):
-        place = f"finding {number} of {len(told)}" if len(told) > 1 else ""
-        yield from finding_lines(finding, report.traces[finding.trace], paint, place=place)
-        yield ""
+    found = places(f for f in report.findings if not is_notice(f.code))
+    number, total = 0, sum(map(len, found))
+    if total > 1:
+        yield from _index(report, found, paint)
+    for place in found:
+        for beside, finding in zip((None, *place), place, strict=False):
+            number += 1
+            which = f"finding {number} of {total}" if total > 1 else ""
+            trace = report.traces[finding.trace]
+            yield from finding_lines(finding, trace, paint, place=which, beside=beside and place[0])
+            yield ""
     yield from _windows(report)
     for index in range(len(report.traces)):
-        yield from coverage_lines(report, index, paint)
-        yield ""
-    yield from _remarks(report, told)
+        yield from coverage_lines(report, index, paint) if coverage else short_coverage(report, index)
+        if coverage:
+            yield ""
+    yield from _remarks(report, total)
     yield from verdict_lines(report, paint)
+
+
+def _index(report: Report, found: list[list[Finding]], paint: Paint) -> Iterator[str]:
+    total = sum(map(len, found))
+    where = f"{count(len(found))} place{'' if len(found) == 1 else 's'}"
+    yield paint("bold", f"{count(total)} findings at {where}, worst first:")
+    for number, place in enumerate(found, 1):
+        for at, finding in enumerate(place):
+            yield index_line(None if at else number, finding, _place(report, finding), paint)
+    yield ""
 
 
 def _place(report: Report, finding: Finding) -> str:
@@ -59,14 +72,12 @@ def _windows(report: Report) -> Iterator[str]:
     yield ""
 
 
-def _remarks(report: Report, told: list[Finding]) -> Iterator[str]:
+def _remarks(report: Report, total: int) -> Iterator[str]:
     if report.assumptions:
         yield f"assumed: {', '.join(report.assumptions)}"
     if report.known:
         yield f"known from the baseline and not listed: {count(report.known)}"
-    if told:
-        yield "to keep a known finding out: --baseline REPORT.json (this report with --format json), --suppressions"
-        yield "FILE.toml (with a reason for each), or --ignore CODE or FINGERPRINT;"
-        yield f"what a code means: lockscope explain {told[0].code}"
-    if told or report.assumptions or report.known:
-        yield ""
+    if report.left_out:
+        yield f"not listed, as they are outside of what was asked for: {count(report.left_out)} findings"
+    if total:
+        yield "to hide known findings: --suppressions FILE.toml, --baseline REPORT.json, --ignore CODE or ID"

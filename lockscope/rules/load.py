@@ -164,7 +164,8 @@ def _book(of: Draft) -> Rulebook:
 
 def _rule(kind: schema.Kind, entry: Entry) -> Rule:
     values = dict(entry.values)
-    origin = entry.document + (f" ({entry.version})" if entry.version else "")
+    # A document of an entry's own (code, a header) is read at the first version that has the rule.
+    origin = entry.document + (f" ({'since ' if entry.own else ''}{entry.version})" if entry.version else "")
     values["source"] = f"{origin}, {values['source']}" if origin else values["source"]
     values["when"] = When(**{key: values.pop(key) for key in ("since", "until", "stable") if key in values})
     if kind.record is LeafRule:

@@ -81,13 +81,19 @@ class FakeTrace:
     """A trace that remembers what was asked of it."""
 
     asked: list[dict[str, Any]]
+    parts: list[dict[str, Any]]
 
     def __init__(self, facts: dict[str, Any]) -> None:
-        self.facts, self.asked = facts, []
+        self.facts, self.asked, self.parts = facts, [], []
 
     def info(self) -> dict[str, Any]:
         """The facts it was given."""
         return self.facts
+
+    def part(self, **wanted: Any) -> FakeTrace:
+        """Itself, and remember the call."""
+        self.parts.append(wanted)
+        return self
 
     def export(self, directory: Any, **wanted: Any) -> None:
         """Remember the call."""
@@ -97,5 +103,5 @@ class FakeTrace:
 def trace_module(trace: FakeTrace) -> ModuleType:
     """A ``lockscope.trace`` whose ``load`` gives this trace."""
     module = ModuleType("lockscope.trace")
-    vars(module)["load"] = lambda path: trace
+    vars(module)["load"] = lambda path, events=(): trace
     return module

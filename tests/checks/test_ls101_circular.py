@@ -166,7 +166,7 @@ def test_a_guard_does_not_keep_an_interrupt_away() -> None:
 def test_information_is_no_violation() -> None:
     run, found = run_check("LS101", "a: mutex:G spin:A spin:B -B -A -G\nb: mutex:G spin:B spin:A")
     assert (len(found), run.verdict) == (1, Verdict.CLEAN)
-    assert "  guard:     G is held over every side" in found[0].story
+    assert "  gate lock: G is held over every side" in found[0].story
 
 
 def test_the_side_against_the_rules_is_told_first() -> None:

@@ -39,7 +39,9 @@ def test_an_access_says_who_and_in_which_ioctl():
         3,
     )
     assert finding.classes == ("&kvm->srcu",)
-    assert "ioctl 0x8004ae98" in finding.message
+    assert "ioctl(KVM_GET_MP_STATE)" in finding.message
+    assert finding.flow == "gfn_to_memslot|in ioctl 0x8004ae98"  # fingerprints stay
+    assert finding.witnesses[-1].missing == "neither srcu_read_lock(&kvm->srcu) nor mutex_lock(&kvm->slots_lock)"
     assert "gfn_to_memslot() was called 3 times" in finding.message
     assert f"VM 1 (kvm at {script.vm.kvm:#x})" in finding.message
     assert finding.rule is not None

@@ -50,4 +50,4 @@ def test_an_unknown_subject_is_one_line(lockscope: Lockscope, subject: str, near
     done = lockscope("explain", subject)
     assert (done.status, done.out) == (2, "")
     topics = "LS101, LS102, LS201, LS901, table:holds, table:losses"
-    assert done.err == f"lockscope: explain {subject}: there is no such check or table{near}; there are {topics}\n"
+    assert done.err == f"lockscope: explain {subject}: unknown check or table{near}; choose from {topics}\n"

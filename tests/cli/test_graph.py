@@ -116,7 +116,7 @@ def test_a_trace_without_locks_has_none(capsys: pytest.CaptureFixture[str]) -> N
     [
         (
             (BUG, "--format", "doot"),
-            "--format doot: there is no such (did you mean dot?); there are dot, json, lockdep",
+            "--format doot: unknown value (did you mean dot?); choose from dot, json, lockdep",
         ),
         ((BUG, "-o", BUG), "would overwrite the input"),
         (("none.dat",), "none.dat"),
@@ -131,7 +131,7 @@ def test_mistakes_are_one_line(arguments: tuple[str, ...], complaint: str, capsy
 
 def test_no_class_matches(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(("graph", BUG, "--classes", "no_such_lock")) == 2
-    assert "--classes no_such_lock: no lock class of " in capsys.readouterr().err
+    assert "--lock no_such_lock: no lock class of " in capsys.readouterr().err
 
 
 def test_windows(capsys: pytest.CaptureFixture[str]) -> None:

@@ -235,14 +235,17 @@ def test_without_contended_releases_nobody_knows_who_held_it(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--by", "clas"), "--by clas: there is no such; there are class, instance, caller, task, owner, cpu, vm"),
-        (("--sort", "waits"), "--sort waits: there is no such"),
-        (("--mode", "both"), "--mode both: there is no such"),
+        (
+            ("--by", "clas"),
+            "--by clas: unknown value (did you mean class?); choose from class, instance, caller, task, owner, cpu, vm",
+        ),
+        (("--sort", "waits"), "--sort waits: unknown value"),
+        (("--mode", "both"), "--mode both: unknown value"),
         (("--min-wait", "5"), "--min-wait 5: wanted a length of time with its unit: 500ns, 20us, 1.5ms, 2s"),
-        (("--start", "x"), "--start x: wanted seconds of the trace's clock, as 11.136744291"),
-        (("--cpus", "a"), "--cpus a: not a number"),
+        (("--start", "x"), "--from: 'x' is no time"),
+        (("--cpus", "a"), "--cpu a: not a number"),
         (("--percentiles", "0"), "--percentiles: wanted numbers above 0 and up to 100"),
-        (("--format", "xml"), "--format xml: there is no such"),
+        (("--format", "xml"), "--format xml: unknown value"),
     ],
 )
 def test_mistakes_are_one_line(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], said: str) -> None:
@@ -267,11 +270,11 @@ def test_written_to_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 def test_python_gets_the_same_as_tables(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = scripted(tmp_path)
     trace = lockscope.load(path)
-    table = trace.locks("class", "task", mode="write", percents=(50.0,)).arrow.to_pylist()
+    table = trace.locks("class", "task", mode="write", percentiles=(50.0,)).arrow.to_pylist()
     found = rows(capsys, path, "--by", "class,task", "--mode", "write", "--percentiles", "50")
     assert [(r["class"], r["pid"], r["acquired"], r["wait_total_ns"], r["hold_p50_ns"]) for r in table] == [
         (r["class"], r["pid"], r["acquired"], r["wait"]["total_ns"], r["hold"]["p50_ns"]) for r in found
     ]
     (link,) = trace.wait_chains(3).arrow.to_pylist()
     assert (link["lock"], link["pid"], link["owner_pid"], link["owned_ns"]) == (A, 101, 100, 50_000)
-    assert len(trace.wait_chains(3, tasks=("qemu",))) == 0
+    assert len(trace.wait_chains(3, task="qemu")) == 0

@@ -103,8 +103,8 @@ def test_suppressed_findings_are_counted(nights: Nights) -> None:
     [
         (("--night", "../x"), "--night '../x': wanted letters, digits"),
         (("--host", "(?P<hosts>.*)"), "wanted a group (?P<host>...)"),
-        (("--fail-on", "sometimes"), "--fail-on sometimes: there is no such"),
-        (("--select", "LS999"), "--select LS999: no check has this code"),
+        (("--fail-on", "sometimes"), "--fail-on sometimes: unknown value"),
+        (("--select", "LS999"), "--select LS999: unknown check"),
     ],
 )
 def test_mistakes_are_one_line(nights: Nights, arguments: tuple[str, ...], said: str) -> None:

@@ -31,7 +31,7 @@ def test_a_figure_of_a_stretch_and_some_locks(tmp_path: Path, capsys: pytest.Cap
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["pie"], "FIGURE pie: there is no such figure; there are contention"),
+        (["pie"], "FIGURE pie: unknown figure; choose from contention"),
         (["gant"], "did you mean gantt?"),
         (["gantt", "-o", "a.gif"], "-o a.gif: a figure is written as .png, .svg, .pdf"),
         (["gantt", "--from", "soon"], "--from: 'soon' is no time; wanted one like 2.1s"),

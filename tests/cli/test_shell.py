@@ -56,7 +56,7 @@ def test_without_a_command_there_is_help_and_no_verdict(lockscope: Lockscope) ->
     ("arguments", "complaint"),
     [
         (["analyse", "t"], "lockscope: No such command 'analyse'"),
-        (["analyze"], "lockscope: Missing argument 'TRACE'"),
+        (["analyze"], "lockscope: Missing argument 'TRACE...'"),
         (["--colour"], "lockscope: No such option: --colour"),
         (["export", "t"], "lockscope: Missing option '--output'"),
     ],
@@ -75,7 +75,7 @@ def test_usage_errors_are_one_line(lockscope: Lockscope, arguments: list[str], c
         (ValueError("a\nb\x1b[2J"),
          "internal error: ValueError: a b\\x1b[2J; please report it (lockscope -v shows the traceback)"),
         (MemoryError(), "internal error: out of memory; please report it (lockscope -v shows the traceback)"),
-        (UsageError("--rules kvm-9: there is no such"), "--rules kvm-9: there is no such"),
+        (UsageError("--rules kvm-9: unknown value"), "--rules kvm-9: unknown value"),
     ],
 )  # fmt: skip
 def test_any_error_is_one_line(lockscope: Lockscope, error: Exception, line: str) -> None:
@@ -163,7 +163,7 @@ def test_a_closed_pipe_is_quiet_and_keeps_the_status() -> None:
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None
-        assert process.stdout.readline() == b"400 findings, worst first:\n"
+        assert process.stdout.readline() == b"400 findings at 2 places, worst first:\n"
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait() == 1

@@ -60,7 +60,7 @@ def test_only_some_events_and_some_time(tmp_path: Path, capfdbinary: pytest.Capt
     for at in (10, 20, 30):
         t.take("&kvm->lock", 1).release("&kvm->lock", 1, at=at * 1_000_000_000)
     trace = lockscope.load(s.save(tmp_path / "t.dat"))
-    trace.export("-", format="text", events=("lock_release",), start_ns=15_000_000_000)
+    trace.export("-", format="text", events=("lock_release",), from_=15.0)
     lines = [line for line in capfdbinary.readouterr().out.decode().splitlines() if not line.startswith("#")]
     assert [line.split()[3:5] for line in lines] == [
         ["20.000000000:", "lock_release:"],

@@ -81,7 +81,7 @@ def test_the_commands_that_merge(tmp_path: Path, capsys: pytest.CaptureFixture[s
     capsys.readouterr()
     for command in (("info",), ("locks",), ("graph",), ("export", "-o", str(tmp_path / "other"))):
         assert run((*command, dat, perf)) == 2
-        assert capsys.readouterr().err == "lockscope: 2 traces: one at a time, or --merge if they are one recording\n"
+        assert capsys.readouterr().err == "lockscope: 2 traces: wanted one, or --merge if they are one recording\n"
 
 
 def test_what_both_have_counts_once(tmp_path: Path) -> None:

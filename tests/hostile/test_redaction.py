@@ -131,7 +131,7 @@ def test_no_canary_is_in_an_output(
     name, *options = command
     out = tmp_path / "out"
     out.mkdir()
-    to = ("-o", str(out / "file.html")) if "html" in options else ()
+    to = ("-o", str(out / "file.html"), "--force") if "html" in options else ()
     for more, private in (((), True), (("--redact",), False)):
         run([name, trace, *options, *more, *to])
         said = capsys.readouterr()
@@ -198,7 +198,7 @@ def test_a_name_that_reads_like_a_sentence_is_a_name(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], oddly_named: Path, command: tuple[str, ...]
 ) -> None:
     name, *options = command
-    to = ("-o", str(tmp_path / "file.html")) if "html" in options else ()
+    to = ("-o", str(tmp_path / "file.html"), "--force") if "html" in options else ()
     for more in ((), ("--redact",)):
         run([name, str(oddly_named), *options, *more, *to])
         output = capsys.readouterr().out + everything_in(tmp_path)

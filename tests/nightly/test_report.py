@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lockscope.errors import UsageError
 from lockscope.findings import Suppression
 from lockscope.nightly import tables
 from lockscope.nightly.figures import coverage, findings, holds, hosts, slower
@@ -204,3 +205,14 @@ def test_a_night_without_anything(empty: Night) -> None:
     assert as_text(empty).startswith("lockscope nightly n1: nothing new\n")
     assert "<h1>Night n1</h1>" in as_html(empty, [])
     assert empty.slower == empty.faster == empty.hosts == []
+
+
+def test_a_report_of_ours_is_replaced_and_nothing_else(tmp_path: Path) -> None:
+    page = tmp_path / "index.html"
+    page.write_text("precious")
+    with pytest.raises(UsageError, match=r"index.html: exists \(--force overwrites it\)"):
+        Report.at(str(tmp_path))
+    Report.at(str(tmp_path), force=True)
+    page.write_text('<!DOCTYPE html><meta name="generator" content="lockscope nightly">')
+    (tmp_path / "summary.md").write_text("last night's")
+    assert Report.at(str(tmp_path)).page == page

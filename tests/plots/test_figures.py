@@ -129,9 +129,9 @@ def test_the_same_figure_is_the_same_file(dirty_log: Trace, tmp_path: Path) -> N
 
 
 def test_what_is_no_figure_is_told(dirty_log: Trace) -> None:
-    with pytest.raises(UsageError, match="there is no figure 'pie'; there are contention, findings"):
+    with pytest.raises(UsageError, match="FIGURE pie: unknown figure; choose from contention, findings"):
         _base.plot("pie", dirty_log)
-    with pytest.raises(AttributeError, match="no figure 'pie'"):
+    with pytest.raises(AttributeError, match="FIGURE pie: unknown figure"):
         dirty_log.plot.pie  # noqa: B018
     with pytest.raises(UsageError, match=r"a figure is written as .png, .svg, .pdf"):
         _base.save(dirty_log.plot.contention(), "a.gif")

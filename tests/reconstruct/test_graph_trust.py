@@ -56,7 +56,7 @@ def test_a_schedule_of_what_was_recorded_is_certain() -> None:
         "schedule": "each side can run up to its attempt with no lock changing hands else",
         "held": "all that they held is known",
     }
-    assert "how far to trust it: certain" in finding.story
+    assert "confidence: certain" in finding.story
 
 
 def test_who_was_not_there_may_not_have_been() -> None:

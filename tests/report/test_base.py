@@ -18,7 +18,7 @@ def test_outputs_are_found_by_walking_the_folder() -> None:
 
 
 def test_an_unknown_output_names_those_there_are() -> None:
-    with pytest.raises(UsageError, match=r"--format tarot: there is no such output; there are html, json, .*text"):
+    with pytest.raises(UsageError, match=r"--format tarot: unknown value; choose from html, json, .*text"):
         reporter("tarot")
 
 

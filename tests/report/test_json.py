@@ -91,7 +91,7 @@ def test_the_keys_are_the_contracts() -> None:
     assert finding["witnesses"][0] == {
         "ts_ns": 11_136_744_291, "cpu": 1, "pid": 4514, "comm": "CPU 0/KVM", "event": "lock_acquire", "context": "task",
         "location": "kvm_vm_ioctl+0x66", "note": "acquires &kvm->lock at 0xffffc900001b1408",
-        "side": 0,
+        "side": 0, "missing": "",
     }  # fmt: skip
     assert written(reports.windowed())["windows"][0] == {
         "trace": 0, "name": "ABBA_mutex", "start_ns": 10, "end_ns": 2_010, "findings": 1,
@@ -122,7 +122,7 @@ def test_json_lines_has_a_header_and_a_finding_a_line() -> None:
         3,
     )
     assert [r["kind"] for r in rest] == ["finding"] * 3
-    assert [r["classes"][0] for r in rest] == ["&a2->lock", "&a1->lock", "&a0->lock"]
+    assert [r["classes"][0] for r in rest] == ["&a2->lock", "&a0->lock", "&a1->lock"]
     document = written(reports.many(3))
     assert [{k: v for k, v in r.items() if k != "kind"} for r in rest] == document["findings"]
 

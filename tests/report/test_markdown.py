@@ -36,14 +36,14 @@ def test_one_finding_is_a_bug_report() -> None:
     out = told(reports.violated())
     lines = out.splitlines()
     assert lines[0] == "# lockscope: possible circular locking dependency detected on Linux 6.12.117"
-    assert lines[2] == "- `traces/bug.dat: violation: 1 error, 3 of 5 checks could not be judged in full`"
+    assert lines[2] == "- `traces/bug.dat: violation: 1 error; 1 check clean, 1 in part, 2 not judged`"
     assert "## LS101: possible circular locking dependency detected" in lines
     assert "- locks: `&kvm->slots_lock` -> `&kvm->lock`" in lines
     assert "\n`&kvm->lock` is taken inside `&kvm->slots_lock`, and the other way\nround.\n" in out
     assert "- judged: error, likely (circular-lock-dependency)" in lines
     assert f"- fingerprint: `{reports.circular().fingerprint}`" in lines
     assert "```text\n" + "\n".join(reports.STORY) + "\n```\n" in out
-    assert "```sh\ntrace-cmd report -t --cpu 1 -i traces/bug.dat | grep -F -C3 11.136744291:\n```\n" in out
+    assert "```sh\ntrace-cmd report -t --cpu 0,1 -i traces/bug.dat | grep -F -C3 11.136744291:\n```\n" in out
     assert "  not judged:  LS202 LS203: needs lockscope:srcu_read_lock; trace-cmd record -e lockscope\n" in out
     assert lines[-1] == "What a code means, and why it is a bug: `lockscope explain LS101`."
 

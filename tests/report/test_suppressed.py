@@ -83,7 +83,7 @@ def test_the_outputs_say_how_many_and_why() -> None:
     stream = io.StringIO()
     text.write(rest, stream)
     assert f"  suppressed:  1 LS101 {FINGERPRINT}: known\n" in stream.getvalue()
-    assert "violation: only what is known or suppressed, " in stream.getvalue()
+    assert "violation: only what is known or suppressed; " in stream.getvalue()
 
 
 def test_reasons_are_redacted() -> None:

@@ -32,11 +32,11 @@ EARLY = Witness(756_141_102, 0, 94, "t", "lock_release")
     ],
 )  # fmt: skip
 def test_the_command_that_shows_a_witness(changes: dict[str, str], witness: Witness, command: str | None) -> None:
-    assert locate(reports.trace(**{"path": "a b.dat", **changes}), witness) == command
+    assert locate(reports.trace(**{"path": "a b.dat", **changes}), [witness]) == command
 
 
 def test_a_plain_count_is_found_with_and_without_the_point(tmp_path: Path) -> None:
-    command = locate(reports.trace(clock="x86-tsc"), Witness(125_756_141_102, 0, 94, "t", "lock_release"))
+    command = locate(reports.trace(clock="x86-tsc"), [Witness(125_756_141_102, 0, 94, "t", "lock_release")])
     assert command is not None
     grep = command.split("| ")[1].replace(" -C3", "")
     lines = "t-94 [000]125756141102: a\nt-94 [000] 125.756141102: b\nt-94 [000]9125756141102: c\n"

@@ -11,8 +11,8 @@ from functools import cache
 from typing import Protocol, TextIO, cast
 
 from lockscope.findings import LockGraph
+from lockscope.patterns import class_fits
 from lockscope.registry import modules
-from lockscope.report._patterns import matches
 from lockscope.report._pseudonyms import Redactor
 
 
@@ -52,7 +52,9 @@ def narrowed(graph: LockGraph, patterns: Iterable[str]) -> LockGraph:
     wanted = list(patterns)
     if not wanted:
         return graph
-    chosen = {i for i, c in enumerate(graph.classes) if any(matches(p, c.name) or matches(p, c.label) for p in wanted)}
+    chosen = {
+        i for i, c in enumerate(graph.classes) if any(class_fits(p, c.name) or class_fits(p, c.label) for p in wanted)
+    }
     edges = [e for e in graph.edges if e.held in chosen or e.taken in chosen]
     kept = sorted(chosen | {end for e in edges for end in (e.held, e.taken)})
     place = {old: new for new, old in enumerate(kept)}

@@ -73,7 +73,7 @@ def _evidence(witnesses: Sequence[Witness], trace: TraceSummary) -> str:
     ]
     more = len(witnesses) - _WITNESSES
     rest = f'<p class="dim">and {count(more)} more: lockscope analyze --format json has all</p>' if more > 0 else ""
-    command = locate(trace, witnesses[0])
+    command = locate(trace, witnesses)
     show = f"<p>In the trace:</p>{copyable(command)}" if command else ""
     head = ("#", "time (s)", "CPU", "task", "event", "what")
     return "<h3>Evidence</h3>" + table(head, rows) + rest + show

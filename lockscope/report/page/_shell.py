@@ -54,6 +54,7 @@ def page(title: str, heading: str, sections: Sequence[Section], *, brand: str = 
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="generator" content="{esc(brand)}">
 <meta http-equiv="Content-Security-Policy" content="{_POLICY}">
 <title>{esc(title)}</title>
 <link rel="icon" href="data:,">
