@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from lockscope.facts.fact import FactSet
 from lockscope.formats.open import open_trace
 from lockscope.pipeline import AnalyzeOptions, gathered, judged, selected_checks
-from lockscope.reconstruct.kvm_facts import FactSet
 from lockscope.tables.decode import FieldDecoder, partition
 from lockscope.tables.events import LOSS
 from lockscope.tables.tape import TapeBatch

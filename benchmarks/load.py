@@ -30,11 +30,11 @@ import numpy as np
 import pyarrow as pa
 from inflate import inflate
 
+from lockscope.evidence.gather import prefetched
 from lockscope.formats.trace_dat.reader import TraceDat
-from lockscope.reconstruct.gather import prefetched
 from lockscope.tables.decode import FieldDecoder, partition
 from lockscope.tables.events import LOSS, EventBatch, Reader
-from lockscope.trace import load
+from lockscope.trace.trace import load
 
 SAMPLE = Path(__file__).parents[1] / "sample_traces" / "dirty_log.dat"
 _SHARES = 8  # pieces of work a batch is cut into

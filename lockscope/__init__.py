@@ -10,9 +10,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lockscope.findings import Finding, Report
     from lockscope.pipeline import AnalyzeOptions, analyze
-    from lockscope.trace import Trace, load
+    from lockscope.results.findings import Finding, Report
+    from lockscope.trace.trace import Trace, load
 
 __version__ = "0.1.0"  # pyproject.toml says the same; a test holds it
 
@@ -20,11 +20,11 @@ __all__ = ["AnalyzeOptions", "Finding", "Report", "Trace", "__version__", "analy
 
 _HOME = {
     "AnalyzeOptions": "lockscope.pipeline",
-    "Finding": "lockscope.findings",
-    "Report": "lockscope.findings",
-    "Trace": "lockscope.trace",
+    "Finding": "lockscope.results.findings",
+    "Report": "lockscope.results.findings",
+    "Trace": "lockscope.trace.trace",
     "analyze": "lockscope.pipeline",
-    "load": "lockscope.trace",
+    "load": "lockscope.trace.trace",
 }
 
 

@@ -13,19 +13,19 @@ from numpy.typing import NDArray
 from lockscope.checks._base import Check, all_checks
 from lockscope.core import walk_rows as counters
 from lockscope.errors import MatchError, UsageError
-from lockscope.findings import CheckRun, Finding, Report, Status, TraceSummary, Verdict, WindowSummary
+from lockscope.evidence.doubts import Doubts, doubts, is_alarm, rests_on, told
+from lockscope.evidence.evidence import Evidence
+from lockscope.evidence.gather import Gathered, GatherOptions, gather
+from lockscope.facts.interruptions import Hole
 from lockscope.formats.merge.reader import open_merged
-from lockscope.reconstruct.doubts import Doubts, doubts, is_alarm, rests_on, told
-from lockscope.reconstruct.evidence import Evidence
-from lockscope.reconstruct.gather import Gathered, GatherOptions, gather
-from lockscope.reconstruct.interruptions import Hole
+from lockscope.results.findings import CheckRun, Finding, Report, Status, TraceSummary, Verdict, WindowSummary
 from lockscope.rules.book import Rulebook
 from lockscope.rules.load import choose, known_locks
 from lockscope.tables.events import UNKNOWN, EventFormat, Reader, TraceInfo
 from lockscope.tables.tape import sources
 
 if TYPE_CHECKING:
-    from lockscope.reconstruct.collect import Collector
+    from lockscope.statistics.collect import Collector
 
 
 def _show(report: Report) -> str:
@@ -208,7 +208,7 @@ def _judge(
     read = _Reading(reader, checks, options, progress)
     found, how, runs, findings, seen = read.settled(ended)
     if seen is not None:
-        from lockscope.reconstruct.exhibiting import exhibits
+        from lockscope.statistics.exhibiting import exhibits
 
         report.exhibits += (exhibits(found.evidence, found.walk, seen, findings),)
     report.traces.append(_summary(reader.info, found, how))
@@ -277,7 +277,7 @@ class _Reading:
 
 
 def _collector() -> Collector:
-    from lockscope.reconstruct.collect import Collector
+    from lockscope.statistics.collect import Collector
 
     return Collector()
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 import lockscope
-from lockscope.findings import Report
 from lockscope.formats.open import open_trace
 from lockscope.pipeline import AnalyzeOptions, analyze
+from lockscope.results.findings import Report
 from tests.builders.altered import alarms, fresh
 
 SAMPLES = Path(__file__).parents[1] / "sample_traces"

@@ -51,7 +51,7 @@ def test_each_of_them_says_something() -> None:
 
 
 def test_a_load_in_a_notebook_shows_a_bar() -> None:
-    from lockscope.trace_progress import Bar, showing
+    from lockscope.trace.progress import Bar, showing
 
     bar = Bar("holds of <trace>", total=4_000_000)
     half = bar.html_of(2_000_000, bar.total, 1.0)

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from lockscope.checks._base import all_checks
-from lockscope.findings import Severity
+from lockscope.results.findings import Severity
 
 CODES = {
     "LS101": ("circular-lock-dependency", Severity.ERROR),

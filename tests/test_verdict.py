@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lockscope.findings import CheckRun, Report, Severity, Status, Verdict
+from lockscope.results.findings import CheckRun, Report, Severity, Status, Verdict
 from tests.builders import reports
 
 CODES = ("LS101", "LS102", "LS204", "LS303", "LS401", "LS901", "LS903")

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 
-from lockscope.findings import CheckRun, Finding, Severity, Status, Verdict
-from lockscope.reconstruct.evidence import Evidence
+from lockscope.evidence.evidence import Evidence
 from lockscope.registry import modules
+from lockscope.results.findings import CheckRun, Finding, Severity, Status, Verdict
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from lockscope.checks._story import Teller, address, lock_word
-from lockscope.findings import Confidence, Finding, Severity, Witness
-from lockscope.reconstruct.chains import Entry
-from lockscope.reconstruct.evidence import Evidence
-from lockscope.reconstruct.waiting import WaitingTask, circles
+from lockscope.evidence.evidence import Evidence
+from lockscope.results.findings import Confidence, Finding, Severity, Witness
 from lockscope.units import duration, seconds
+from lockscope.walk.chains import Entry
+from lockscope.walk.waiting import WaitingTask, circles
 
 _SETTLED = (
     1_000_000  # ns: longer than a lock that is being handed over looks held by the one and asked for by the other

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lockscope.checks._base import Grounds
-from lockscope.findings import Status
+from lockscope.evidence.evidence import Evidence
 from lockscope.kvm.versions import parse
-from lockscope.reconstruct.evidence import Evidence
-from lockscope.reconstruct.graph_rows import FLAGS, contexts_unknown
-from lockscope.reconstruct.usage import bh_told
+from lockscope.lockgraph.rows import FLAGS, contexts_unknown
+from lockscope.lockgraph.usage import bh_told
+from lockscope.results.findings import Status
 
 _LOCKS = "no lock events were recorded: lockscope record -- COMMAND, best on a kernel with CONFIG_PROVE_LOCKING"
 _RELEASES = "releases were not recorded, so nobody knows what was held when: trace-cmd record -e lock:lock_release"

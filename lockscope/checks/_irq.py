@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lockscope.checks._story import Teller, address
-from lockscope.findings import Witness
-from lockscope.reconstruct.graph import chain_at
-from lockscope.reconstruct.usage import ENABLED_BIT, IN_NMI_USE, STATE_BITS, USED, bit_name
+from lockscope.lockgraph.graph import chain_at
+from lockscope.lockgraph.usage import ENABLED_BIT, IN_NMI_USE, STATE_BITS, USED, bit_name
+from lockscope.results.findings import Witness
 
 IRQ_WORDS = ("hardirq", "softirq")
 

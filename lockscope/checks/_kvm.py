@@ -8,12 +8,12 @@ from typing import Protocol, TypeVar
 
 from lockscope.checks._base import Grounds
 from lockscope.checks._grounds import recorded
-from lockscope.findings import RuleRef, Status, Witness, context_of
+from lockscope.evidence.evidence import Evidence
+from lockscope.facts.vms import Vms
 from lockscope.kvm import spte
 from lockscope.kvm.spte import Found
 from lockscope.kvm.spte_layouts import Layout
-from lockscope.reconstruct.evidence import Evidence
-from lockscope.reconstruct.vms import Vms
+from lockscope.results.findings import RuleRef, Status, Witness, context_of
 from lockscope.rules.book import Flow
 from lockscope.tables.ops import Op
 from lockscope.units import address, seconds

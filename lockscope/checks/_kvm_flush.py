@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from lockscope.checks import _kvm
 from lockscope.checks._base import Grounds
 from lockscope.core import kvm_flush as kernel
-from lockscope.findings import Confidence, Finding, RuleRef, Severity, Status, Witness
-from lockscope.reconstruct.evidence import Evidence
-from lockscope.reconstruct.flush_debts import DebtGroup, FlushDebts
-from lockscope.reconstruct.kvm_runs import Run, runs_text
-from lockscope.reconstruct.vms import Vms
+from lockscope.evidence.evidence import Evidence
+from lockscope.facts.flush_debts import DebtGroup, FlushDebts
+from lockscope.facts.kvm_runs import Run, runs_text
+from lockscope.facts.vms import Vms
+from lockscope.results.findings import Confidence, Finding, RuleRef, Severity, Status, Witness
 from lockscope.units import count, duration, seconds
 
 FACTS = ("flush_debts", "mirror_roots", "spte_history", "spte_layout", "vms")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from lockscope.checks import _kvm
-from lockscope.findings import Confidence, Finding, RuleRef, Severity, Witness
-from lockscope.reconstruct.clock_skew import ClockSkew
-from lockscope.reconstruct.evidence import Evidence
-from lockscope.reconstruct.kvm_runs import runs, runs_text
-from lockscope.reconstruct.spte_history import SpteEvent, SpteHistory
+from lockscope.evidence.evidence import Evidence
+from lockscope.facts.clock_skew import ClockSkew
+from lockscope.facts.kvm_runs import runs, runs_text
+from lockscope.facts.spte_history import SpteEvent, SpteHistory
+from lockscope.results.findings import Confidence, Finding, RuleRef, Severity, Witness
 from lockscope.units import duration
 
 FACTS = ("clock_skew", "mirror_roots", "spte_history", "spte_layout", "vms")

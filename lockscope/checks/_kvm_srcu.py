@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 
 from lockscope.checks import _kvm
 from lockscope.checks._base import Grounds
-from lockscope.findings import Confidence, Finding, RuleRef, Severity, Witness
-from lockscope.reconstruct.evidence import Evidence
-from lockscope.reconstruct.srcu_sections import SrcuEvent, SrcuSections
+from lockscope.evidence.evidence import Evidence
+from lockscope.facts.srcu_sections import SrcuEvent, SrcuSections
+from lockscope.results.findings import Confidence, Finding, RuleRef, Severity, Witness
 from lockscope.units import duration
 
 FACTS = ("srcu_sections", "vms")

@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 
 from lockscope.checks._story import Teller, address, merged
-from lockscope.findings import Confidence, Finding, RuleRef, Severity
-from lockscope.reconstruct.chains import Chain
-from lockscope.reconstruct.evidence import Evidence
-from lockscope.reconstruct.graph_rows import CLS
+from lockscope.evidence.evidence import Evidence
+from lockscope.lockgraph.rows import CLS
+from lockscope.results.findings import Confidence, Finding, RuleRef, Severity
 from lockscope.rules.book import MustHoldRule, Rulebook
+from lockscope.walk.chains import Chain
 
 
 def judge_must_hold(evidence: Evidence, check: tuple[str, str]) -> Iterator[Finding]:

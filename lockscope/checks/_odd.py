@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from lockscope.checks._story import Teller, merged
-from lockscope.findings import Confidence, Finding, Severity, Witness
-from lockscope.reconstruct.chains import Oddity
-from lockscope.reconstruct.evidence import Evidence
+from lockscope.evidence.evidence import Evidence
+from lockscope.results.findings import Confidence, Finding, Severity, Witness
+from lockscope.walk.chains import Oddity
 
 
 class OddFinding:

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from lockscope.checks._story import Teller, address, lock_word, merged, rests_on_held
-from lockscope.findings import Confidence, Finding, RuleRef, Severity
-from lockscope.reconstruct.chains import Chain, Entry
-from lockscope.reconstruct.evidence import Evidence
-from lockscope.reconstruct.graph import chain_at
-from lockscope.reconstruct.graph_rows import CHECK, CLS, SYNC, TRYLOCK, Ints
+from lockscope.evidence.evidence import Evidence
+from lockscope.lockgraph.graph import chain_at
+from lockscope.lockgraph.rows import CHECK, CLS, SYNC, TRYLOCK, Ints
+from lockscope.results.findings import Confidence, Finding, RuleRef, Severity
 from lockscope.rules.book import Rule, Rulebook, Scope
+from lockscope.walk.chains import Chain, Entry
 
 Broken = Callable[[str, str], Rule | None]
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from lockscope.findings import Confidence, Context, Finding, Witness
-from lockscope.reconstruct.chains import Chain, Entry, Oddity
-from lockscope.reconstruct.evidence import Evidence
-from lockscope.reconstruct.graph import Graph, chain_at, lock_graph
-from lockscope.reconstruct.graph_rows import CLS, SYNC
-from lockscope.reconstruct.usage import lock_usage
+from lockscope.evidence.evidence import Evidence
+from lockscope.lockgraph.graph import Graph, chain_at, lock_graph
+from lockscope.lockgraph.rows import CLS, SYNC
+from lockscope.lockgraph.usage import lock_usage
+from lockscope.results.findings import Confidence, Context, Finding, Witness
 from lockscope.units import count, seconds
+from lockscope.walk.chains import Chain, Entry, Oddity
 
 _CONTEXTS = (Context.TASK, Context.SOFTIRQ, Context.HARDIRQ, Context.NMI)
 _COLUMN = 31  # where lockdep's second CPU column begins

@@ -89,14 +89,14 @@ from lockscope.checks._base import check
 from lockscope.checks._deadlock import deadlocks, pairs, told
 from lockscope.checks._grounds import LockGrounds
 from lockscope.checks._story import Teller, lock_word, merged, rests_on, ring_scenario
-from lockscope.findings import Confidence, Finding, Severity
+from lockscope.evidence.evidence import Evidence
 from lockscope.kvm.locks import is_kvm
-from lockscope.reconstruct.evidence import Evidence
-from lockscope.reconstruct.graph import chain_at
-from lockscope.reconstruct.graph_cycles import LIMIT, Ring
-from lockscope.reconstruct.graph_rings import trace_rings
-from lockscope.reconstruct.graph_rows import CHECK, CLS, SYNC
-from lockscope.reconstruct.graph_trust import TRIES, Trust, trust
+from lockscope.lockgraph.cycles import LIMIT, Ring
+from lockscope.lockgraph.graph import chain_at
+from lockscope.lockgraph.rings import trace_rings
+from lockscope.lockgraph.rows import CHECK, CLS, SYNC
+from lockscope.lockgraph.trust import TRIES, Trust, trust
+from lockscope.results.findings import Confidence, Finding, Severity
 from lockscope.units import count
 
 _CODE, _NAME = "LS101", "circular-lock-dependency"

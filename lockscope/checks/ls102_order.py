@@ -49,8 +49,8 @@ from lockscope.checks._base import check
 from lockscope.checks._grounds import LockGrounds
 from lockscope.checks._must_hold import judge_must_hold
 from lockscope.checks._pairs import Words, judge_pairs
-from lockscope.findings import Finding, Severity
-from lockscope.reconstruct.evidence import Evidence
+from lockscope.evidence.evidence import Evidence
+from lockscope.results.findings import Finding, Severity
 
 _CHECK = ("LS102", "documented-order")
 _WORDS = Words(

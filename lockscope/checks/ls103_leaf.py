@@ -46,8 +46,8 @@ from collections.abc import Iterator
 from lockscope.checks._base import check
 from lockscope.checks._grounds import LockGrounds
 from lockscope.checks._pairs import Words, judge_pairs
-from lockscope.findings import Finding, Severity
-from lockscope.reconstruct.evidence import Evidence
+from lockscope.evidence.evidence import Evidence
+from lockscope.results.findings import Finding, Severity
 from lockscope.rules.book import LeafRule
 
 

@@ -55,12 +55,12 @@ from lockscope.checks._base import check
 from lockscope.checks._deadlock import deadlocks, told
 from lockscope.checks._grounds import LockGrounds
 from lockscope.checks._story import Teller, address, lock_word, merged, rests_on, self_scenario
-from lockscope.findings import Confidence, Finding, Severity
-from lockscope.reconstruct.chains import Chain, Entry, Oddity
-from lockscope.reconstruct.evidence import Evidence
-from lockscope.reconstruct.graph import chain_at
-from lockscope.reconstruct.graph_rows import CLS
-from lockscope.reconstruct.nesting import annotated_names, known_nestings
+from lockscope.evidence.evidence import Evidence
+from lockscope.evidence.nesting import annotated_names, known_nestings
+from lockscope.lockgraph.graph import chain_at
+from lockscope.lockgraph.rows import CLS
+from lockscope.results.findings import Confidence, Finding, Severity
+from lockscope.walk.chains import Chain, Entry, Oddity
 
 _CODE, _NAME = "LS104", "recursive-locking"
 _REASONS = {

@@ -49,10 +49,10 @@ from lockscope.checks._base import check
 from lockscope.checks._grounds import LockGrounds
 from lockscope.checks._odd import OddFinding, balance_confidence, judge_oddities
 from lockscope.checks._story import Teller, address
-from lockscope.findings import Finding, Severity
+from lockscope.evidence.evidence import Evidence
 from lockscope.kvm.locks import kind_of
-from lockscope.reconstruct.chains import Oddity
-from lockscope.reconstruct.evidence import Evidence
+from lockscope.results.findings import Finding, Severity
+from lockscope.walk.chains import Oddity
 
 _EFFECT = "The lock is now free while its owner relies on it, or its state is corrupt."
 _ODD = OddFinding("LS105", "unbalanced-unlock", "bad unlock balance detected!", _EFFECT)

@@ -42,11 +42,11 @@ from lockscope.checks._base import check
 from lockscope.checks._grounds import LockGrounds
 from lockscope.checks._odd import OddFinding, balance_confidence, judge_oddities
 from lockscope.checks._story import Teller, address
-from lockscope.findings import Finding, Severity
+from lockscope.evidence.evidence import Evidence
 from lockscope.kvm.locks import kind_of
-from lockscope.reconstruct.chains import TASK, Oddity
-from lockscope.reconstruct.evidence import Evidence
-from lockscope.reconstruct.walk import is_tracing
+from lockscope.results.findings import Finding, Severity
+from lockscope.walk.chains import TASK, Oddity
+from lockscope.walk.walk import is_tracing
 
 _EFFECT = "The next task that takes the lock waits until this one releases it, which may be never."
 _ODD = OddFinding("LS106", "held-on-exit", "lock held when returning to user space!", _EFFECT)

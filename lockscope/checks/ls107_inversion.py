@@ -63,12 +63,12 @@ from lockscope.checks._base import check
 from lockscope.checks._grounds import LockGrounds
 from lockscope.checks._irq import IRQ_WORDS, lock_at, own_acquisition, usage_lines, usage_witnesses, window_of
 from lockscope.checks._story import Teller, merged
-from lockscope.findings import Confidence, Finding, Severity
-from lockscope.reconstruct.evidence import Evidence
-from lockscope.reconstruct.graph import chain_at
-from lockscope.reconstruct.graph_rows import LOCK
-from lockscope.reconstruct.usage import bit_name
-from lockscope.reconstruct.usage_paths import Inversion, inversions
+from lockscope.evidence.evidence import Evidence
+from lockscope.lockgraph.graph import chain_at
+from lockscope.lockgraph.rows import LOCK
+from lockscope.lockgraph.usage import bit_name
+from lockscope.lockgraph.usage_paths import Inversion, inversions
+from lockscope.results.findings import Confidence, Finding, Severity
 
 _CODE, _NAME = "LS107", "irq-inversion"
 _REASONS = {

@@ -48,9 +48,8 @@ from lockscope.checks._base import check
 from lockscope.checks._grounds import LockGrounds
 from lockscope.checks._irq import lock_at, own_acquisition, usage_lines, usage_witnesses, window_of
 from lockscope.checks._story import Teller, merged, self_scenario
-from lockscope.findings import Confidence, Finding, Severity
-from lockscope.reconstruct.evidence import Evidence
-from lockscope.reconstruct.usage import (
+from lockscope.evidence.evidence import Evidence
+from lockscope.lockgraph.usage import (
     ENABLED_BIT,
     IN_NMI_READ,
     IN_NMI_USE,
@@ -62,6 +61,7 @@ from lockscope.reconstruct.usage import (
     Usage,
     bit_name,
 )
+from lockscope.results.findings import Confidence, Finding, Severity
 
 _CODE, _NAME = "LS108", "inconsistent-irq-usage"
 _REASONS = {

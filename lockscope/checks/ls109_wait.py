@@ -52,10 +52,10 @@ from collections.abc import Iterator
 from lockscope.checks._base import Grounds, check
 from lockscope.checks._grounds import LockGrounds
 from lockscope.checks._story import Teller, address, merged, rests_on_held
-from lockscope.findings import Confidence, Finding, Severity, Status
-from lockscope.reconstruct.chains import Chain, Entry
-from lockscope.reconstruct.evidence import Evidence
-from lockscope.reconstruct.graph_waits import ANY, WAIT_NAMES, TooLong, too_long, undecided_in_hardirqs
+from lockscope.evidence.evidence import Evidence
+from lockscope.lockgraph.waits import ANY, WAIT_NAMES, TooLong, too_long, undecided_in_hardirqs
+from lockscope.results.findings import Confidence, Finding, Severity, Status
+from lockscope.walk.chains import Chain, Entry
 
 _CODE, _NAME = "LS109", "invalid-wait-context"
 _CONTEXTS = ("a task", "a softirq", "a hard interrupt", "an NMI")

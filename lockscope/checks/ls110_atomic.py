@@ -42,9 +42,9 @@ from lockscope.checks._base import check
 from lockscope.checks._grounds import LockGrounds
 from lockscope.checks._odd import OddFinding, balance_confidence, judge_oddities
 from lockscope.checks._story import Teller, address
-from lockscope.findings import Finding, Severity
-from lockscope.reconstruct.chains import Oddity
-from lockscope.reconstruct.evidence import Evidence
+from lockscope.evidence.evidence import Evidence
+from lockscope.results.findings import Finding, Severity
+from lockscope.walk.chains import Oddity
 
 _EFFECT = "Other CPUs spin for the lock until the task runs again; where it needs one of them to do so, they deadlock."
 _ODD = OddFinding("LS110", "sleep-in-atomic", "BUG: scheduling while atomic", _EFFECT)

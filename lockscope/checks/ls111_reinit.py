@@ -44,9 +44,9 @@ from lockscope.checks._base import check
 from lockscope.checks._grounds import LockGrounds
 from lockscope.checks._odd import OddFinding, judge_oddities
 from lockscope.checks._story import Teller, address
-from lockscope.findings import Confidence, Finding, Severity
-from lockscope.reconstruct.chains import Oddity
-from lockscope.reconstruct.evidence import Evidence
+from lockscope.evidence.evidence import Evidence
+from lockscope.results.findings import Confidence, Finding, Severity
+from lockscope.walk.chains import Oddity
 
 _EFFECT = "Two tasks can be in the critical section, or memory is used after it was freed."
 _ODD = OddFinding("LS111", "held-lock-reinitialised", "held lock freed!", _EFFECT)

@@ -49,10 +49,10 @@ from collections.abc import Iterator
 
 from lockscope.checks._base import Grounds, check
 from lockscope.checks._story import Teller, address
-from lockscope.findings import Confidence, Finding, Severity, Status, Witness
-from lockscope.reconstruct.evidence import Evidence
-from lockscope.reconstruct.waiting import WaitingTask, circles, owners
+from lockscope.evidence.evidence import Evidence
+from lockscope.results.findings import Confidence, Finding, Severity, Status, Witness
 from lockscope.units import duration
+from lockscope.walk.waiting import WaitingTask, circles, owners
 
 _CODE, _NAME = "LS112", "hung-task"
 _LONG = 2_000_000_000  # ns

@@ -58,10 +58,10 @@ from lockscope.checks import _kvm, _kvm_srcu
 from lockscope.checks._base import Grounds, check
 from lockscope.core.kvm_flush import IOCTL
 from lockscope.core.kvm_srcu import BY_SLOTS_LOCK, KVM_CREATE_VM
-from lockscope.findings import Finding, RuleRef, Severity, Witness
+from lockscope.evidence.evidence import Evidence
+from lockscope.facts.srcu_sections import SrcuEvent
 from lockscope.kvm.ioctls import ioctl_text
-from lockscope.reconstruct.evidence import Evidence
-from lockscope.reconstruct.srcu_sections import SrcuEvent
+from lockscope.results.findings import Finding, RuleRef, Severity, Witness
 from lockscope.units import count
 
 _ACCESSES = (

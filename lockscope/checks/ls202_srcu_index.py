@@ -41,9 +41,9 @@ from collections.abc import Iterator
 
 from lockscope.checks import _kvm, _kvm_srcu
 from lockscope.checks._base import check
-from lockscope.findings import Finding, Severity, Witness
-from lockscope.reconstruct.evidence import Evidence
-from lockscope.reconstruct.srcu_sections import SrcuEvent
+from lockscope.evidence.evidence import Evidence
+from lockscope.facts.srcu_sections import SrcuEvent
+from lockscope.results.findings import Finding, Severity, Witness
 
 
 @check("LS202", "srcu-index-mismatch", Severity.ERROR, _kvm_srcu.section_grounds, facts=_kvm_srcu.FACTS)

@@ -45,9 +45,9 @@ from collections.abc import Iterator
 
 from lockscope.checks import _kvm, _kvm_srcu
 from lockscope.checks._base import check
-from lockscope.findings import Finding, Severity, Witness
-from lockscope.reconstruct.evidence import Evidence
-from lockscope.reconstruct.srcu_sections import SrcuEvent
+from lockscope.evidence.evidence import Evidence
+from lockscope.facts.srcu_sections import SrcuEvent
+from lockscope.results.findings import Finding, Severity, Witness
 
 _HOW = {
     "not-open": "left without being entered",

@@ -54,12 +54,12 @@ import numpy as np
 from lockscope.checks import _kvm, _kvm_srcu
 from lockscope.checks._base import Grounds, check
 from lockscope.checks._story import merged
-from lockscope.findings import Confidence, Finding, RuleRef, Severity, Witness
+from lockscope.evidence.evidence import Evidence
+from lockscope.facts.srcu_sections import SrcuSections, roles_in
 from lockscope.kvm.locks import KVM_LOCKS, Role, is_kvm, kind_of
-from lockscope.reconstruct.chains import Chain, Chains, Entry
-from lockscope.reconstruct.evidence import Evidence
-from lockscope.reconstruct.srcu_sections import SrcuSections, roles_in
+from lockscope.results.findings import Confidence, Finding, RuleRef, Severity, Witness
 from lockscope.rules.book import SrcuKind
+from lockscope.walk.chains import Chain, Chains, Entry
 
 _ALL = (1 << 64) - 1
 _STRUCT_KVM = 1 << 16  # more than it has: 9,176 bytes on x86-64, 6.12 (pahole)

@@ -39,9 +39,9 @@ from collections.abc import Iterator
 
 from lockscope.checks import _kvm, _kvm_srcu
 from lockscope.checks._base import Grounds, check
-from lockscope.findings import Finding, Severity, Witness
-from lockscope.reconstruct.evidence import Evidence
-from lockscope.reconstruct.srcu_sections import SrcuEvent
+from lockscope.evidence.evidence import Evidence
+from lockscope.facts.srcu_sections import SrcuEvent
+from lockscope.results.findings import Finding, Severity, Witness
 
 _EFFECT = "Deadlock: the task waits for itself, and so does every later synchronize_srcu() of it."
 _SYNC = ("synchronize_srcu", "synchronize_srcu_expedited")

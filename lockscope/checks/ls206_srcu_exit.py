@@ -44,11 +44,11 @@ from lockscope.checks import _kvm, _kvm_srcu
 from lockscope.checks._base import Grounds, check
 from lockscope.checks._odd import balance_confidence, balance_reason
 from lockscope.checks._story import merged
-from lockscope.findings import Finding, Severity, Witness
+from lockscope.evidence.evidence import Evidence
+from lockscope.facts.srcu_sections import SrcuEvent
 from lockscope.kvm.locks import kind_of
-from lockscope.reconstruct.chains import TASK, Entry, Oddity
-from lockscope.reconstruct.evidence import Evidence
-from lockscope.reconstruct.srcu_sections import SrcuEvent
+from lockscope.results.findings import Finding, Severity, Witness
+from lockscope.walk.chains import TASK, Entry, Oddity
 
 _TITLE = "SRCU read section held when returning to user space"
 _EFFECT = "Every synchronize_srcu() waits until it is left."

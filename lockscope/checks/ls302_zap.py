@@ -62,9 +62,9 @@ from collections.abc import Iterator
 
 from lockscope.checks import _kvm_flush
 from lockscope.checks._base import check
-from lockscope.findings import Finding, Severity
-from lockscope.reconstruct.evidence import Evidence
-from lockscope.reconstruct.flush_debts import DebtGroup
+from lockscope.evidence.evidence import Evidence
+from lockscope.facts.flush_debts import DebtGroup
+from lockscope.results.findings import Finding, Severity
 
 
 def _consequence(group: DebtGroup) -> str:

@@ -49,9 +49,9 @@ from dataclasses import replace
 
 from lockscope.checks import _kvm, _kvm_spte
 from lockscope.checks._base import Grounds, check
-from lockscope.findings import Confidence, Finding, RuleRef, Severity
-from lockscope.reconstruct.evidence import Evidence
-from lockscope.reconstruct.spte_history import SpteEvent
+from lockscope.evidence.evidence import Evidence
+from lockscope.facts.spte_history import SpteEvent
+from lockscope.results.findings import Confidence, Finding, RuleRef, Severity
 from lockscope.units import count
 
 _CHANGES = (

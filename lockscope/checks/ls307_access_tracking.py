@@ -54,9 +54,9 @@ from collections.abc import Iterator
 
 from lockscope.checks import _kvm, _kvm_spte
 from lockscope.checks._base import Grounds, check
-from lockscope.findings import Confidence, Finding, Severity
-from lockscope.reconstruct.evidence import Evidence
-from lockscope.reconstruct.spte_history import SpteEvent
+from lockscope.evidence.evidence import Evidence
+from lockscope.facts.spte_history import SpteEvent
+from lockscope.results.findings import Confidence, Finding, Severity
 
 _HOW = {
     "bad-save": "were saved with other R and X bits than they had",

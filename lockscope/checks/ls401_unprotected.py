@@ -43,11 +43,11 @@ from collections.abc import Iterator
 
 from lockscope.checks import _kvm
 from lockscope.checks._base import Grounds, check
-from lockscope.findings import Confidence, Finding, RuleRef, Severity
+from lockscope.evidence.evidence import Evidence
+from lockscope.facts.kvm_reference import ReferenceUse
 from lockscope.kvm.locks import Role, role_of
 from lockscope.kvm.versions import parse
-from lockscope.reconstruct.evidence import Evidence
-from lockscope.reconstruct.kvm_reference import ReferenceUse
+from lockscope.results.findings import Confidence, Finding, RuleRef, Severity
 
 _LOCK = "&kvm->arch.tsc_write_lock"
 _TITLE = "the guest's TSC bookkeeping touched without its lock"

@@ -51,9 +51,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lockscope.checks._base import Grounds, check
-from lockscope.findings import CheckRun, Confidence, Finding, Severity, Status
-from lockscope.reconstruct.doubts import told
-from lockscope.reconstruct.evidence import Evidence
+from lockscope.evidence.doubts import told
+from lockscope.evidence.evidence import Evidence
+from lockscope.results.findings import CheckRun, Confidence, Finding, Severity, Status
 from lockscope.units import count
 
 

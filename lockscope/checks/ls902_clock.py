@@ -42,8 +42,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lockscope.checks._base import Grounds, check
-from lockscope.findings import Confidence, Finding, Severity
-from lockscope.reconstruct.evidence import Evidence
+from lockscope.evidence.evidence import Evidence
+from lockscope.results.findings import Confidence, Finding, Severity
 
 
 def _grounds(_: Evidence) -> Grounds:

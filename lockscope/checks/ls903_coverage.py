@@ -40,8 +40,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lockscope.checks._base import Grounds, check
-from lockscope.findings import CheckRun, Confidence, Finding, Severity, Status
-from lockscope.reconstruct.evidence import Evidence
+from lockscope.evidence.evidence import Evidence
+from lockscope.results.findings import CheckRun, Confidence, Finding, Severity, Status
 
 
 def _grounds(_: Evidence) -> Grounds:

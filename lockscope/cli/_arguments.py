@@ -145,7 +145,7 @@ def times(paths: list[str], from_: str | None, to: str | None) -> tuple[int | No
         origin, ns = moment(text)
         if not origin:
             return ns
-        from lockscope.trace import load  # from either end of the trace, which is read for that
+        from lockscope.trace.trace import load  # from either end of the trace, which is read for that
 
         return load(*paths).at(text)
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from lockscope.cli._arguments import is_time
 from lockscope.cli._shell import FOUND, NO_VERDICT, Progress
 from lockscope.errors import FormatError, LockscopeError, MatchError, RuleError, UsageError
-from lockscope.findings import Report, Severity, Status
 from lockscope.report._base import is_notice, ordered
+from lockscope.results.findings import Report, Severity, Status
 
 if TYPE_CHECKING:
     from lockscope.pipeline import AnalyzeOptions
@@ -58,8 +58,8 @@ class ChosenPart:
 
     def of(self, paths: list[str], report: Report) -> Report:
         """The report with the findings of this part. Raises ``MatchError`` for what is not in the trace."""
-        from lockscope.trace import load
-        from lockscope.trace_view import listed
+        from lockscope.trace.trace import load
+        from lockscope.trace.view import listed
 
         part = load(*paths).part(from_=self.from_, to=self.to, task=self.task, vm=self.vm, cpu=self.cpu, lock=self.lock)
         return listed(report, part.view)

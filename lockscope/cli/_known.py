@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from lockscope.cli._arguments import listed
 from lockscope.errors import UsageError
-from lockscope.findings import Suppression
+from lockscope.results.findings import Suppression
 
 _FINGERPRINT = re.compile(r"[0-9a-f]{16}")
 

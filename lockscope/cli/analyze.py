@@ -30,9 +30,9 @@ from lockscope.outfiles import write_text
 from lockscope.report._base import Reporter, reporter, reporter_names
 
 if TYPE_CHECKING:
-    from lockscope.findings import Report, Suppression
     from lockscope.pipeline import AnalyzeOptions
     from lockscope.report._pseudonyms import Redactor
+    from lockscope.results.findings import Report, Suppression
 
 Words = list[str] | None
 

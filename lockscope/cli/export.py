@@ -61,7 +61,7 @@ def export(
     is_time("--from", from_)
     is_time("--to", to)
     cpus, locks = whole_numbers("--cpu", cpu), addressed("--lock", lock)
-    from lockscope.trace import load
+    from lockscope.trace.trace import load
 
     part = load(*traces).part(from_=from_, to=to, task=listed(task), vm=vm, cpu=cpus, lock=locks)
     part.export(place, format=format, tables=tables, events=listed(event), redact=redact, force=True)

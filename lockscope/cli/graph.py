@@ -50,8 +50,8 @@ def graph(
     output_file(output, traces, force=force)
     from lockscope.formats.merge.reader import open_merged
     from lockscope.formats.within import within
+    from lockscope.lockgraph.dependencies import dependencies
     from lockscope.pipeline import AnalyzeOptions, gathered
-    from lockscope.reconstruct.dependencies import dependencies
 
     wanted = AnalyzeOptions(
         rules=rules,

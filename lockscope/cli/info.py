@@ -30,7 +30,7 @@ def info(
 ) -> None:
     """Say what a trace holds, what can be decided from it, and what it lost."""
     one_of("--format", format, ("text", "json"))
-    from lockscope.trace import load
+    from lockscope.trace.trace import load
 
     facts = plain(answered(load(*one_recording(traces, merge), events=listed(event)).info()))
     if redact:

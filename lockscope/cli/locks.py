@@ -16,7 +16,7 @@ from lockscope.report import _redact_locks
 from lockscope.report.locks.output import LockWriter, lock_writers
 
 if TYPE_CHECKING:
-    from lockscope.trace_locks import LockQuery
+    from lockscope.trace.locks import LockQuery
 
 
 def register(app: typer.Typer) -> None:
@@ -104,7 +104,7 @@ def locks(
             "locks": tuple(word for word in chosen if word.startswith("0x")), "events": listed(event),
         },
     )  # fmt: skip
-    from lockscope.trace_locks import lock_figures, wait_chains
+    from lockscope.trace.locks import lock_figures, wait_chains
 
     writer, text = lock_writers()[format], io.StringIO()
     with Progress(paths[0]) as progress:
@@ -128,7 +128,7 @@ def _perf(
     traces: list[str], by: tuple[str, ...], sort: str, limit: int | None, contention: bool, writer: LockWriter,
     output: str | None, redact: bool,
 ) -> None:  # fmt: skip
-    from lockscope.trace_perf import perf_figures
+    from lockscope.trace.perf import perf_figures
 
     with Progress(traces[0]) as progress:
         figures = perf_figures(
@@ -154,7 +154,7 @@ def _query(
     times: tuple[int | None, int | None],
     words: dict[str, tuple[str, ...]],
 ) -> LockQuery:
-    from lockscope.trace_locks import LockQuery, checked
+    from lockscope.trace.locks import LockQuery, checked
 
     if mode:
         one_of("--mode", mode, ("read", "write"))

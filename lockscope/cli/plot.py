@@ -56,7 +56,7 @@ def plot(
 
     from lockscope.plots._base import FILES, View, refuse_unhonoured, save
     from lockscope.plots._base import plot as drawn
-    from lockscope.trace import load
+    from lockscope.trace.trace import load
 
     if Path(path).suffix.lower() not in FILES:
         msg = f"-o {path}: a figure is written as {', '.join(FILES)}"
@@ -73,7 +73,7 @@ def plot(
     )  # fmt: skip
     view = replace(part.view, gfns=_frames(gfn), top=limit or part.view.top)
     if redact:
-        from lockscope.trace_redacted import Redacted
+        from lockscope.trace.redacted import Redacted
 
         shown = Redacted(part)
         axes = drawn(figure, shown, shown.view(view))

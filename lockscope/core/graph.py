@@ -1,7 +1,7 @@
 """Searches over the states of a dependency graph, for graphs that are one big tangle.
 
 States and edges come as compressed rows: the edges out of state ``s`` are ``target[start[s] : start[s + 1]]``.
-``lockscope.reconstruct.graph_states`` says what a state is and why a path over states is one that can deadlock.
+``lockscope.lockgraph.states`` says what a state is and why a path over states is one that can deadlock.
 """
 
 from __future__ import annotations

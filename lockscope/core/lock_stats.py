@@ -13,7 +13,7 @@ from lockscope.core.c_types import Grid, Ints, loop, step
 from lockscope.core.hashing import known, number
 from lockscope.core.machine import mix
 
-# Columns of an ended hold (``reconstruct.walk.HOLD_COLUMNS``).
+# Columns of an ended hold (``walk.walk.HOLD_COLUMNS``).
 _ASKED, _ACQUIRED, _END, _MODE, _KNOWN, _CONTENDED = 5, 6, 7, 9, 12, 13
 _READ, _TRYLOCK, _HAD_TO_WAIT, _BEGUN, _ENDED = 3, 4, 32, 1, 2
 KEYS = 5

@@ -1,7 +1,7 @@
 """Follow every task's held locks through the tape: one pass, one row at a time, everything else is aggregated.
 
 The situation at each acquisition (held locks, context, irq flags) is hashed; a situation seen before costs one look-up,
-a new one is written out as a chain (``reconstruct.chains``). This is lockdep's own trick (its chain cache), so the
+a new one is written out as a chain (``walk.chains``). This is lockdep's own trick (its chain cache), so the
 judging behind it sees each distinct chain once.
 """
 

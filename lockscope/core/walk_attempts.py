@@ -110,7 +110,7 @@ def enter_section(w: Walk, t: int, ssp: int) -> None:
 @inline
 def srcus_own(caller: int, function: int) -> bool:
     """Whether a section was entered by SRCU's own code (call_srcu()), which lies around __srcu_read_lock() and may
-    leave it without an event (``reconstruct.srcu_sections``)."""
+    leave it without an event (``facts.srcu_sections``)."""
     return caller != 0 and function != 0 and -OWN_FILE < caller - function < OWN_FILE
 
 

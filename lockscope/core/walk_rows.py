@@ -46,7 +46,7 @@ HOW_READ, HOW_TRIES, HOW_SLEEPS = 2, 4, 16  # bits of a function's row in ``func
 
 
 class Link(Row):
-    """A lock of a chain, or of an oddity, as ``reconstruct.chains.Entry`` has it."""
+    """A lock of a chain, or of an oddity, as ``walk.chains.Entry`` has it."""
 
     cls: int
     lock: int
@@ -196,7 +196,7 @@ class Chain(Row):
 
 
 class Odd(Row):
-    """What a chain cannot show: see ``reconstruct.chains.Oddity``."""
+    """What a chain cannot show: see ``walk.chains.Oddity``."""
 
     what: int
     ts: int
@@ -218,7 +218,7 @@ class Odd(Row):
 
 
 class Hold(Row):
-    """A hold that ended: ``reconstruct.walk.HOLD_COLUMNS``."""
+    """A hold that ended: ``walk.walk.HOLD_COLUMNS``."""
 
     cls: int
     lock: int

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from lockscope.findings import LockGraph
+from lockscope.results.findings import LockGraph
 
 
 @dataclass(slots=True)

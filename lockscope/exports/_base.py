@@ -18,10 +18,10 @@ from lockscope import outfiles
 from lockscope.errors import UsageError, unknown
 from lockscope.plots._base import View
 from lockscope.registry import modules
-from lockscope.trace_view import Part
+from lockscope.trace.view import Part
 
 if TYPE_CHECKING:
-    from lockscope.trace import EventTable, Trace
+    from lockscope.trace.trace import EventTable, Trace
 
 STDOUT = Path("-")
 

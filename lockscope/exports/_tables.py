@@ -13,11 +13,11 @@ from lockscope.exports._redaction import Redaction, of_formats, of_schema
 from lockscope.outfiles import Names, whole, whole_directory
 from lockscope.plots._base import View
 from lockscope.tables.schema import all_schemas
-from lockscope.trace_view import Part
+from lockscope.trace.view import Part
 
 if TYPE_CHECKING:
     from lockscope.tables.meaning import Meaning
-    from lockscope.trace import EventTable, Trace
+    from lockscope.trace.trace import EventTable, Trace
 
 Write = Callable[[pa.Table, Path], None]
 

@@ -15,7 +15,7 @@ from lockscope.exports._tables import write_tables
 from lockscope.harmless import cell
 
 if TYPE_CHECKING:
-    from lockscope.trace import Trace
+    from lockscope.trace.trace import Trace
 
 EXPORT, SUFFIX = "csv", ""
 DOC = "a directory with a CSV file for each table and event"

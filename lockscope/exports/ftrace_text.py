@@ -23,7 +23,7 @@ from lockscope.tables.events import LOSS, UNKNOWN, EventBatch, EventFormat, Read
 from lockscope.units import seconds
 
 if TYPE_CHECKING:
-    from lockscope.trace import Trace
+    from lockscope.trace.trace import Trace
 
 EXPORT, SUFFIX = "text", ".txt"
 DOC = "ftrace text, fields as name=value"

@@ -11,7 +11,7 @@ from lockscope.exports._base import ExportOptions
 from lockscope.exports._tables import write_tables
 
 if TYPE_CHECKING:
-    from lockscope.trace import Trace
+    from lockscope.trace.trace import Trace
 
 EXPORT, SUFFIX = "parquet", ""
 DOC = "a directory with a Parquet file for each table and event"

@@ -20,7 +20,7 @@ from lockscope.exports._base import ExportOptions, opened, refuse, table_of
 from lockscope.units import address
 
 if TYPE_CHECKING:
-    from lockscope.trace import Trace
+    from lockscope.trace.trace import Trace
 
 EXPORT, SUFFIX = "perfetto", ".pftrace"
 DOC = "waits, holds, SRCU sections, SPTE changes and findings for ui.perfetto.dev"

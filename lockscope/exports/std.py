@@ -22,7 +22,7 @@ from lockscope.outfiles import write_text
 from lockscope.units import address
 
 if TYPE_CHECKING:
-    from lockscope.trace import Trace
+    from lockscope.trace.trace import Trace
 
 EXPORT, SUFFIX = "std", ".std"
 DOC = "lock events for RAPID and other deadlock predictors"

@@ -18,13 +18,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lockscope.checks._story import ring_scenario, times
-from lockscope.findings import Confidence, Finding, Severity
+from lockscope.lockgraph.cycles import rings
+from lockscope.lockgraph.graph import EXCLUSIVE, KIND_NAMES
+from lockscope.lockgraph.merge import Dependency, merged_graph
 from lockscope.nightly.combine import edges_of_all_nights
 from lockscope.nightly.examine import finding_row
 from lockscope.nightly.tables import Record, Row
-from lockscope.reconstruct.graph import EXCLUSIVE, KIND_NAMES
-from lockscope.reconstruct.graph_cycles import rings
-from lockscope.reconstruct.graph_merge import Dependency, merged_graph
+from lockscope.results.findings import Confidence, Finding, Severity
 from lockscope.rules.load import choose
 from lockscope.units import count, seconds
 

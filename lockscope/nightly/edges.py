@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lockscope.findings import Report, Status
+from lockscope.evidence.evidence import Evidence
 from lockscope.kvm.locks import Role, role_of
+from lockscope.lockgraph.graph import Graph, chain_at, lock_graph
+from lockscope.lockgraph.guards import is_lock, one_instance
+from lockscope.lockgraph.rings import trace_rings
+from lockscope.lockgraph.rows import LOCK, READ, Bools, Ints
 from lockscope.nightly.identity import Identities, is_shared
-from lockscope.reconstruct.evidence import Evidence
-from lockscope.reconstruct.graph import Graph, chain_at, lock_graph
-from lockscope.reconstruct.graph_guards import is_lock, one_instance
-from lockscope.reconstruct.graph_rings import trace_rings
-from lockscope.reconstruct.graph_rows import LOCK, READ, Bools, Ints
+from lockscope.results.findings import Report, Status
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 
 from lockscope.errors import FormatError, LockscopeError, RuleError, UsageError
-from lockscope.findings import Finding, Report, Status, Verdict
 from lockscope.formats.open import open_trace
 from lockscope.harmless import printable
 from lockscope.kvm import locks
@@ -18,7 +17,8 @@ from lockscope.nightly.histograms import ClassTimes, by_label
 from lockscope.nightly.sources import Source, at_hand
 from lockscope.nightly.tables import Row
 from lockscope.pipeline import AnalyzeOptions, examine
-from lockscope.reconstruct.lock_statistics import LockStatistics
+from lockscope.results.findings import Finding, Report, Status, Verdict
+from lockscope.statistics.lock_statistics import LockStatistics
 
 _NOBODY = ("", "(none)", "localhost", "localhost.localdomain")  # what uname(1) says where nobody gave a name
 _SHORT = 12  # digits of a digest that tell traces apart

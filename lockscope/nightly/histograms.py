@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockscope.core.lock_stats import EXACT, G_CONTENDED, HOLD, STEPS, WAIT, bucket_ends
-from lockscope.reconstruct.lock_statistics import Groups
+from lockscope.statistics.lock_statistics import Groups
 
 Ints = NDArray[np.int64]
 

@@ -8,8 +8,8 @@ A lock that has neither is known on its own machine alone; two of one name are t
 from __future__ import annotations
 
 from lockscope.kvm import locks
-from lockscope.reconstruct.chains import LockClass
 from lockscope.tables.events import TraceInfo
+from lockscope.walk.chains import LockClass
 
 _MASK = (1 << 64) - 1
 # x86-64's image and modules lie in the top 2 GiB (Documentation/arch/x86/x86_64/mm.rst, 6.12); elsewhere the distance

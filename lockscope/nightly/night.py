@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
-from lockscope.findings import Suppression
 from lockscope.nightly import trends
 from lockscope.nightly.history import History
 from lockscope.nightly.lifecycle import LOUD, Judged, Life, State, lives
 from lockscope.nightly.tables import Row
 from lockscope.nightly.trends import Series, Trend
 from lockscope.report._suppressed import fits
+from lockscope.results.findings import Suppression
 
 SHOWN = 30  # nights a report looks back
 

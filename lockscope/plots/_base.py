@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockscope.errors import UsageError, unknown
-from lockscope.findings import LockGraph, Report
 from lockscope.outfiles import refuse_existing
 from lockscope.patterns import class_fits
 from lockscope.plots import _style
 from lockscope.registry import modules
+from lockscope.results.findings import LockGraph, Report
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

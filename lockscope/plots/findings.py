@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from lockscope.drawing.palette import GREY, SEVERITY
 from lockscope.drawing.scales import short
-from lockscope.findings import Witness
 from lockscope.plots import _style
 from lockscope.plots._base import Source, View
 from lockscope.plots._holds import span_of
+from lockscope.results.findings import Witness
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

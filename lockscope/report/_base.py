@@ -11,8 +11,8 @@ from functools import cache
 from typing import Protocol, TextIO, cast
 
 from lockscope.errors import unknown
-from lockscope.findings import Confidence, Finding, Report, Severity, Verdict, Witness
 from lockscope.registry import module, modules, names
+from lockscope.results.findings import Confidence, Finding, Report, Severity, Verdict, Witness
 
 _RANK = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
 _SURE = {Confidence.CERTAIN: 0, Confidence.LIKELY: 1, Confidence.POSSIBLE: 2}

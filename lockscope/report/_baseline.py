@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from lockscope.errors import FormatError
-from lockscope.findings import Finding, Report
 from lockscope.report._data import SCHEMA
+from lockscope.results.findings import Finding, Report
 
 
 def load_baseline(path: str) -> frozenset[str]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from lockscope.findings import CheckRun, Report, Status, Suppressed, TraceSummary, Verdict
 from lockscope.harmless import printable
 from lockscope.report._base import is_notice, verdict_of
 from lockscope.report._lines import Paint, labelled
+from lockscope.results.findings import CheckRun, Report, Status, Suppressed, TraceSummary, Verdict
 from lockscope.units import count, duration, seconds
 
 _CHOSEN = {

@@ -11,8 +11,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from lockscope.findings import Finding, Report, TraceSummary, Witness
 from lockscope.report._base import places
+from lockscope.results.findings import Finding, Report, TraceSummary, Witness
 
 SCHEMA = "lockscope/1"
 

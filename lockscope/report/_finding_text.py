@@ -5,10 +5,10 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
-from lockscope.findings import Finding, TraceSummary, Witness
 from lockscope.harmless import printable
 from lockscope.report._lines import Paint, labelled
 from lockscope.report._where import locate
+from lockscope.results.findings import Finding, TraceSummary, Witness
 from lockscope.units import count, seconds
 
 _RULE = 54  # the width of lockdep's ruler (kernel/locking/lockdep.c, print_circular_bug_header)

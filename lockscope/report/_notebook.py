@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from lockscope.findings import Report, Status, Verdict
 from lockscope.report._base import is_notice, ordered
 from lockscope.report._coverage_text import verdict_lines
 from lockscope.report._lines import Paint
 from lockscope.report.page._card import splat
 from lockscope.report.page._shell import esc
+from lockscope.results.findings import Report, Status, Verdict
 from lockscope.units import count, duration, seconds
 
 _PLAIN = Paint(False)

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from lockscope.findings import Finding, Report, TraceSummary, Witness
 from lockscope.report._pseudonyms import Redactor
 from lockscope.report._redact_exhibits import learn, redacted
+from lockscope.results.findings import Finding, Report, TraceSummary, Witness
 
 
 def redact(report: Report, redactor: Redactor | None = None) -> Report:

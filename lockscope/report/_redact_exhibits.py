@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lockscope.exhibits import Exhibits, Scene
 from lockscope.report._pseudonyms import Redactor
+from lockscope.results.exhibits import Exhibits, Scene
 
 
 def learn(exhibits: tuple[Exhibits, ...], red: Redactor) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lockscope.figures import LockFigures, LockRow, PerfFigures, PerfRow, WaitChains, WaitLink
 from lockscope.report._pseudonyms import Redactor
+from lockscope.results.figures import LockFigures, LockRow, PerfFigures, PerfRow, WaitChains, WaitLink
 
 _PIDS, _COMMS = frozenset({"pid", "owner_pid"}), frozenset({"comm", "owner_comm"})
 _PLAIN = frozenset({"cpu"})

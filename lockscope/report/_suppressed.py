@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from lockscope.findings import Finding, Report, Suppressed, Suppression
 from lockscope.patterns import match_in_order
 from lockscope.report._baseline import unlisted
+from lockscope.results.findings import Finding, Report, Suppressed, Suppression
 
 
 def without_suppressed(

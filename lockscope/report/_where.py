@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from lockscope.findings import TraceSummary, Witness
+from lockscope.results.findings import TraceSummary, Witness
 from lockscope.units import seconds
 
 # trace-cmd prints these clocks as plain counts, without a point (trace-cmd 3.1; tsc2nsec converts some of them).

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TextIO
 
-from lockscope.findings import Report
 from lockscope.report._base import is_notice
 from lockscope.report.page import _sections
 from lockscope.report.page._shell import chip, esc, page
+from lockscope.results.findings import Report
 
 NAME = "html"
 EXTENSION = ".html"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TextIO
 
-from lockscope.findings import Report
 from lockscope.harmless import json_text
 from lockscope.report._data import as_dict
+from lockscope.results.findings import Report
 
 NAME = "json"
 EXTENSION = ".json"

@@ -10,13 +10,13 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TextIO
 
-from lockscope.findings import Finding, Report
 from lockscope.harmless import printable
 from lockscope.report._base import is_notice, ordered
 from lockscope.report._coverage_text import coverage_lines, verdict_lines
 from lockscope.report._finding_text import seen, witness_lines
 from lockscope.report._lines import Paint
 from lockscope.report._where import locate
+from lockscope.results.findings import Finding, Report
 from lockscope.units import count
 
 NAME = "markdown"

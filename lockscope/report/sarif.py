@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from typing import Any, TextIO
 from urllib.parse import quote
 
-from lockscope.findings import Finding, Report, Status, Witness
 from lockscope.harmless import json_text, printable
 from lockscope.report._base import is_notice, ordered, verdict_of
 from lockscope.report._data import SCHEMA, plain
+from lockscope.results.findings import Finding, Report, Status, Witness
 from lockscope.units import seconds
 
 NAME = "sarif"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TextIO
 
-from lockscope.findings import Finding, Report
 from lockscope.harmless import printable
 from lockscope.report._base import is_notice, places
 from lockscope.report._coverage_text import coverage_lines, short_coverage, verdict_lines
 from lockscope.report._finding_text import finding_lines, index_line
 from lockscope.report._lines import Paint
+from lockscope.results.findings import Finding, Report
 from lockscope.units import count, duration
 
 NAME = "text"

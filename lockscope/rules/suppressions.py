@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lockscope.errors import RuleError
-from lockscope.findings import Suppression
+from lockscope.results.findings import Suppression
 from lockscope.rules import drafts, lines, schema
 from lockscope.rules.load import user_file
 

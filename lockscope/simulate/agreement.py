@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from lockscope.findings import Finding, Severity
+from lockscope.results.findings import Finding, Severity
 from lockscope.simulate.truth import Planted, Truth
 
 

@@ -124,7 +124,7 @@ class TapeBatch:
     seq: NDArray[np.int64]
     stream: NDArray[np.int32]
     kind: NDArray[np.int32]  # the event's format
-    held: NDArray[np.int64] | None = None  # [n, roles]: what the walk adds, see reconstruct.walk
+    held: NDArray[np.int64] | None = None  # [n, roles]: what the walk adds, see walk.walk
     vm: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:

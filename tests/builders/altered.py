@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from lockscope.findings import Finding, Report, Severity
 from lockscope.formats.open import open_trace
 from lockscope.pipeline import AnalyzeOptions, examine
+from lockscope.results.findings import Finding, Report, Severity
 from lockscope.tables.events import LOSS, EventBatch, Reader, Wanted
 
 Kept = Callable[[EventBatch], NDArray[np.bool_]]

@@ -1,4 +1,4 @@
-"""Evidence from a few words: tasks that take and release locks, walked as ``reconstruct.walk`` would walk their trace.
+"""Evidence from a few words: tasks that take and release locks, walked as ``walk.walk`` would walk their trace.
 
 One line a task's stretch, ``TASK: WORD WORD ...``; lines run one after the other. Words:
 
@@ -23,13 +23,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lockscope.checks._base import all_checks
-from lockscope.findings import CheckRun, Finding
-from lockscope.reconstruct.chains import HARDIRQ, NMI, SOFTIRQ, TASK, Chains, Entry, LockClass, Oddity
-from lockscope.reconstruct.evidence import Evidence, Window
-from lockscope.reconstruct.graph_rows import SYNC
-from lockscope.reconstruct.lifetimes import Lifetimes
+from lockscope.evidence.evidence import Evidence, Window
+from lockscope.evidence.lifetimes import Lifetimes
+from lockscope.lockgraph.rows import SYNC
+from lockscope.results.findings import CheckRun, Finding
 from lockscope.rules.book import Rulebook
 from lockscope.tables.events import TraceInfo
+from lockscope.walk.chains import HARDIRQ, NMI, SOFTIRQ, TASK, Chains, Entry, LockClass, Oddity
 
 
 class Kind(NamedTuple):

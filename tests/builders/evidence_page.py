@@ -11,16 +11,16 @@ from pathlib import Path
 
 from lockscope.checks._base import Check, all_checks
 from lockscope.checks._grounds import LockGrounds
-from lockscope.findings import Status
-from lockscope.reconstruct.chains import Chains
-from lockscope.reconstruct.evidence import Evidence
-from lockscope.reconstruct.kvm_facts import known
-from lockscope.reconstruct.walk import WALKED_OPS, LockWalk, WalkOptions
+from lockscope.evidence.evidence import Evidence
+from lockscope.facts.fact import known
+from lockscope.results.findings import Status
 from lockscope.rules.load import choose
 from lockscope.tables.events import TraceInfo
 from lockscope.tables.ops import Op
 from lockscope.tables.tape import sources
 from lockscope.tables.texts import Texts
+from lockscope.walk.chains import Chains
+from lockscope.walk.walk import WALKED_OPS, LockWalk, WalkOptions
 
 PAGE = Path(__file__).parents[2] / "docs" / "evidence.md"
 _HEAD = """# What every check rests on, and what it cannot see

@@ -8,8 +8,8 @@ from types import ModuleType
 from typing import Any
 
 from lockscope.checks._base import Check, Grounds
-from lockscope.findings import Finding, Severity
-from lockscope.reconstruct.evidence import Evidence
+from lockscope.evidence.evidence import Evidence
+from lockscope.results.findings import Finding, Severity
 from lockscope.tables import schema
 
 PAGE = """{code} {name}: A cycle of dependencies.
@@ -101,7 +101,7 @@ class FakeTrace:
 
 
 def trace_module(trace: FakeTrace) -> ModuleType:
-    """A ``lockscope.trace`` whose ``load`` gives this trace."""
-    module = ModuleType("lockscope.trace")
+    """A ``lockscope.trace.trace`` whose ``load`` gives this trace."""
+    module = ModuleType("lockscope.trace.trace")
     vars(module)["load"] = lambda path, events=(): trace
     return module

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from lockscope.reconstruct.chains import Chain, Oddity
-from lockscope.reconstruct.evidence import Evidence
-from lockscope.reconstruct.gather import Gathered, GatherOptions
-from lockscope.reconstruct.walk import HOLD_COLUMNS
+from lockscope.evidence.evidence import Evidence
+from lockscope.evidence.gather import Gathered, GatherOptions
+from lockscope.walk.chains import Chain, Oddity
+from lockscope.walk.walk import HOLD_COLUMNS
 from tests.builders.script import Script
 
 

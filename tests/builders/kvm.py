@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from lockscope.findings import CheckRun, Finding, Severity
+from lockscope.evidence.gather import Gathered, GatherOptions
 from lockscope.pipeline import judged, selected_checks
-from lockscope.reconstruct.gather import Gathered, GatherOptions
+from lockscope.results.findings import CheckRun, Finding, Severity
 from tests.builders.records import EVENTS
 from tests.builders.script import Script, Task
 

@@ -41,7 +41,7 @@ def cost_of(*arguments: str | Path, **environment: str) -> Cost:
 
 def main(arguments: list[str]) -> None:
     """Run it here. What any trace needs (compiled loops, libraries) is loaded first, and does not count."""
-    import lockscope.trace
+    import lockscope.trace.trace
     from lockscope.cli._run import run
     from lockscope.pipeline import selected_checks
 
@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> None:
     ended = resource.getrusage(resource.RUSAGE_SELF)
     spent = ended.ru_utime + ended.ru_stime - began.ru_utime - began.ru_stime
     print(json.dumps([status, (ended.ru_maxrss - began.ru_maxrss) >> 10, spent]))
-    assert lockscope.trace
+    assert lockscope.trace.trace
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
 
-from lockscope.findings import (
+from lockscope.results.findings import (
     CheckRun,
     Confidence,
     Context,

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lockscope.reconstruct.gather import Gathered, GatherOptions, gather
+from lockscope.evidence.gather import Gathered, GatherOptions, gather
 from lockscope.rules.load import choose
 from lockscope.tables.events import TraceInfo
 from tests.builders.records import EVENTS, MemoryReader, Row, formats, save

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from lockscope.checks._base import all_checks
-from lockscope.findings import Report
 from lockscope.pipeline import AnalyzeOptions, analyze
+from lockscope.results.findings import Report
 
 SAMPLES = Path(__file__).parents[2] / "sample_traces"
 CODES = [code for code in all_checks() if code < "LS9"]  # notices speak of what became of the others

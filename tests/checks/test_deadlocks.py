@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from lockscope.checks._base import all_checks
-from lockscope.findings import Confidence, Finding, Severity
+from lockscope.results.findings import Confidence, Finding, Severity
 from tests.builders.script import Script, Task
 
 A, B, C = 0xFFFF888100000100, 0xFFFF888100000200, 0xFFFF888100000300

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import pytest
 
-from lockscope.findings import Severity
+from lockscope.results.findings import Severity
 from tests.builders.kvm import (
     FREE_ROOTS,
     INDIRECT,

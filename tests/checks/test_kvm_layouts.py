@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lockscope.findings import Status, Verdict
+from lockscope.results.findings import Status, Verdict
 from tests.builders.kvm import CLEAR_LOG, NONE, PAGE, KvmScript
 
 SPTEP = 0x10565BC00

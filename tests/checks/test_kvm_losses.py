@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from lockscope.findings import Status
+from lockscope.results.findings import Status
 from tests.builders.kvm import CLEAR_LOG, GET_LOG, NONE, RO, RW, SET_MEMORY, KvmScript, ro, rw
 from tests.builders.records import Row
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 import lockscope
-from lockscope.findings import Severity, Status
+from lockscope.evidence.gather import GatherOptions, gather
 from lockscope.formats.open import open_trace
 from lockscope.pipeline import judged, selected_checks
-from lockscope.reconstruct.gather import GatherOptions, gather
+from lockscope.results.findings import Severity, Status
 from lockscope.rules.load import choose
 from lockscope.tables.events import LOSS, EventBatch, EventFormat, Reader, TraceInfo
 

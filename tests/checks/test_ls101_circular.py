@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lockscope.findings import Confidence, Severity, Status, Verdict
-from lockscope.reconstruct.graph_cycles import LIMIT
+from lockscope.lockgraph.cycles import LIMIT
+from lockscope.results.findings import Confidence, Severity, Status, Verdict
 from lockscope.rules.book import OrderRule, Rulebook
 from tests.builders.chains import evidence_of, findings, run_check
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from lockscope.checks._base import all_checks
-from lockscope.findings import Finding, Verdict
-from lockscope.reconstruct.gather import GatherOptions, gather
+from lockscope.evidence.gather import GatherOptions, gather
+from lockscope.results.findings import Finding, Verdict
 from lockscope.rules.load import choose
 from lockscope.tables.symbols import Symbols
 from tests.builders.script import Script, Task

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lockscope.checks._base import all_checks
-from lockscope.findings import Confidence
+from lockscope.results.findings import Confidence
 from lockscope.rules.book import LeafRule, MustHoldRule, OrderRule, Rulebook, Scope
 from tests.builders.chains import evidence_of, findings
 

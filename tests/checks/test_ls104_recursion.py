@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from lockscope.checks._base import all_checks
-from lockscope.findings import Confidence, Severity, Status
-from lockscope.reconstruct.nesting import known_nestings
+from lockscope.evidence.nesting import known_nestings
+from lockscope.results.findings import Confidence, Severity, Status
 from tests.builders.chains import evidence_of, findings, run_check
 
 # lib/locking-selftest.c: A-A, and the recursive and mixed read rows. @1 and @2 are two locks of one class.
@@ -81,7 +81,7 @@ def test_an_attempt_that_gave_up_is_no_recursion_where_nesting_is_not_recorded()
 
 
 def _odd(what: str, cls: int, lock: int) -> object:
-    from lockscope.reconstruct.chains import Oddity
+    from lockscope.walk.chains import Oddity
 
     return Oddity(what, 5, 5, 0, 100, 0, 0, cls, lock, (), 1, -1)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lockscope.findings import Confidence, Status
+from lockscope.results.findings import Confidence, Status
 from tests.builders.chains import findings, run_check
 
 

@@ -7,8 +7,8 @@ import itertools
 import pytest
 
 from lockscope.checks._base import all_checks
-from lockscope.findings import Confidence, Status
-from lockscope.reconstruct.usage import bit_name, lock_usage
+from lockscope.lockgraph.usage import bit_name, lock_usage
+from lockscope.results.findings import Confidence, Status
 from tests.builders.chains import evidence_of, findings, run_check
 
 OFF = {"hardirq": "irqs-off", "softirq": "bh-off"}

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from lockscope.checks._base import all_checks
-from lockscope.findings import Confidence, Status
-from lockscope.reconstruct.chains import LockClass
-from lockscope.reconstruct.gather import GatherOptions
+from lockscope.evidence.gather import GatherOptions
+from lockscope.results.findings import Confidence, Status
+from lockscope.walk.chains import LockClass
 from tests.builders.chains import evidence_of, findings, run_check
 from tests.builders.script import HARDIRQ, IRQS_OFF, Script
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from lockscope.checks._base import all_checks
-from lockscope.findings import Severity
+from lockscope.results.findings import Severity
 from tests.builders.chains import evidence_of
 
 # What the words of a program do: (exclusive, waits as a recursive reader does not, is a trylock).

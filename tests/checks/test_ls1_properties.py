@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lockscope.findings import Confidence, Finding, Severity
 from lockscope.formats.merge.reader import Merged
 from lockscope.pipeline import AnalyzeOptions, gathered, judged, selected_checks
+from lockscope.results.findings import Confidence, Finding, Severity
 from lockscope.tables.events import Reader, TraceInfo
 from tests.builders.records import EVENTS, MemoryReader, Row, formats
 from tests.builders.script import BH_OFF, HARDIRQ, IRQS_OFF, SOFTIRQ, Script, Task

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import lockscope
-from lockscope.findings import Report, Severity
 from lockscope.formats.open import open_trace
+from lockscope.results.findings import Report, Severity
 
 SAMPLES = Path(__file__).parents[2] / "sample_traces"
 CORRECT = ("dirty_log", "instances", "legacy_mmu", "lossy", "memslot_stress", "stock61_dirty_log_auto", "stock61_smm")

@@ -6,8 +6,8 @@ from functools import cache
 
 import pytest
 
-from lockscope.findings import Finding, Severity
 from lockscope.pipeline import AnalyzeOptions, gathered, judged, selected_checks
+from lockscope.results.findings import Finding, Severity
 from tests.builders.records import MemoryReader
 from tests.builders.script import Script
 from tests.builders.selftest_cases import UNDECIDABLE, all_cases

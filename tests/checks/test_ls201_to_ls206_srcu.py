@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lockscope.findings import Confidence, Severity, Status, Verdict
+from lockscope.results.findings import Confidence, Severity, Status, Verdict
 from tests.builders.kvm import GET_LOG, RUN, SET_MEMORY, KvmScript
 from tests.builders.script import HARDIRQ
 
@@ -354,8 +354,8 @@ def test_windows_are_judged_one_by_one():
     script.marker("end")
     with script.vcpu.ioctl(RUN):
         script.vcpu.read_lock(0).read_unlock(1)
+    from lockscope.evidence.gather import GatherOptions
     from lockscope.pipeline import judged, selected_checks
-    from lockscope.reconstruct.gather import GatherOptions
 
     checks = selected_checks(("LS202",))
     options = GatherOptions(("srcu_sections",), window_start="begin (?P<name>.*)", window_end="end")

@@ -6,7 +6,7 @@ import contextlib
 
 import pytest
 
-from lockscope.findings import Confidence, Severity, Status, Verdict
+from lockscope.results.findings import Confidence, Severity, Status, Verdict
 from tests.builders.kvm import CLEAR_LOG, GET_LOG, NONE, SET_MEMORY, KvmScript, rw
 
 LOCKS = ("lock_acquire", "lock_acquired", "lock_release", "lockdep_acquire")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from lockscope.findings import Confidence, Status, Verdict
+from lockscope.evidence.gather import GatherOptions
 from lockscope.pipeline import AnalyzeOptions, analyze, judged, selected_checks
-from lockscope.reconstruct.gather import GatherOptions
+from lockscope.results.findings import Confidence, Status, Verdict
 from tests.builders.kvm import KVM_EVENTS, NONE, RO, RW, TRACKED, KvmScript
 from tests.builders.records import EVENTS
 from tests.builders.script import Script
@@ -87,8 +87,8 @@ def test_races_rest_on_the_clock(clock, status, sure):
     script = KvmScript(clock=clock)
     script.reader().info.cpus = 2
     lost_bit(script)
+    from lockscope.evidence.gather import GatherOptions
     from lockscope.pipeline import judged, selected_checks
-    from lockscope.reconstruct.gather import GatherOptions
 
     checks = selected_checks(("LS306",))
     evidence = script.gathered(GatherOptions(("spte_history", "spte_layout", "vms"))).evidence

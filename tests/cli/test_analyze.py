@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lockscope.errors import FormatError, RuleError
-from lockscope.findings import Report, Severity
+from lockscope.results.findings import Report, Severity
 from tests.builders import reports
 from tests.builders.reports import Options
 from tests.cli.conftest import Lockscope

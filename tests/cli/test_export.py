@@ -15,7 +15,7 @@ FORMATS = "choose from csv, parquet, perfetto, std, text"
 @pytest.fixture
 def trace(monkeypatch: pytest.MonkeyPatch) -> FakeTrace:
     fake = FakeTrace({})
-    monkeypatch.setitem(sys.modules, "lockscope.trace", trace_module(fake))
+    monkeypatch.setitem(sys.modules, "lockscope.trace.trace", trace_module(fake))
     return fake
 
 

@@ -27,7 +27,7 @@ FACTS: dict[str, Any] = {
 
 @pytest.fixture(autouse=True)
 def trace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "lockscope.trace", trace_module(FakeTrace(FACTS)))
+    monkeypatch.setitem(sys.modules, "lockscope.trace.trace", trace_module(FakeTrace(FACTS)))
 
 
 def test_facts_for_a_person(lockscope: Lockscope) -> None:

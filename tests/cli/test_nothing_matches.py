@@ -11,7 +11,7 @@ from lockscope.cli._run import run
 from lockscope.errors import MatchError, nearest
 from lockscope.plots._base import figures
 from lockscope.rules.load import known_locks, load_file
-from lockscope.trace import load
+from lockscope.trace.trace import load
 
 SAMPLES = Path(__file__).parents[2] / "sample_traces"
 BUG = str(SAMPLES / "bug_slots_lock_then_kvm_lock.dat")

@@ -13,7 +13,7 @@ import lockscope as package
 from lockscope.cli._run import run
 from lockscope.cli._shell import Progress
 from lockscope.errors import UsageError
-from lockscope.findings import Report
+from lockscope.results.findings import Report
 from tests.builders import reports
 from tests.builders.reports import Options
 from tests.cli.conftest import Lockscope

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lockscope.reconstruct import flush_debts, kvm_state, spte_history, srcu_sections, vms
-from lockscope.reconstruct.kvm_facts import FactSet
+from lockscope.facts import flush_debts, kvm_state, spte_history, srcu_sections, vms
+from lockscope.facts.fact import FactSet
 from lockscope.rules.load import choose
 from lockscope.tables.events import Stream, TraceInfo
 from lockscope.tables.ops import SLOTS, WIDTH, Op

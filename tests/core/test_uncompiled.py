@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 
 from compiling import units
-from lockscope.reconstruct import walk_regions
-from lockscope.reconstruct.walk import LockWalk, WalkOptions
 from lockscope.tables.ops import Op
 from lockscope.tables.texts import Texts
+from lockscope.walk import regions as walk_regions
+from lockscope.walk.walk import LockWalk, WalkOptions
 from tests.builders import canaries
 from tests.builders.perf_data import Kernel
 from tests.builders.script import HARDIRQ, Script
 from tests.builders.uncompiled import uncompiled
 from tests.formats.test_fuzz_perf_data import _file as perf_file
-from tests.reconstruct.test_walk_growth import tape
+from tests.walk.test_walk_growth import tape
 
 A, B, C = 0xFFFF888100000100, 0xFFFF888100000200, 0xFFFF888100000300
 ROOT = Path(__file__).parents[2]
@@ -30,7 +30,7 @@ SAY = """
 import io, json, sys, lockscope
 from lockscope.core import walk
 from lockscope.report import json as json_report
-from lockscope.trace_perf import perf_figures
+from lockscope.trace.perf import perf_figures
 path, perf = sys.argv[1], sys.argv[2] == "perf"
 out = io.StringIO()
 json_report.write(lockscope.load(path).analyze(), out)

@@ -7,7 +7,7 @@ from itertools import combinations
 
 from lockscope.drawing.folding import folded
 from lockscope.drawing.layers import layout
-from lockscope.findings import GraphClass, GraphEdge, LockGraph
+from lockscope.results.findings import GraphClass, GraphEdge, LockGraph
 
 
 def graph(names: list[str], edges: list[tuple[str, str]], rings: tuple[tuple[str, ...], ...] = ()) -> LockGraph:

@@ -10,7 +10,7 @@ from lockscope.errors import FormatError
 from lockscope.formats.open import open_trace
 from lockscope.formats.text.ftrace import FtraceText
 from lockscope.formats.text.perf_script import PerfScript
-from lockscope.trace_locks import LockQuery, lock_figures
+from lockscope.trace.locks import LockQuery, lock_figures
 from tests.builders.read import Row, events
 
 ACQUIRE = "lock:lock_acquire: 0xffff8881003e38b8 read &ctx->mutex"

@@ -21,7 +21,7 @@ from lockscope.tables.decode import FieldDecoder, own_columns, partition
 from lockscope.tables.events import LOSS, UNKNOWN, Field, Reader, TraceInfo
 from lockscope.tables.ops import Op
 from lockscope.tables.tape import Projector
-from lockscope.trace import load
+from lockscope.trace.trace import load
 from tests.builders import perf_copy
 from tests.builders.records import EVENTS, MemoryReader, Row, formats, save
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from lockscope.evidence.gather import GatherOptions
 from lockscope.formats.trace_dat import layout
-from lockscope.reconstruct import walk_regions
-from lockscope.reconstruct.gather import GatherOptions
+from lockscope.walk import regions as walk_regions
 from tests.builders.limits import cost_of
 from tests.builders.perf_data import ROUND, Event, Kernel, PerfFile, Sample, comm
 from tests.builders.script import Script

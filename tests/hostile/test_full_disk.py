@@ -14,7 +14,7 @@ TRACE = str(ROOT / "sample_traces" / "stacks.dat")
 LIMITED = (
     "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); from lockscope.cli._run import run; "
 )
-LIMITED += "import lockscope.pipeline, lockscope.trace; resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64)); "
+LIMITED += "import lockscope.pipeline, lockscope.trace.trace; resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64)); "
 LIMITED += "sys.exit(run(sys.argv[1:]))"
 
 

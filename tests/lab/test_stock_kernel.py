@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 import lockscope
-from lockscope.findings import Verdict
 from lockscope.formats.open import open_trace
 from lockscope.pipeline import AnalyzeOptions, analyze, gathered, selected_checks
 from lockscope.recording.catalogue import Wanted, chosen_probes
 from lockscope.recording.script import shell_script
+from lockscope.results.findings import Verdict
 
 pytestmark = [pytest.mark.all, pytest.mark.machine]
 HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from lockscope.nightly.histograms import BINS, Times, by_label, percentile
-from lockscope.reconstruct.lock_statistics import LockStatistics
-from lockscope.reconstruct.walk import HOLD_COLUMNS
+from lockscope.statistics.lock_statistics import LockStatistics
+from lockscope.walk.walk import HOLD_COLUMNS
 from tests.builders.nights import times
 
 

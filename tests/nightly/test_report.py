@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from lockscope.errors import UsageError
-from lockscope.findings import Suppression
 from lockscope.nightly import tables
 from lockscope.nightly.figures import coverage, findings, holds, hosts, slower
 from lockscope.nightly.figures._base import drawn, figures
@@ -20,6 +19,7 @@ from lockscope.nightly.night import Night, night_of
 from lockscope.nightly.page import as_html
 from lockscope.nightly.summary import as_markdown, as_text
 from lockscope.nightly.written import Report
+from lockscope.results.findings import Suppression
 from tests.builders.chromium import chromium
 from tests.builders.nights import LOCK, SLOTS, check, classes, edge, finding, trace_row
 

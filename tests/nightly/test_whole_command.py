@@ -26,7 +26,7 @@ KEPT = {  # what tells a row of a table; edges of one run are one row, however m
 # As tests/hostile/test_full_disk.py has it: files may not be longer than this many bytes.
 LIMITED = (
     "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); from lockscope.cli._run import run; "
-    "import lockscope.pipeline, lockscope.trace; size = int(sys.argv[1]); "
+    "import lockscope.pipeline, lockscope.trace.trace; size = int(sys.argv[1]); "
     "resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)); sys.exit(run(sys.argv[2:]))"
 )
 

@@ -12,7 +12,7 @@ import lockscope
 from lockscope.errors import UsageError
 from lockscope.plots import _base, contention, gantt
 from lockscope.plots._base import Texts, View
-from lockscope.trace import Trace
+from lockscope.trace.trace import Trace
 
 SAMPLES = Path(__file__).parents[2] / "sample_traces"
 

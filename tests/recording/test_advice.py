@@ -9,8 +9,8 @@ import pytest
 from lockscope import analyze, load
 from lockscope.checks._base import all_checks
 from lockscope.cli.info import answered
-from lockscope.findings import Verdict
 from lockscope.recording.advice import Recorded, commands
+from lockscope.results.findings import Verdict
 
 SAMPLES = Path(__file__).parents[2] / "sample_traces"
 LOCK_CHECKS = tuple(f"LS1{n:02}" for n in range(1, 12))

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from lockscope.errors import UsageError
-from lockscope.findings import Verdict
 from lockscope.report._base import reporter, reporter_names, reporters, verdict_of
+from lockscope.results.findings import Verdict
 from tests.builders import reports
 
 

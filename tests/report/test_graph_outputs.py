@@ -3,8 +3,8 @@ from __future__ import annotations
 import io
 import json
 
-from lockscope.findings import GraphClass, GraphEdge, LockGraph
 from lockscope.report.graph.output import graph_writers, narrowed
+from lockscope.results.findings import GraphClass, GraphEdge, LockGraph
 
 
 def of(name: str, subclass: int = 0, *, kvm: bool = False) -> GraphClass:

@@ -10,10 +10,10 @@ import jsonschema
 import numpy as np
 import pytest
 
-from lockscope.findings import Report
 from lockscope.report import json as json_report
 from lockscope.report import jsonl
 from lockscope.report._data import plain
+from lockscope.results.findings import Report
 from tests.builders import reports
 
 SHAPES = {

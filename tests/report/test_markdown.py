@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from lockscope.findings import Report, Witness
 from lockscope.report import markdown
+from lockscope.results.findings import Report, Witness
 from tests.builders import reports
 
 

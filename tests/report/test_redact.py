@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from lockscope.findings import Report, RuleRef, Witness
 from lockscope.report import json as json_report
 from lockscope.report import text
 from lockscope.report._pseudonyms import Redactor
 from lockscope.report._redact import redact
+from lockscope.results.findings import Report, RuleRef, Witness
 from tests.builders import reports
 
 

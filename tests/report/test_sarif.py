@@ -10,8 +10,8 @@ import jsonschema
 import pytest
 
 import lockscope
-from lockscope.findings import Report, Witness
 from lockscope.report import sarif
+from lockscope.results.findings import Report, Witness
 from tests.builders import reports
 
 ROOT = Path(__file__).parents[2]

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from lockscope.findings import Report, Suppressed, Suppression, Verdict
 from lockscope.report import text
 from lockscope.report._data import as_dict
 from lockscope.report._redact import redact
 from lockscope.report._suppressed import without_suppressed
+from lockscope.results.findings import Report, Suppressed, Suppression, Verdict
 from tests.builders import reports
 
 DAY = datetime.date(2026, 6, 1)

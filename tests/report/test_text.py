@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from lockscope.findings import Confidence, Finding, Report, Severity, Witness
 from lockscope.report import text
+from lockscope.results.findings import Confidence, Finding, Report, Severity, Witness
 from tests.builders import reports
 
 

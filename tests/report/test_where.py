@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from lockscope.findings import Witness
 from lockscope.report._where import locate
+from lockscope.results.findings import Witness
 from tests.builders import reports
 
 HERE = Witness(11_136_744_291, 1, 70, "t", "lock_acquire")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lockscope.errors import RuleError, UsageError
-from lockscope.findings import Suppression
+from lockscope.results.findings import Suppression
 from lockscope.rules.suppressions import load_suppressions
 
 GOOD = """\

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lockscope.findings import Confidence, Finding, Severity, Witness
+from lockscope.results.findings import Confidence, Finding, Severity, Witness
 from lockscope.simulate.agreement import compare
 from lockscope.simulate.truth import Planted, Truth
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TextIO
 
-from lockscope.findings import GraphClass, GraphEdge, LockGraph
 from lockscope.harmless import printable
+from lockscope.results.findings import GraphClass, GraphEdge, LockGraph
 from lockscope.units import count
 
 GRAPH = "dot"

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any, TextIO
 
-from lockscope.findings import GraphClass, GraphEdge, LockGraph
 from lockscope.harmless import json_text
+from lockscope.results.findings import GraphClass, GraphEdge, LockGraph
 
 GRAPH = "json"
 SCHEMA = "lockscope-graph/1"

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TextIO
 
-from lockscope.findings import GraphClass, LockGraph
 from lockscope.harmless import printable
+from lockscope.results.findings import GraphClass, LockGraph
 
 GRAPH = "lockdep"
 

@@ -10,10 +10,10 @@ from dataclasses import replace
 from functools import cache
 from typing import Protocol, TextIO, cast
 
-from lockscope.findings import LockGraph
 from lockscope.patterns import class_fits
 from lockscope.registry import modules
 from lockscope.report._pseudonyms import Redactor
+from lockscope.results.findings import LockGraph
 
 
 class GraphWriter(Protocol):

@@ -9,9 +9,9 @@ import csv
 from dataclasses import astuple, fields
 from typing import TextIO
 
-from lockscope.figures import LockFigures, PerfFigures, PerfRow, Times, WaitChains, WaitLink
 from lockscope.harmless import cells
 from lockscope.report.locks.output import flat
+from lockscope.results.figures import LockFigures, PerfFigures, PerfRow, Times, WaitChains, WaitLink
 
 LOCKS = "csv"
 

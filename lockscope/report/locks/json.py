@@ -12,9 +12,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any, TextIO
 
-from lockscope.figures import LockFigures, LockRow, PerfFigures, WaitChains
 from lockscope.harmless import json_text
 from lockscope.report.locks.output import flat
+from lockscope.results.figures import LockFigures, LockRow, PerfFigures, WaitChains
 
 LOCKS = "json"
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from functools import cache
 from typing import Protocol, TextIO, cast
 
-from lockscope.figures import LockFigures, PerfFigures, Times, WaitChains
 from lockscope.registry import modules
+from lockscope.results.figures import LockFigures, PerfFigures, Times, WaitChains
 
 
 class LockWriter(Protocol):

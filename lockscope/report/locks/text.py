@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TextIO
 
-from lockscope.figures import LockFigures, LockRow, Times, WaitChains, WaitLink
 from lockscope.harmless import printable
 from lockscope.report._perf_lock import perf_lock
 from lockscope.report.locks.output import percent
+from lockscope.results.figures import LockFigures, LockRow, Times, WaitChains, WaitLink
 from lockscope.units import address, count, duration, seconds
 
 LOCKS = "text"

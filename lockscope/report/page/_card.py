@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from lockscope.exhibits import Scene
-from lockscope.findings import Finding, TraceSummary, Witness
 from lockscope.harmless import printable
 from lockscope.report._finding_text import seen, splat_lines
 from lockscope.report._lines import Paint
 from lockscope.report._where import locate
 from lockscope.report.page import _scene
 from lockscope.report.page._shell import chip, copyable, esc, table
+from lockscope.results.exhibits import Scene
+from lockscope.results.findings import Finding, TraceSummary, Witness
 from lockscope.units import count, seconds
 
 _PLAIN = Paint(False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from lockscope.exhibits import Exhibits, LockNumbers
+from lockscope.results.exhibits import Exhibits, LockNumbers
 
 SHOWN, FOLDED = 40, 300
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from lockscope.drawing.palette import lock_colors
 from lockscope.drawing.scales import short, time_ticks
-from lockscope.exhibits import Bar, Mark, Scene
-from lockscope.findings import Finding
 from lockscope.report.page import _svg
 from lockscope.report.page._shell import esc, key
+from lockscope.results.exhibits import Bar, Mark, Scene
+from lockscope.results.findings import Finding
 from lockscope.units import duration, seconds
 
 _WIDTH, _LEFT, _TOP, _BAR, _BREAK, _FOOT = 1080, 150, 4, 18, 66, 32

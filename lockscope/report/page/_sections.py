@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Protocol, cast
 
-from lockscope.findings import Report
 from lockscope.harmless import cells
 from lockscope.registry import modules
 from lockscope.report.page._shell import Section, esc
+from lockscope.results.findings import Report
 
 
 @dataclass(slots=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from lockscope.drawing.palette import lock_colors
 from lockscope.drawing.scales import short, step, time_ticks
-from lockscope.exhibits import Waiting
-from lockscope.findings import Report
 from lockscope.report.page import _svg
 from lockscope.report.page._sections import Part
 from lockscope.report.page._shell import esc, key
+from lockscope.results.exhibits import Waiting
+from lockscope.results.findings import Report
 
 ORDER, TITLE, NAV = 50, "Contention over time", "contention"
 _WIDTH, _HEIGHT, _LEFT = 1080, 190, 56

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from lockscope.exhibits import FlushFlow
-from lockscope.findings import Report
 from lockscope.report.page._sections import Part
 from lockscope.report.page._shell import chip, esc, table
+from lockscope.results.exhibits import FlushFlow
+from lockscope.results.findings import Report
 from lockscope.units import count, duration
 
 ORDER, TITLE, NAV = 70, "TLB flush debts", "flushes"

@@ -8,11 +8,11 @@ from lockscope.drawing.folding import Arrow, Box, Folded, folded
 from lockscope.drawing.layers import Layout, layout
 from lockscope.drawing.palette import GREY, RED, lock_color
 from lockscope.drawing.scales import short
-from lockscope.findings import LockGraph, Report
 from lockscope.report.page import _sections, _svg
 from lockscope.report.page._locks import lock_anchor, on_page
 from lockscope.report.page._sections import Part
 from lockscope.report.page._shell import esc
+from lockscope.results.findings import LockGraph, Report
 from lockscope.units import count
 
 ORDER, TITLE, NAV = 30, "Lock order", "order"

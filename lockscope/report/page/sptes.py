@@ -7,11 +7,11 @@ from itertools import pairwise
 
 from lockscope.drawing.palette import SPTE
 from lockscope.drawing.scales import time_ticks
-from lockscope.exhibits import SpteChange, SpteLife
-from lockscope.findings import Report
 from lockscope.report.page import _sections, _svg
 from lockscope.report.page._sections import Part
 from lockscope.report.page._shell import esc, key
+from lockscope.results.exhibits import SpteChange, SpteLife
+from lockscope.results.findings import Report
 from lockscope.units import count, seconds
 
 ORDER, TITLE, NAV = 60, "Life of SPTEs", "SPTEs"

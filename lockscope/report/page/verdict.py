@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from lockscope.findings import CheckRun, Report, Status, Verdict
 from lockscope.report._base import is_notice, verdict_of
 from lockscope.report._coverage_text import coverage_lines, verdict_lines
 from lockscope.report._lines import Paint
 from lockscope.report.page._sections import Part
 from lockscope.report.page._shell import chip, esc, facts
+from lockscope.results.findings import CheckRun, Report, Status, Verdict
 from lockscope.units import count, duration, seconds
 
 ORDER, TITLE, NAV = 10, "Verdict and coverage", "verdict"

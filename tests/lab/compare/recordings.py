@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from lockscope.findings import Verdict
 from lockscope.pipeline import AnalyzeOptions, analyze
+from lockscope.results.findings import Verdict
 from tests.lab.compare.edits import Edit
 
 DECIDED = ("LS201", "LS202", "LS203", "LS205", "LS206", "LS301", "LS302", "LS303")

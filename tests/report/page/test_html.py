@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from lockscope.exhibits import Exhibits, SpteChange, SpteLife
-from lockscope.findings import GraphClass, GraphEdge, LockGraph, Report
 from lockscope.pipeline import AnalyzeOptions, analyze
 from lockscope.report import html
 from lockscope.report._base import reporter
 from lockscope.report._redact import redact
 from lockscope.report.page import _card, _scene
 from lockscope.report.page._sections import sections
+from lockscope.results.exhibits import Exhibits, SpteChange, SpteLife
+from lockscope.results.findings import GraphClass, GraphEdge, LockGraph, Report
 from tests.builders import reports
 
 SAMPLES = Path(__file__).parents[3] / "sample_traces"
