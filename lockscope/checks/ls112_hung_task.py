@@ -40,7 +40,7 @@ What it looks like
 What it cannot see
 ------------------
 Waits for anything but locks. Who holds a lock that is known by contention events alone. A wait that was over before the
-recording ended.
+recording ended. A task of which events may have been lost since it asked.
 """  # noqa: E501
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
     stuck = {task.number for circle in circles(evidence.waiting) for task, _ in circle}
     teller = Teller(evidence)
     for task in evidence.waiting:
-        if task.lock and task.number not in stuck and evidence.end_ns - task.since_ns >= _LONG:
+        if task.lock and not task.lost and task.number not in stuck and evidence.end_ns - task.since_ns >= _LONG:
             yield _finding(teller, task, stuck)
 
 

@@ -12,7 +12,7 @@ from lockscope.core.walk_memory import (
 from lockscope.core.walk_notes import close, emit_odd, forget, nothing_open, waits_for
 from lockscope.core.walk_rows import (
     BY_ADDRESS, BY_INIT, BY_KEY, BY_PLACE, CONTENDED, COUNTED, CUT, FN_DEPTH, FN_ENTRY, FN_UNLOCK, HALF,
-    INIT_HELD, KNOWN, LOGS_ACQUIRED, QUEUE, RAW_UNLOCK, SWITCHED_ATOMIC, WHOLE, WHOLE_SO_FAR,
+    HOW_SPINS, INIT_HELD, KNOWN, LOGS_ACQUIRED, QUEUE, RAW_UNLOCK, SWITCHED_ATOMIC, WHOLE, WHOLE_SO_FAR,
 )  # fmt: skip
 
 
@@ -188,6 +188,10 @@ def function_row(w: Walk, t: int, op: int, slots: Ints, at: int, kinds: Grid) ->
             f -= 1
             for k in range(t * FN_DEPTH, t * FN_DEPTH + f):
                 w.calls[k] = w.calls[k + 1]
+        if f > 0 and w.context == 0:
+            top = call_at(w, t, f - 1)
+            if top.context == 0 and kinds[top.text, 0] & HOW_SPINS:
+                task.active = w.ts  # it went on: that one's return was missed
         fresh = call_at(w, t, f)
         fresh.text, fresh.lock, fresh.ts, fresh.seq = slots[at + 1], slots[at], w.ts, w.seq
         fresh.name, fresh.contended, fresh.chain, fresh.caller = slots[at + 3], 0, 0, slots[at + 2]

@@ -42,6 +42,7 @@ NEXT_TO = 256
 OWN_FILE = 1 << 14  # bytes of code before and behind __srcu_read_lock() that are taken for SRCU's file
 HOW_WAITS = 3  # bits: takes a lock, exclusively or to read
 HOW_IRQS_OFF, HOW_BH_OFF = 64, 128  # the function turns these off itself, before it asks for the lock
+HOW_SPINS = 256  # it calls no other lock function while it waits
 HOW_READ, HOW_TRIES, HOW_SLEEPS = 2, 4, 16  # bits of a function's row in ``functions``; see ``walk.function_row``
 
 

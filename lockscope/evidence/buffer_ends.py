@@ -136,7 +136,7 @@ class BufferEnds:
             apart_ns = self._buffers[kept].apart_ns(reach)
             one, other = clocks.get(kept), clocks.get(key)
             if key[0] != kept[0]:
-                continue  # whether files can be merged was asked before (formats.merged)
+                continue  # whether files can be merged was asked before (formats.merge.reader)
             its_name, kept_name = _called(key[1], None), _called(kept[1], None)
             if one and other and one != other:
                 what = f"{its_name} is on the clock {other!r}, {kept_name} on {one!r}"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lockscope.evidence.evidence import Evidence
 from lockscope.lockgraph.graph import Graph
@@ -108,8 +109,9 @@ class _Judge:
         came.
 
         Without lockdep nothing tells of a lock's end, and one that no place and no symbol names may lie in memory that
-        is freed: two dentries swapped their addresses within 0.8 s in a recording of 7.3.4. Of one kind are locks that
-        one function takes both of. Sides that come in turns, or within a millisecond, are of the same locks.
+        is freed: two dentries swapped their addresses within 0.8 s in a recording of 7.3.4, and the locks of page
+        tables again and again where a task forks (copy_page_range()). Of one kind are locks that one function takes
+        both of. Sides that were seen within a millisecond of each other are of the same locks.
         """
         graph, chains = self.graph, self.evidence.chains
         of = graph.rows.node_class
@@ -119,9 +121,9 @@ class _Judge:
             return False
         every = [graph.rows.chain[graph.makers(e)] for e in self.edges]
         asked = graph.rows.entry[:, TS]
-        began = max(int(asked[graph.rows.last[c]].min()) for c in every)
-        ended = min(int(chains.last_ns[c].max()) for c in every)
-        return began - ended > _SOON_NS
+        # of each chain the first and the last time are known
+        times = [np.unique(np.concatenate((asked[graph.rows.last[c]], chains.last_ns[c]))) for c in every]
+        return any(_nearest(one, other) > _SOON_NS for one, other in combinations(times, 2))
 
     def _takers(self, cls: int) -> frozenset[str]:
         """The functions that take locks of a class."""
@@ -165,6 +167,13 @@ class _Judge:
             return Trust(Confidence.LIKELY, rows, -1, why, tuple(reasons))
         why = "different tasks each wait for the lock the next one holds"
         return Trust(Confidence.CERTAIN, rows, -1, why, tuple(reasons))
+
+
+def _nearest(one: NDArray[np.int64], other: NDArray[np.int64]) -> int:
+    """How close two sets of times, in order, come to each other."""
+    at = np.searchsorted(other, one)
+    before, after = other[np.maximum(at - 1, 0)], other[np.minimum(at, len(other) - 1)]
+    return int(np.minimum(np.abs(one - before), np.abs(after - one)).min())
 
 
 def trust(evidence: Evidence, graph: Graph, guards: GuardView, edges: tuple[int, ...], tries: int = TRIES) -> Trust:

@@ -4,9 +4,10 @@ and classes that were given none.
 A class without a name is called by the symbol that its key lies in, as lockdep calls it (__get_key_name(),
 kernel/locking/lockdep.c): seqcounts that are all zero bytes, say, which are their own keys.
 
-A lock of a VM has the name of its place (``lock_places``), a static lock its symbol. Any other is told by what kind of
-lock its function takes and by the function that first asked for it: ``mutex of kvm_vm_ioctl``. Two locks may be named
-alike; they stay two classes.
+A lock of a VM has the name of its place (``lock_places``), a static lock its symbol, and one that only certain
+functions of KVM take the name that they say (``kvm.places``). Any other is told by what kind of lock its function takes
+and by the function that first asked for it: ``mutex of kvm_vm_ioctl``. Two locks may be named alike; they stay two
+classes.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
+from lockscope.kvm.places import class_taken_by
 from lockscope.tables.events import TraceInfo
 from lockscope.tables.symbols import Symbols
 from lockscope.walk.chains import Chains, LockClass
@@ -51,7 +53,7 @@ def named(
     """The classes, with names for those that have only an address. ``placed``: the name by its place, if known."""
     if not any(c.name.startswith((UNNAMED, UNNAMED_SRCU)) or c.name == NAMELESS for c in classes):
         return classes
-    callers, symbols = _first_callers(chains), info.symbols()
+    callers, symbols = _callers(chains), info.symbols()
     named_by_key = [_by_key(c, symbols) for c in classes]
     return [_named(c, callers, symbols, placed(c.key)) if c.name.startswith(UNNAMED) else c for c in named_by_key]
 
@@ -72,22 +74,22 @@ def _by_key(c: LockClass, symbols: Symbols) -> LockClass:
     return replace(c, name=symbol.split("+")[0]) if symbol else c
 
 
-def _named(c: LockClass, callers: dict[int, int], symbols: Symbols, place: str | None) -> LockClass:
+def _named(c: LockClass, callers: dict[int, list[int]], symbols: Symbols, place: str | None) -> LockClass:
     if place is not None:
         return replace(c, name=place)
     static = static_name(symbols, c.key)
     if static is not None:
         return replace(c, name=static)
-    caller = symbols.name(callers[c.index]) if callers.get(c.index) else None
+    takers = [(symbols.name(ip) or "").split("+")[0] for ip in callers.get(c.index, ())]
     what = c.kind or "lock"
-    name = f"{what} of {caller.split('+')[0]}" if caller else f"{what} without a name"
-    return replace(c, name=name, unplaced=True)
+    name = f"{what} of {takers[0]}" if takers and takers[0] else f"{what} without a name"
+    return replace(c, name=class_taken_by(what, takers) or name, unplaced=True)
 
 
-def _first_callers(chains: Chains) -> dict[int, int]:
-    """Class to the caller that first asked for a lock of it."""
-    callers: dict[int, int] = {}
+def _callers(chains: Chains) -> dict[int, list[int]]:
+    """Class to the callers that asked for a lock of it, the first of them first."""
+    callers: dict[int, dict[int, None]] = {}
     for cls, ip in zip(chains.entries[:, 0].tolist(), chains.entries[:, 7].tolist(), strict=True):
         if ip:
-            callers.setdefault(cls, ip)
-    return callers
+            callers.setdefault(cls, {})[ip] = None
+    return {cls: list(ips) for cls, ips in callers.items()}

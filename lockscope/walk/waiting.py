@@ -1,13 +1,14 @@
 """Who waits for a lock at the end of a trace, who holds it, and whether they wait for each other in a circle.
 
 A task waits if it asked for a lock, nothing says that it got it, and it did nothing since that only a task does that
-goes on: return to user space, enter another sleeping lock's function, touch KVM. What it holds is what the walk says.
+goes on: return to user space, enter another sleeping lock's function, or any lock's where it asked for a spinning one,
+touch KVM. What it holds is what the walk says.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,8 @@ class WaitingTask:
 
     ``lock``: what it waits for, 0 for one that only holds. ``cls``: the lock's class, -1 where only its address is
     known (contention events). ``since_ns``: when it asked. ``held``: what it has, outermost first; ``known``: whether
-    that is all. ``number``, ``function``, ``how``: its place in the walk.
+    that is all. ``lost``: events may be missing since it was last seen. ``number``, ``function``, ``how``: its place
+    in the walk.
     """
 
     pid: int
@@ -42,13 +44,15 @@ class WaitingTask:
     number: int
     function: int = -1
     how: int = 0
+    lost: bool = False
 
 
 def waiting_tasks(memory: Memory, functions: NDArray[np.int64]) -> list[WaitingTask]:
     """The tasks that hold a lock or wait for one as the walk ends; ``functions``: see ``core.walk.function_row``."""
     tasks = memory.used("tasks")
     busy = (tasks["depth"] > 0) | (tasks["calls"] > 0) | (tasks["waits"] != 0)
-    return [_task(memory, functions, t) for t in np.flatnonzero(busy).tolist()]
+    lost = tasks["epoch"] != memory.w.epoch
+    return [replace(_task(memory, functions, t), lost=bool(lost[t])) for t in np.flatnonzero(busy).tolist()]
 
 
 def _task(memory: Memory, functions: NDArray[np.int64], t: int) -> WaitingTask:

@@ -365,7 +365,7 @@ def _function_row(name: str, numbers: dict[str, int]) -> tuple[int, int]:
     sleeps = _sleeps(plain)
     if plain == name or "unlock" in plain:
         return sleeps | (kernel.RAW_UNLOCK if "raw_spin_unlock" in plain else 0), -1
-    how = (2 if "read" in plain else 1) | sleeps
+    how = (2 if "read" in plain else 1) | sleeps | (kernel.HOW_SPINS if plain.startswith("raw_") else 0)
     # _raw_spin_lock_irqsave() and kin turn irqs, or softirqs, off before they wait (include/linux/spinlock_api_smp.h).
     how |= kernel.HOW_IRQS_OFF if "_irq" in plain else kernel.HOW_BH_OFF if plain.endswith("_bh") else 0
     if "trylock" in plain:

@@ -131,3 +131,26 @@ def test_a_loss_makes_it_less_than_certain() -> None:
     by_probe(qemu, B, got=False)
     by_probe(vcpu, A, got=False)
     assert found("LS101", over(s))[0].confidence is Confidence.LIKELY
+
+
+@pytest.mark.parametrize(("after", "codes"), [("nothing", ["LS112"]), ("a loss", []), ("another lock", [])])
+def test_a_spinning_wait_that_may_be_over(after: str, codes: list[str]) -> None:
+    """A return that was lost, or that the probe missed: who spins for a lock calls no other lock function meanwhile."""
+    s, qemu, _ = two()
+    qemu.event("lockscope:raw_spin_lock_entry", lock=A, caller=0x99)
+    if after == "a loss":
+        s.loss(qemu.cpu, 3)
+    elif after == "another lock":
+        qemu.event("lockscope:raw_spin_lock_entry", lock=B, caller=0x99)
+        qemu.event("lockscope:raw_spin_lock", __probe_ret_ip=0x99).event("lockscope:raw_spin_unlock", lock=B)
+    assert [f.code for f in found("LS112", over(s))] == codes
+
+
+def test_who_sleeps_for_a_lock_spins_for_its_wait_lock() -> None:
+    s, qemu, _ = two()
+    asked_ns = s.now
+    qemu.event("lockscope:mutex_lock_entry", lock=A, caller=0x99)
+    qemu.event("lockscope:raw_spin_lock_entry", lock=A + 8, caller=0x99)
+    qemu.event("lockscope:raw_spin_lock", __probe_ret_ip=0x99).event("lockscope:raw_spin_unlock", lock=A + 8)
+    (finding,) = found("LS112", over(s))
+    assert (finding.witnesses[0].pid, finding.witnesses[0].ts_ns) == (100, asked_ns)

@@ -51,12 +51,24 @@ def test_sides_that_are_far_apart_may_be_of_other_locks() -> None:
 @pytest.mark.parametrize(
     "sides",
     [
-        ((100, A, B, 1), (101, B, A, 0)),
-        ((100, A, B, 1), (101, B, A, 800), (100, A, B, 900)),  # in turns
+        ((100, A, B, 1), (101, B, A, 800), (100, A, B, 900)),
         ((100, A, B, 1), (101, B, A, 500), (100, A, B, 900), (101, B, A, 950)),
     ],
 )
-def test_sides_that_are_close_or_come_in_turns_are_of_the_same(sides: tuple[tuple[int, int, int, int], ...]) -> None:
+def test_sides_in_turns_may_be_of_others_each_time(sides: tuple[tuple[int, int, int, int], ...]) -> None:
+    """As the locks of page tables, which fork() and exit() hand round (sync_regs_test on PREEMPT_RT 7.3.4)."""
+    verdict, finding = judged(*sides)
+    assert (str(verdict), str(finding.severity)) == ("unknown", "info")
+
+
+@pytest.mark.parametrize(
+    "sides",
+    [
+        ((100, A, B, 1), (101, B, A, 0)),
+        ((100, A, B, 1), (101, B, A, 500), (100, A, B, 0)),
+    ],
+)
+def test_sides_that_are_close_are_of_the_same(sides: tuple[tuple[int, int, int, int], ...]) -> None:
     verdict, finding = judged(*sides)
     assert (str(verdict), str(finding.severity)) == ("violation", "error")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from lockscope.evidence.gather import GatherOptions, gather
 from lockscope.rules.load import choose
 from lockscope.tables.symbols import Symbols
@@ -121,6 +123,24 @@ def test_static_lock_has_the_name_of_its_symbol() -> None:
     reader.info.symbols = lambda: Symbols.parse(f"{A:x} D kvm_lock\t[kvm]\n".encode())
     found = gather(reader, choose(None)[0], GatherOptions())
     assert [c.name for c in found.evidence.classes] == ["kvm_lock"]
+
+
+@pytest.mark.parametrize(
+    ("second", "name"),
+    [
+        ("kvm_ioapic_update_eoi.part.0", "&ioapic->lock"),
+        ("d_walk", "spinlock of kvm_ioapic_scan_entry"),  # freed, and another lock lies there now
+    ],
+)
+def test_what_only_certain_functions_take_is_named_by_them(second: str, name: str) -> None:
+    s, t = stock()
+    unlock(lock(t, "raw_spin_lock", A, ip=0xFFFFFFFFC0001010), "raw_spin_unlock", A)
+    unlock(lock(lock(t, "mutex_lock", B), "raw_spin_lock", A, ip=0xFFFFFFFFC0002010), "raw_spin_unlock", A)
+    reader = s.reader()
+    symbols = f"ffffffffc0001000 t kvm_ioapic_scan_entry\t[kvm]\nffffffffc0002000 t {second}\t[kvm]\n"
+    reader.info.symbols = lambda: Symbols.parse(symbols.encode())
+    (named, other) = gather(reader, choose(None)[0], GatherOptions()).evidence.classes
+    assert (named.name, named.kind, named.unplaced, other.name) == (name, "spinlock", True, "mutex without a name")
 
 
 def test_an_attempt_that_never_returns_is_a_chain() -> None:
