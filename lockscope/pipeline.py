@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,13 +29,29 @@ if TYPE_CHECKING:
     from lockscope.reconstruct.collect import Collector
 
 
-def _show(report: Report) -> str:
-    from lockscope.report._notebook import report_html
+class _Outputs:
+    """What a report can be made into. Heavy modules are imported where they are asked for."""
 
-    return report_html(report)
+    def html(self, report: Report) -> str:
+        from lockscope.report._notebook import report_html
+
+        return report_html(report)
+
+    def save(self, report: Report, path: str | Path, format: str | None, force: bool) -> Path:
+        from lockscope.report._saved import save
+
+        return save(report, Path(path), format, force=force)
+
+    def frame(self, report: Report) -> Any:
+        import pyarrow as pa
+
+        from lockscope.report._saved import rows
+        from lockscope.tables.schema import to_pandas
+
+        return to_pandas(pa.table(rows(report)))
 
 
-Report.show = _show
+Report.outputs = _Outputs()
 ASSUMPTIONS = ("selftest-softirq", "recursive-read-locks")
 Progress = Callable[[int, int | None], None]
 Ended = Callable[[NDArray[np.int64]], None]

@@ -48,6 +48,18 @@ class EventTable:
         """Column names."""
         return list(self.arrow.column_names)
 
+    def __getitem__(self, column: str) -> Any:
+        """One column as a pandas Series."""
+        return to_pandas(self.arrow.select([column]))[column]
+
+    def __arrow_c_schema__(self) -> object:
+        """The columns, by Arrow's PyCapsule interface."""
+        return self.arrow.schema.__arrow_c_schema__()
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """The rows, by Arrow's PyCapsule interface: Polars, DuckDB and others take the table as it is."""
+        return self.arrow.__arrow_c_stream__(requested_schema)
+
     def to_pandas(self) -> Any:
         """A pandas DataFrame in which every integer keeps its bits (uint64 never becomes float64)."""
         return to_pandas(self.arrow)
@@ -142,6 +154,16 @@ class Trace(Statistics):
     def view(self) -> View:
         """All of it."""
         return View()
+
+    @property
+    def tables(self) -> list[str]:
+        """The names of the declared tables."""
+        return sorted(all_schemas())
+
+    @property
+    def event_names(self) -> list[str]:
+        """The full names of the trace's events, as far as its head tells (text: as far as it was read)."""
+        return sorted({f.full_name for f in self.reader.formats[2:]})
 
     @cached_property
     def _report(self) -> Report:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lockscope.findings import CheckRun, Report, Status, Verdict
 from lockscope.report._base import is_notice, verdict_of
-from lockscope.report._coverage_text import coverage_lines, verdict_lines
+from lockscope.report._coverage_text import coverage_lines, nothing_found, verdict_lines
 from lockscope.report._lines import Paint
 from lockscope.report.page._sections import Part
 from lockscope.report.page._shell import chip, esc, facts
@@ -20,7 +20,9 @@ def made(report: Report, beside: str) -> Part | None:
     """A banner a trace, its facts, and every check with what became of it."""
     del beside
     lines = list(verdict_lines(report, _PLAIN))
-    parts = [_banner(report.verdict, lines[-1].partition(": ")[2])] if len(report.traces) > 1 else []
+    parts = (
+        [_banner(report.verdict, lines[-1].partition(": ")[2], nothing_found(report))] if len(report.traces) > 1 else []
+    )
     parts += [_trace(report, index, lines[index]) for index in range(min(len(report.traces), _TRACES))]
     if len(report.traces) > _TRACES:
         parts.append(f'<p class="dim">{len(report.traces) - _TRACES} more traces are not shown here</p>')
@@ -32,10 +34,10 @@ def made(report: Report, beside: str) -> Part | None:
     return Part("".join(parts))
 
 
-def _banner(verdict: Verdict, line: str) -> str:
-    rest = line.partition(": ")[2] or line
-    words = f"<strong>{_WORDS[verdict]}</strong><p>{esc(rest)}</p>"
-    return f'<div class="verdict {verdict}" role="status"><div>{words}</div></div>'
+def _banner(verdict: Verdict, line: str, nothing: bool) -> str:
+    rest = line if nothing else line.partition(": ")[2] or line
+    words = f"<strong>{'Nothing found' if nothing else _WORDS[verdict]}</strong><p>{esc(rest)}</p>"
+    return f'<div class="verdict {"nothing" if nothing else verdict}" role="status"><div>{words}</div></div>'
 
 
 def _trace(report: Report, index: int, line: str) -> str:
@@ -58,7 +60,7 @@ def _trace(report: Report, index: int, line: str) -> str:
     ))  # fmt: skip
     whole = "\n".join(esc(text) for text in coverage_lines(report, index, _PLAIN))
     return (
-        f"{several}{_banner(verdict, said)}{grid}{_checks([c for c in report.checks if c.trace == index])}"
+        f"{several}{_banner(verdict, said, nothing_found(report, index))}{grid}{_checks([c for c in report.checks if c.trace == index])}"
         f"<details><summary>Coverage in full: what was decoded, lost, unpaired, and why a check could not be judged"
         f"</summary><pre>{whole}</pre></details>"
     )
