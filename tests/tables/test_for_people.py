@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import duckdb
+import polars
 import pyarrow as pa
 import pytest
 
@@ -88,14 +90,12 @@ def test_pyarrow_takes_a_table_by_the_capsule_interface(holds: EventTable) -> No
 
 
 def test_polars_takes_a_table_as_it_is(holds: EventTable) -> None:
-    polars = pytest.importorskip("polars")
     frame = polars.DataFrame(holds)
     assert frame.shape == (len(holds), len(holds.columns))
     assert frame["hold_ns"].sum() == holds["hold_ns"].sum()
 
 
 def test_duckdb_takes_a_table_as_it_is(holds: EventTable) -> None:
-    duckdb = pytest.importorskip("duckdb")
     found = duckdb.sql("SELECT count(*), max(hold_ns) FROM holds").fetchall()
     assert found == [(len(holds), holds["hold_ns"].max())]
 

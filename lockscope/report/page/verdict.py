@@ -60,7 +60,8 @@ def _trace(report: Report, index: int, line: str) -> str:
     ))  # fmt: skip
     whole = "\n".join(esc(text) for text in coverage_lines(report, index, _PLAIN))
     return (
-        f"{several}{_banner(verdict, said, nothing_found(report, index))}{grid}{_checks([c for c in report.checks if c.trace == index])}"
+        f"{several}{_banner(verdict, said, nothing_found(report, index))}{grid}"
+        f"{_checks([c for c in report.checks if c.trace == index])}"
         f"<details><summary>Coverage in full: what was decoded, lost, unpaired, and why a check could not be judged"
         f"</summary><pre>{whole}</pre></details>"
     )
