@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import warnings
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -264,9 +265,21 @@ class Trace(Statistics):
 
     def table(self, name: str) -> EventTable:
         """A declared table (``lockscope explain`` lists them), or the events of a type. Raises ``UsageError``."""
+        if name == "flush_debts":
+            return self._flush_debts()
         if name not in all_schemas():
             return self.events(name)
         return EventTable(name, trace_tables.build(name, self._read(name)))
+
+    def _flush_debts(self) -> EventTable:
+        """``required_flushes`` with the names that it had in the first release."""
+        warnings.warn("the table flush_debts is required_flushes now", DeprecationWarning, stacklevel=3)
+        arrow = self.table("required_flushes").arrow
+        words = {new: old for old, new in trace_tables.OUTCOMES.items()}
+        outcomes = pa.array([words.get(word, word) for word in arrow.column("outcome").to_pylist()]).dictionary_encode()
+        former = arrow.set_column(arrow.column_names.index("outcome"), "outcome", outcomes)
+        names = ["paid_ns" if name == "flushed_ns" else name for name in former.column_names]
+        return EventTable("flush_debts", former.rename_columns(names))
 
     def _read(self, name: str) -> trace_tables.Material:
         if name not in self._material:

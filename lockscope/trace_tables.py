@@ -23,6 +23,8 @@ from lockscope.tables.tape import TapeBatch
 _CONTEXTS = pa.array(["task", "softirq", "hardirq", "nmi"])
 _LOCK_OPS = (Op.ACQUIRE, Op.DETAIL, Op.ACQUIRED, Op.CONTENDED, Op.RELEASE, Op.INIT)
 _SPTE_OPS = (Op.SPTE_TDP, Op.SPTE_SET, Op.FAST_PF, Op.SPTE_MMIO, Op.SPTE_UPDATE)
+# What becomes of a required flush, in the table's words where they are not those of ``reconstruct.flush_debts``.
+OUTCOMES = {"paid": "in-time", "unpaid": "missing", "foreign": "by-another-task", "harmless": "not-needed"}
 _NO_OLD = (Op.SPTE_SET, Op.SPTE_MMIO, Op.SPTE_UPDATE)  # their events do not say what was there before
 _FLUSH_OPS = (Op.REQUEST, Op.FLUSH, Op.FLUSH_RANGE, Op.FLUSH_SLOT)
 _SRCU_OPS = (Op.SRCU_LOCK, Op.SRCU_LOCK_ENTRY, Op.SRCU_UNLOCK, Op.SRCU_SYNC)
@@ -35,7 +37,7 @@ _OF_TAPE = {
     "losses": (Op.LOSS,),
 }
 
-_FACTS_OF = {"holds": ("vms",), "spte_changes": ("spte_layout", "vms"), "flush_debts": ("flush_debts",)}
+_FACTS_OF = {"holds": ("vms",), "spte_changes": ("spte_layout", "vms"), "required_flushes": ("flush_debts",)}
 
 
 @dataclass(slots=True)
@@ -311,7 +313,7 @@ def _tlb_flushes(material: Material) -> dict[str, Any]:
     }
 
 
-def _flush_debts(material: Material) -> dict[str, Any]:
+def _required_flushes(material: Material) -> dict[str, Any]:
     rows = material.gathered.evidence.facts["flush_debts"].log.rows()
     columns = {name: rows[:, getattr(flush_log, name.upper())].copy() for name in ("code", "flow", "state")}
     return {
@@ -322,9 +324,9 @@ def _flush_debts(material: Material) -> dict[str, Any]:
         "vm": rows[:, flush_log.VM].astype(np.int32),
         "code": pa.array([f"LS{code}" for code in columns["code"].tolist()], pa.string()).dictionary_encode(),
         "flow": _text(columns["flow"], pa.array(flush_debts.FLOWS)),
-        "outcome": _text(columns["state"], pa.array(flush_debts.STATES)),
+        "outcome": _text(columns["state"], pa.array([OUTCOMES.get(s, s) for s in flush_debts.STATES])),
         "sptes": rows[:, flush_log.NUMBER],
-        "paid_ns": rows[:, flush_log.PAID_TS],
+        "flushed_ns": rows[:, flush_log.PAID_TS],
     }
 
 
@@ -397,7 +399,7 @@ _BUILDERS: dict[str, Callable[[Material], dict[str, Any]]] = {
     "order_edges": _order_edges,
     "spte_changes": _spte_changes,
     "tlb_flushes": _tlb_flushes,
-    "flush_debts": _flush_debts,
+    "required_flushes": _required_flushes,
     "srcu_events": _srcu_events,
     "task_switches": _task_switches,
     "losses": _losses,

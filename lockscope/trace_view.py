@@ -132,7 +132,8 @@ class Looks(ABC):
         return Part(self.whole, replace(self.view, pids=tuple(sorted(set(pids)))))
 
     def vm(self, number: int) -> Part:
-        """What concerns one VM: its SPTEs, flush debts and the holds of its locks. ``vm`` columns tell the numbers.
+        """What concerns one VM: its SPTEs, required flushes and the holds of its locks. ``vm`` columns have
+        the numbers.
 
         Raises ``MatchError`` where the trace has no VM of that number.
         """
@@ -229,8 +230,8 @@ class Part(Looks):
     def table(self, name: str) -> EventTable:
         """The rows of a declared table, or the events of a type, that belong to this part.
 
-        Holds and debts count where they reach into the stretch of time. Statistics of classes and the order of locks
-        are of the whole trace.
+        Holds and required flushes count where they reach into the stretch of time. Statistics of classes and the
+        order of locks are of the whole trace.
         """
         from lockscope.tables.schema import all_schemas
         from lockscope.trace import EventTable

@@ -139,7 +139,7 @@ def _losses(trace: TraceSummary) -> list[str]:
     lines = [_loss(loss) for loss in trace.coverage.get("lost", ())]
     if lines or trace.lost_events == 0:
         return lines or ["none"]
-    return ["some, and nobody knows how many" if trace.lost_events is None else f"{count(trace.lost_events)} events"]
+    return ["an unknown number" if trace.lost_events is None else f"{count(trace.lost_events)} events"]
 
 
 def _loss(loss: Mapping[str, Any]) -> str:

@@ -144,9 +144,9 @@ TABLES = (
         ),
     ),
     TableSchema(
-        "flush_debts",
-        "SPTE changes of one task in one critical section that owe a TLB flush, and what became of the debt. Of more "
-        "than 65,536 only every n-th.",
+        "required_flushes",
+        "SPTE changes of one task in one critical section that require a TLB flush, and whether it came. Of more than "
+        "65,536 only every n-th.",
         (
             Column("ts_ns", "int64", "ns", "time of the first change"),
             _SEQ,
@@ -159,12 +159,12 @@ TABLES = (
                 "outcome",
                 "text",
                 "",
-                "paid, late, foreign, too-small, unpaid (a vCPU ran on), ended (none was seen to), harmless (the VM "
-                "was going away), open and overdue (the trace ended)",
+                "in-time, late, by-another-task, too-small, missing (a vCPU ran without it), ended (none was seen to "
+                "run), not-needed (the VM was going away), open and overdue (the trace ended)",
                 about="plain",
             ),
-            Column("sptes", "int64", "", "changes that owe"),
-            Column("paid_ns", "int64", "ns", "time of the flush; null where there was none", unknown=0),
+            Column("sptes", "int64", "", "changes that require it"),
+            Column("flushed_ns", "int64", "ns", "time of the flush; null where there was none", unknown=0),
         ),
     ),
     TableSchema(

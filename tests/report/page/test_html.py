@@ -75,8 +75,8 @@ def unflushed() -> Report:
 def test_it_is_an_output() -> None:
     assert reporter("html") is html
     assert [s.TITLE for s in sections()] == [
-        "Verdict and coverage", "Findings", "Lock order", "Busiest and slowest locks", "Contention over time",
-        "Life of SPTEs", "TLB flush debts",
+        "Verdict", "Findings", "Lock order", "Busiest and slowest locks", "Contention over time",
+        "Life of SPTEs", "Required TLB flushes", "Coverage",
     ]  # fmt: skip
 
 
