@@ -13,7 +13,7 @@ from lockscope.plots._ridges import Ridges, draw_ridges, ridges
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-TITLE = "From an SPTE change to the TLB flush it owes"
+TITLE = "From an SPTE change to the TLB flush it requires"
 HONOURS = ("start_ns", "end_ns", "pids", "vm", "cpus")
 _COLORS = ("#3b7dd8", "#e0772f", "#2e9e5b", "#8d63c4", "#1f9fb4", "#a9744f", "#d866a4", "#93a11f")
 _NEVER = ("missing", "ended", "overdue")
