@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 SELECT ?= all or not all
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo notebooks test test-all lint types format bench fuzz kernels clean
+.PHONY: help venv demo notebooks test test-all lint types format bench fuzz kernels man clean
 
 help: ## say what there is to run
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -53,6 +53,9 @@ kernels: $(VENV)/.dev ## what lockscope does not know yet of the newest kernel t
 
 fuzz: $(VENV)/.dev ## the fuzz and property tests, and the loops', on a build with gcc's sanitizers (hours)
 	$(BIN)/python -m compiling.sanitized $(PYTEST) -m "all or not all" -k "fuzz or properties or core"
+
+man: $(VENV)/.run ## the man page, build/man/lockscope.1, from the texts of the commands
+	@mkdir -p build/man && $(BIN)/python -m lockscope.cli._manual > build/man/lockscope.1 && echo build/man/lockscope.1
 
 venv: $(VENV)/.dev ## what the other targets need, in .venv
 

@@ -6,4 +6,4 @@ import warnings
 
 from lockscope.results.findings import *  # noqa: F403
 
-warnings.warn("lockscope.results.findings is lockscope.results.findings now", DeprecationWarning, stacklevel=2)
+warnings.warn("lockscope.findings is lockscope.results.findings now", DeprecationWarning, stacklevel=2)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,13 +29,29 @@ if TYPE_CHECKING:
     from lockscope.statistics.collect import Collector
 
 
-def _show(report: Report) -> str:
-    from lockscope.report._notebook import report_html
+class _Outputs:
+    """What a report can be made into. Heavy modules are imported where they are asked for."""
 
-    return report_html(report)
+    def html(self, report: Report) -> str:
+        from lockscope.report._notebook import report_html
+
+        return report_html(report)
+
+    def save(self, report: Report, path: str | Path, format: str | None, force: bool) -> Path:
+        from lockscope.report._saved import save
+
+        return save(report, Path(path), format, force=force)
+
+    def frame(self, report: Report) -> Any:
+        import pyarrow as pa
+
+        from lockscope.report._saved import rows
+        from lockscope.tables.schema import to_pandas
+
+        return to_pandas(pa.table(rows(report)))
 
 
-Report.show = _show
+Report.outputs = _Outputs()
 ASSUMPTIONS = ("selftest-softirq", "recursive-read-locks")
 Progress = Callable[[int, int | None], None]
 Ended = Callable[[NDArray[np.int64]], None]
@@ -295,7 +312,8 @@ def _withheld(of: _Judged, taken: Doubts) -> _Judged:
 def _in_doubt(run: CheckRun, doubtful: list[Finding]) -> CheckRun:
     if not doubtful:
         return run
-    why = f"{len(doubtful)} more could be told, and each rests on a time without any event (paused?)"
+    rest = "each rests on a stretch of time without any event (was tracing paused?)"
+    why = f"{len(doubtful)} more could not be decided: {rest}"
     reason = "; ".join(filter(None, (run.reason, why)))
     return replace(run, status=Status.PARTIAL, verdict=Verdict.UNKNOWN, reason=reason)
 
@@ -325,13 +343,13 @@ def _of(run: CheckRun, index: int) -> CheckRun:
 def _summary(info: TraceInfo, found: Gathered, how: str) -> TraceSummary:
     evidence, walk = found.evidence, found.walk
     unpaired = {
-        "locks held or released without their other end": walk.counter("unpaired"),
-        f"acquisitions deeper than {counters.DEPTH - 1}": walk.counter("too_deep"),
-        "times that events contradicted what a task seemed to hold": walk.counter("stale"),
+        "unmatched acquire and release events": walk.counter("unpaired"),
+        f"acquisitions nested deeper than {counters.DEPTH - 1}": walk.counter("too_deep"),
+        "states of held locks discarded because later events contradicted them": walk.counter("stale"),
     }
     notes = list(info.notes)
     if evidence.filtered:
-        notes.append("task switches are missing that no loss accounts for: the recorder left tasks out (a PID filter)")
+        notes.append("sched_switch events are missing although no loss was recorded: a PID filter was probably active")
     if evidence.lockdep.exchanged:
         notes.append("this kernel logged lock_acquired and lock_contended exchanged (5.9 to 5.12): read as meant")
     if evidence.lockdep.doubt:

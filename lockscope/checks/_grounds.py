@@ -13,7 +13,7 @@ from lockscope.lockgraph.usage import bh_told
 from lockscope.results.findings import Status
 
 _LOCKS = "no lock events were recorded: lockscope record -- COMMAND, best on a kernel with CONFIG_PROVE_LOCKING"
-_RELEASES = "releases were not recorded, so nobody knows what was held when: trace-cmd record -e lock:lock_release"
+_RELEASES = "releases were not recorded, so what was held when is not known: trace-cmd record -e lock:lock_release"
 _CONTEXTS = "nothing says what ran in an interrupt: record with the tracefs option irq-info on"
 _DEEPEST = 48  # locks a task can hold under lockdep (MAX_LOCK_DEPTH): more than that were released
 
@@ -55,7 +55,7 @@ class LockGrounds:
         if contexts_unknown(evidence):
             yield "without interrupt contexts only sleeping locks are judged (tracefs option irq-info)"
         if self.balance and evidence.filtered:
-            yield "the recording leaves out other tasks' events and some of its own around sched_switch (no PID filter)"
+            yield "events of other tasks, and some around sched_switch, are missing: record without a PID filter"
         if not evidence.detailed and not evidence.plain:
             yield "no lockdep: only the locks whose functions were probed"
         elif not evidence.detailed:

@@ -69,16 +69,18 @@ def grounds(evidence: Evidence) -> Grounds:
     debts = evidence.facts.get("flush_debts")
     history = evidence.facts.get("spte_history")
     if not isinstance(debts, FlushDebts):
-        return _kvm.skipped("the flush debts were not reconstructed")
+        return _kvm.skipped("required TLB flushes were not reconstructed")
     reasons = [_kvm.NO_RELEASES] if _kvm.never_released(evidence) else []
     if history is not None and history.transitions and not history.mmu_lock_seen:
-        reasons.append("mmu_lock is not known at the changes: only what dirty-log ioctls owe is judged")
+        reasons.append(
+            "mmu_lock is not known at the changes: only the flushes that dirty-log ioctls require are judged"
+        )
     if not _kvm.has(evidence, "sys_exit"):
         reasons.append("no system calls (trace-cmd record -e raw_syscalls): an ioctl's end is not known")
     if not debts.guests:
-        reasons.append("no guest entries (trace-cmd record -e kvm): whether a vCPU ran on unflushed is not known")
+        reasons.append("no guest entries (trace-cmd record -e kvm): whether a vCPU ran without the flush is not known")
     if debts.untold:
-        reasons.append(f"{count(debts.untold)} more debts than can be told")
+        reasons.append(f"{count(debts.untold)} more required flushes than can be reported")
     return _kvm.partial_if_lost(evidence, (*reasons, _kvm.mirror_doubt(evidence)))
 
 

@@ -7,7 +7,8 @@ that tracing itself holds around the event of a system call (rcu_tasks_trace, 6.
 
 Why it is a bug
 ---------------
-User space can stop for ever, and with it everyone who wants the lock. A task that is gone never releases it.
+User space may never enter the kernel again, and every task that wants the lock waits. A
+task that is gone never releases it.
 
 What to do
 ----------

@@ -8,7 +8,7 @@ Sections may nest and may be left in any order: only the index has to be that of
 Why it is a bug
 ---------------
 The index says which of two reader counters is decremented. With the wrong one, one side never balances: the next
-synchronize_srcu() hangs for ever, or returns while a reader is still there.
+synchronize_srcu() never returns, or returns while a reader is still there.
 
 What to do
 ----------

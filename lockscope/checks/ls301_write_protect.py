@@ -2,8 +2,8 @@
 
 What it finds
 -------------
-An SPTE loses its W bit (or the MMU-writable bit), and no flush of the VM's TLBs comes by when it is due, nor later in the
-same operation, before a vCPU of the VM runs again. When it is due depends on who changed it: dirty logging flushes after
+An SPTE loses its W bit (or the MMU-writable bit), and the VM's TLBs are flushed neither in time nor later in the same
+operation, before a vCPU of the VM runs again. When it is due depends on who changed it: dirty logging flushes after
 mmu_lock and before slots_lock is released (KVM_RESET_DIRTY_RINGS: before the ioctl returns), shadow paging and write
 tracking before mmu_lock is released. What counts is kvm_make_all_cpus_request with KVM_REQ_TLB_FLUSH, or a flush function
 that covers the range; flushes that the guest asks for, of the host's TLB or of another VM do not.

@@ -62,7 +62,9 @@ def grounds(evidence: Evidence) -> Grounds:
     if not _kvm.has(evidence, "kvm_mmu_set_spte"):
         return _kvm.skipped("which gfn an SPTE maps is not known (kvm_mmu_set_spte): trace-cmd record -e kvmmmu")
     if _kvm_spte.history_of(evidence).page_offset is None and _kvm_spte.history_of(evidence).fast_faults:
-        return _kvm.skipped("no SPTE is named by both kvm_mmu_set_spte and fast_page_fault: they cannot be joined")
+        return _kvm.skipped(
+            "no SPTE appears in both kvm_mmu_set_spte and fast_page_fault, so the two events cannot be correlated"
+        )
     return _kvm.partial_if_lost(evidence, (*_kvm_spte.clock_doubt(evidence), _kvm.mirror_doubt(evidence)))
 
 

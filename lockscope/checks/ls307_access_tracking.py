@@ -13,7 +13,7 @@ reads the new value again when it prints it. Where another task was at the same 
 
 Why it is a bug
 ---------------
-The guest gets more rights than it had (a page that may not be executed or written), or fewer, and faults for ever.
+The guest gets more rights than it had (a page that may not be executed or written), or fewer, and faults without end.
 
 What to do
 ----------

@@ -7,8 +7,9 @@ commit overrun, dropped events), data cut off at the end of the file, and record
 
 Why it is a bug
 ---------------
-It is none of the kernel's. But a lost release looks like a lock held for ever, a lost acquisition like an unbalanced
-unlock, a lost flush like a missing one. Behind a gap nothing is known of what the tasks that may have run there hold;
+It is none of the kernel's. But a lost release looks like a lock that is never released, a lost acquisition like an
+unbalanced unlock, a lost flush like a missing one. After a gap nothing is known of what the tasks that may have run
+there hold;
 lockscope forgets it, and every check that needs unbroken evidence says ``partial`` and is never clean.
 
 What to do

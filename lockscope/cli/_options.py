@@ -45,6 +45,9 @@ Lock = Annotated[
 ]
 Event = Annotated[Words, typer.Option("--event", metavar="PATTERNS", help="Read only these events: lock:*,kvm:*.")]
 ExcludeEvent = Annotated[Words, typer.Option("--exclude-event", metavar="PATTERNS", help="Leave out these events.")]
+Color = Annotated[
+    str, typer.Option("--color", metavar="WHEN", help="Use colours: auto (on terminals), always or never.")
+]
 Limit = Annotated[int | None, typer.Option("--limit", "-n", metavar="N", min=1, help="Show at most N.")]
 
 Rules = Annotated[

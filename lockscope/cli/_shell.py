@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lockscope.harmless import printable
@@ -28,9 +30,32 @@ def say(text: str) -> None:
     print(f"lockscope: {line}", file=sys.stderr, flush=True)
 
 
-def wants_color() -> bool:
-    """Colours only on a terminal that has them, and not against ``NO_COLOR`` (no-color.org: set and not empty)."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+def wants_color(asked: str = "auto") -> bool:
+    """Whether to colour standard output. What was asked for ("always", "never") comes first, then the environment:
+    ``NO_COLOR`` (no-color.org: set and not empty), ``FORCE_COLOR`` (force-color.org). Else a terminal that has colours.
+    """
+    if asked != "auto":
+        return asked == "always"
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def columns() -> int | None:
+    """The width of the terminal that standard output is; None where it is none: a file has no width."""
+    return max(shutil.get_terminal_size().columns, 40) if sys.stdout.isatty() else None
+
+
+def show(lines: Iterable[str]) -> None:
+    """Print lines, folded at blanks where a terminal is narrower."""
+    from lockscope.report._lines import fit
+
+    width = columns()
+    for line in lines:
+        for part in fit(line, width):
+            print(part)
 
 
 def silence_stdout() -> None:

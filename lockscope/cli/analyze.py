@@ -7,7 +7,7 @@ import io
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,7 +24,7 @@ from lockscope.cli._arguments import (
 )
 from lockscope.cli._judging import FAIL_ON, chosen_part, judge, limited, status_of
 from lockscope.cli._known import ignored, suppressions_of
-from lockscope.cli._shell import NO_VERDICT, say, silence_stdout, wants_color
+from lockscope.cli._shell import NO_VERDICT, columns, say, silence_stdout, wants_color
 from lockscope.errors import UsageError
 from lockscope.outfiles import write_text
 from lockscope.report._base import Reporter, reporter, reporter_names
@@ -50,6 +50,7 @@ def analyze(
     ] = "text",
     output: options.Output = None,
     force: options.Force = False,
+    color: options.Color = "auto",
     coverage: Annotated[
         bool, typer.Option("--coverage", help="Show all that the verdict rests on, and why checks were not judged.")
     ] = False,
@@ -87,6 +88,7 @@ def analyze(
     """
     wanted = reporter(format)
     one_of("--fail-on", fail_on, FAIL_ON)
+    one_of("--color", color, ("auto", "always", "never"))
     output_file(output, traces, force=force, beside=".data" if hasattr(wanted, "write_beside") else "")
     part = chosen_part(from_, to, listed(task), vm, whole_numbers("--cpu", cpu), addressed("--lock", lock))
     known = _known(baseline)
@@ -117,7 +119,7 @@ def analyze(
     if red:
         report = _redacted(report, red)
     status, why = status_of(report, fail_on, errors)
-    _write(limited(report, limit), wanted, output, coverage)
+    _write(limited(report, limit), wanted, output, coverage=coverage, color=color)
     if why:
         say(why)
     raise typer.Exit(status)
@@ -200,7 +202,7 @@ def _write_beside(folder: Path, files: dict[str, str]) -> None:
         write_text(folder / name, text)
 
 
-def _write(report: Report, wanted: Reporter, output: str | None, coverage: bool) -> None:
+def _write(report: Report, wanted: Reporter, output: str | None, *, coverage: bool, color: str) -> None:
     # Made whole before a byte is written: a reader of the output never sees half a report.
     text = io.StringIO()
     to_stdout = output in (None, "-")
@@ -208,8 +210,10 @@ def _write(report: Report, wanted: Reporter, output: str | None, coverage: bool)
         folder = Path(output).with_suffix(".data")
         _write_beside(folder, wanted.write_beside(report, text, folder.name))
     else:
-        more = {"coverage": coverage} if getattr(wanted, "FOR_PEOPLE", False) else {}
-        wanted.write(report, text, color=to_stdout and wants_color(), **more)
+        more: dict[str, Any] = {}
+        if getattr(wanted, "FOR_PEOPLE", False):
+            more = {"coverage": coverage, "width": columns() if to_stdout else None}
+        wanted.write(report, text, color=wants_color(color) if to_stdout else color == "always", **more)
     if output is not None and not to_stdout:
         write_text(output, text.getvalue())
         return

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lockscope.cli._shell import show
 from lockscope.errors import UsageError, unknown
 
 if TYPE_CHECKING:
@@ -41,8 +42,7 @@ def explain(
         if check is None:
             raise _unknown(subject, checks, schemas)
         lines = _page(check)
-    for line in lines:
-        typer.echo(line)
+    show(lines)
 
 
 def _unknown(subject: str, checks: dict[str, Check], schemas: dict[str, TableSchema]) -> UsageError:

@@ -9,6 +9,7 @@ import typer
 
 from lockscope.cli import _options as options
 from lockscope.cli._arguments import listed, one_of, one_recording
+from lockscope.cli._shell import show
 from lockscope.harmless import json_text, printable
 from lockscope.report._data import plain
 from lockscope.units import count
@@ -41,8 +42,7 @@ def info(
     if format == "json":
         typer.echo(json_text(facts, indent=2))
         return
-    for line in info_lines(facts):
-        typer.echo(line)
+    show(info_lines(facts))
 
 
 def answered(facts: dict[str, Any]) -> dict[str, Any]:

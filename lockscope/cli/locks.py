@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lockscope.cli import _options as options
 from lockscope.cli._arguments import addressed, deliver, listed, one_of, one_recording, output_file, times
 from lockscope.cli._quantities import duration, number
-from lockscope.cli._shell import NO_VERDICT, Progress, say
+from lockscope.cli._shell import NO_VERDICT, Progress, columns, say
 from lockscope.errors import UsageError
 from lockscope.report import _redact_locks
 from lockscope.report.locks.output import LockWriter, lock_writers
@@ -117,7 +117,8 @@ def locks(
         writer.write_chains(_redact_locks.chains(found) if redact else found, text)
     else:
         empty, notes = not figures.rows, figures.notes
-        writer.write_locks(_redact_locks.locks(figures) if redact else figures, text)
+        more: dict[str, Any] = {"width": columns()} if format == "text" and output in (None, "-") else {}
+        writer.write_locks(_redact_locks.locks(figures) if redact else figures, text, **more)
     deliver(text.getvalue(), output)
     if empty:
         say(f"{paths[0]}: nothing to count" + (f": {notes[0]}" if notes else ""))

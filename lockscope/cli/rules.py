@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lockscope.cli._shell import show
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -30,8 +32,7 @@ def rules(
     else:
         book, kernel = load.find(version)
         lines = _page(book if kernel is None else book.for_kernel(kernel))
-    for line in lines:
-        typer.echo(line)
+    show(lines)
 
 
 def _overview(books: list[Rulebook], default: str) -> Iterator[str]:

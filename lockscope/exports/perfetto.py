@@ -143,7 +143,7 @@ def _locks(tracks: _Tracks, table: pa.Table) -> None:
     names = ("asked_ns", "acquired_ns", "contended_ns", "end_ns", "pid", "cpu", "name", "lock", "read", "trylock",
              "caller", "context", "begin_known", "end_known")  # fmt: skip
     for asked, acquired, contended, end, pid, cpu, name, lock, read, trylock, caller, context, begun, ended in sorted(
-        _rows(table, *names), key=lambda row: max(row[0], row[1])
+        _rows(table, *names), key=lambda row: max(row[0], row[1] or 0)
     ):
         if not begun:
             continue
@@ -153,7 +153,7 @@ def _locks(tracks: _Tracks, table: pa.Table) -> None:
         notes |= {} if ended else {"release": "not seen"}
         if contended and acquired:
             tracks.slice(contended, acquired, tracks.of(pid, cpu, "waits"), f"wait {name}", "wait", notes)
-        begin = max(asked, acquired)
+        begin = max(asked, acquired or 0)
         lane = lanes.lane((pid, cpu if pid == 0 else -1), begin, end)
         tracks.slice(begin, end, tracks.of(pid, cpu, f"holds#{lane}"), name, "hold", notes)
 
@@ -172,7 +172,7 @@ def _sections(tracks: _Tracks, table: pa.Table) -> None:
     for begin, cpu, end, pid, ssp, idx in sorted(found):
         lane = lanes.lane(pid, begin, end)
         name = f"srcu {address(ssp)}" if ssp else "srcu"
-        tracks.slice(begin, end, tracks.of(pid, cpu, f"srcu#{lane}"), name, "srcu", {"idx": idx})
+        tracks.slice(begin, end, tracks.of(pid, cpu, f"srcu#{lane}"), name, "srcu", {} if idx is None else {"idx": idx})
 
 
 _INSTANTS = {
@@ -184,7 +184,8 @@ _HEX = frozenset({"gfn", "sptep", "old_spte", "new_spte", "kvm", "req"})
 
 def _instants(tracks: _Tracks, table: pa.Table, fields: tuple[str, ...]) -> None:
     for ts, pid, cpu, name, *values in _rows(table, "ts_ns", "pid", "cpu", "event", *fields):
-        notes = {f: address(v) if f in _HEX else v for f, v in zip(fields, values, strict=True)}
+        known = {f: v for f, v in zip(fields, values, strict=True) if v is not None}
+        notes = {f: address(v) if f in _HEX else v for f, v in known.items()}
         tracks.event(ts, _INSTANT, tracks.of(pid, cpu, "mmu"), name, "mmu", notes)
 
 

@@ -82,7 +82,8 @@ def _whole_holds(trace: Trace, options: ExportOptions) -> dict[str, list[Any]]:
         keep &= column["asked_ns"] < options.end_ns
     chosen = table.filter(keep)
     wanted = ("pid", "cpu", "context", "lock", "name", "caller", "asked_ns", "acquired_ns", "end_ns", "seq", "trylock")
-    return {name: chosen.column(name).to_pylist() for name in wanted}
+    columns = {name: chosen.column(name).to_pylist() for name in wanted}
+    return columns | {"caller": [caller or "" for caller in columns["caller"]]}
 
 
 def _thread(pid: int, cpu: int, context: str) -> str:

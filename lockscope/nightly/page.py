@@ -60,7 +60,7 @@ def _picture(figure: Figure, png: bytes) -> str:
     data = base64.b64encode(png).decode("ascii")
     alt = esc(f"{figure.TITLE}. {figure.CAPTION}")
     return (
-        f'<figure><img src="data:image/png;base64,{data}" alt="{alt}" style="max-width:100%;height:auto;'
+        f'<figure><img class="drawn" src="data:image/png;base64,{data}" alt="{alt}" style="max-width:100%;height:auto;'
         f'border-radius:8px"><figcaption>{esc(figure.CAPTION)}</figcaption></figure>'
     )
 

@@ -43,8 +43,8 @@ Work = Callable[[Job], bytes]
 
 def died(job: Job) -> bytes:
     """The record of a job that no worker survives."""
-    text = f"{job.source.path}: no verdict: {DEATHS} workers died of it, one after the other (out of memory?)"
-    return broken(job, text, "")
+    why = f"the worker process was killed {DEATHS} times while analysing this file (out of memory?)"
+    return broken(job, f"{job.source.path}: no verdict: {why}", "")
 
 
 def too_long(job: Job, limit_s: float) -> bytes:

@@ -96,7 +96,7 @@ def filesystem(url: str) -> tuple[Any, str]:
     try:
         import fsspec
     except ImportError as missing:
-        msg = f"{url}: reading URLs needs fsspec: pip install 'lockscope[remote]'"
+        msg = f"{url}: reading URLs needs fsspec: pip install fsspec"
         raise UsageError(msg) from missing
     try:
         found: tuple[Any, str] = fsspec.core.url_to_fs(url)

@@ -67,7 +67,7 @@ def on_cluster(jobs: Sequence[Job], scheduler: str, limit_s: float = TIME_LIMIT_
     try:
         from distributed import Client
     except ImportError as missing:
-        msg = "--scheduler needs dask.distributed: pip install 'lockscope[cluster]'"
+        msg = "--scheduler needs dask.distributed: pip install distributed"
         raise UsageError(msg) from missing
     with ExitStack() as stack:
         try:

@@ -107,7 +107,11 @@ def _key(axes: Axes, remark: str) -> None:
         return Line2D([], [], marker=shape, linestyle="", color="#57606a", markersize=5, label=label)
 
     names = [mark("o", "median"), mark("D", "p90"), mark("^", "p99"), mark("|", "longest")]
-    axes.legend(handles=names, loc="lower right", bbox_to_anchor=(1, 1.0), ncols=4, handletextpad=0.1,
+    # Under the axis' own label: above the axes stands the trace's name, which may be long.
+    whole = axes.get_figure(root=True)
+    height = whole.get_figheight() if whole is not None else 3.6
+    below = (0.82 if remark else 0.62) / height
+    axes.legend(handles=names, loc="upper right", bbox_to_anchor=(1, -below), ncols=4, handletextpad=0.1,
                 columnspacing=0.9, borderaxespad=0.1, fontsize=7.5)  # fmt: skip
     if remark:
         axes.annotate(remark, (0, 0), (0, -34), xycoords="axes fraction", textcoords="offset points", ha="left",

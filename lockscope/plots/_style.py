@@ -108,6 +108,9 @@ def new_axes(width: float, height: float) -> Axes:
 def finish(axes: Axes, title: str, source: str) -> None:
     """The title, and small where the numbers are from."""
     axes.set_title(title, pad=18)
+    whole = axes.get_figure(root=True)
+    wide = axes.get_position().width * (whole.get_figwidth() if whole is not None else 7.2)
+    source = scales.short(source, max(int((wide - 1.9) / 0.055), 16))  # at the right a note may stand
     axes.text(0, 1.0, source, transform=axes.transAxes, fontsize=7.5, color="#57606a", va="bottom",
               in_layout=False).set_position((0, 1.012))  # fmt: skip
 

@@ -68,6 +68,17 @@ def verdict_lines(report: Report, paint: Paint) -> Iterator[str]:
         yield _verdict(f"all {len(report.traces)} traces", report.verdict, report, None, paint)
 
 
+def nothing_found(report: Report, index: int | None = None) -> bool:
+    """Whether some checks were judged in full, none found anything, and others could not be judged in full.
+
+    "Cannot tell" would be too little to say of that, "clean" too much.
+    """
+    found = [f for f in report.findings if index in (None, f.trace) and not is_notice(f.code)]
+    runs = [c for c in report.checks if index in (None, c.trace) and not is_notice(c.code)]
+    verdict = report.verdict if index is None else verdict_of(report, index)
+    return verdict is Verdict.UNKNOWN and not found and any(c.verdict is Verdict.CLEAN for c in runs)
+
+
 def _verdict(subject: str, verdict: Verdict, report: Report, index: int | None, paint: Paint) -> str:
     found = [f for f in report.findings if index in (None, f.trace) and not is_notice(f.code)]
     runs = [c for c in report.checks if index in (None, c.trace) and not is_notice(c.code)]
@@ -76,8 +87,7 @@ def _verdict(subject: str, verdict: Verdict, report: Report, index: int | None, 
         parts = ["only what the baseline knows" if not report.suppressed else "only what is known or suppressed"]
     what = ", ".join(parts) or "nothing found"
     # "nothing found; 18 checks clean" says more than that not all is clean; where no check was, that comes first.
-    decided = verdict is not Verdict.UNKNOWN or found or all(c.verdict is not Verdict.CLEAN for c in runs)
-    word = f"{paint(_STYLES[verdict], _WORDS[verdict])}: " if decided else ""
+    word = "" if nothing_found(report, index) else f"{paint(_STYLES[verdict], _WORDS[verdict])}: "
     return f"{subject}: {word}{'; '.join(filter(None, (what, _tallied(runs))))}"
 
 
@@ -129,7 +139,7 @@ def _losses(trace: TraceSummary) -> list[str]:
     lines = [_loss(loss) for loss in trace.coverage.get("lost", ())]
     if lines or trace.lost_events == 0:
         return lines or ["none"]
-    return ["some, and nobody knows how many" if trace.lost_events is None else f"{count(trace.lost_events)} events"]
+    return ["an unknown number" if trace.lost_events is None else f"{count(trace.lost_events)} events"]
 
 
 def _loss(loss: Mapping[str, Any]) -> str:

@@ -13,7 +13,6 @@ from lockscope.units import count, seconds
 
 _RULE = 54  # the width of lockdep's ruler (kernel/locking/lockdep.c, print_circular_bug_header)
 _SHOWN = 12  # witnesses; JSON has them all
-_WRAP = 110  # columns of prose
 _LABEL = 9
 
 
@@ -38,7 +37,7 @@ def finding_lines(
     """The full report of one finding. ``place``: "finding 2 of 7". ``beside``: one of the same place that was shown."""
     yield from header_lines(finding, trace, paint, place=place)
     if finding.by_events or not finding.story:
-        yield from textwrap.wrap(printable(finding.message), _WRAP) or [""]
+        yield from textwrap.wrap(printable(finding.message), paint.width) or [""]
         if finding.witnesses:
             yield ""
         known = bool(finding.witnesses) and beside is not None and set(finding.witnesses) <= set(beside.witnesses)
@@ -49,7 +48,7 @@ def finding_lines(
     else:
         yield from _story(finding, paint)
     yield ""
-    yield from _footer(finding, trace)
+    yield from _footer(finding, trace, paint)
 
 
 def splat_lines(finding: Finding, trace: TraceSummary, paint: Paint, *, place: str = "") -> Iterator[str]:
@@ -58,13 +57,13 @@ def splat_lines(finding: Finding, trace: TraceSummary, paint: Paint, *, place: s
     if finding.story:
         yield from _story(finding, paint)
     else:
-        yield from textwrap.wrap(printable(finding.message), _WRAP) or [""]
+        yield from textwrap.wrap(printable(finding.message), paint.width) or [""]
 
 
 def header_lines(finding: Finding, trace: TraceSummary, paint: Paint, *, place: str = "") -> Iterator[str]:
     """The title between lockdep's rulers, with the kernel and the trace."""
     title = headline(finding)
-    width = max(_RULE, len(title))
+    width = max(_RULE, min(len(title), paint.width))
     origin = ", ".join(printable(p) for p in (trace.kernel or "unknown kernel", trace.path, place) if p)
     yield "=" * width
     yield paint(finding.severity, title)
@@ -78,16 +77,16 @@ def _story(finding: Finding, paint: Paint) -> Iterator[str]:
         yield paint("bold", shown) if "***" in shown else shown
 
 
-def _footer(finding: Finding, trace: TraceSummary) -> Iterator[str]:
+def _footer(finding: Finding, trace: TraceSummary, paint: Paint) -> Iterator[str]:
     sure = f": {printable(finding.reason)}" if finding.reason else ""
-    yield from labelled("judged", _wrapped(f"{finding.severity}, {finding.confidence}{sure}"), _LABEL)
+    yield from labelled("judged", _wrapped(paint, f"{finding.severity}, {finding.confidence}{sure}"), _LABEL)
     if finding.effect:
-        yield from labelled("effect", _wrapped(printable(finding.effect)), _LABEL)
+        yield from labelled("effect", _wrapped(paint, printable(finding.effect)), _LABEL)
     if finding.rule:
         rule = f"{printable(finding.rule.id)}: {printable(finding.rule.source)}"
-        yield from labelled("rule", _wrapped(rule), _LABEL)
+        yield from labelled("rule", _wrapped(paint, rule), _LABEL)
     if finding.advice:
-        yield from labelled("to do", _wrapped(printable(finding.advice)), _LABEL)
+        yield from labelled("to do", _wrapped(paint, printable(finding.advice)), _LABEL)
     if finding.count > 1:
         yield from labelled("seen", [f"{count(finding.count)} times; shown is the first"], _LABEL)
     if finding.window is not None:
@@ -109,8 +108,8 @@ def event_lines(witnesses: tuple[Witness, ...], paint: Paint) -> Iterator[str]:
     yield from lines
 
 
-def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(text, _WRAP - _LABEL, break_long_words=False, break_on_hyphens=False)
+def _wrapped(paint: Paint, text: str) -> list[str]:
+    return textwrap.wrap(text, paint.width - _LABEL - 1, break_long_words=False, break_on_hyphens=False)
 
 
 def _times(finding: Finding) -> str:

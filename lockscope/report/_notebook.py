@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lockscope.report._base import is_notice, ordered
-from lockscope.report._coverage_text import verdict_lines
+from lockscope.report._coverage_text import nothing_found, verdict_lines
 from lockscope.report._lines import Paint
 from lockscope.report.page._card import splat
 from lockscope.report.page._shell import esc
@@ -40,8 +40,10 @@ def report_html(report: Report) -> str:
     """A report: verdict, findings (each with its story to unfold), and what was judged."""
     lines = [line.partition(": ")[2] for line in verdict_lines(report, _PLAIN)]
     paths = ", ".join(t.path for t in report.traces[:3]) + (" ..." if len(report.traces) > 3 else "")
+    kind = "nothing" if nothing_found(report) else str(report.verdict)
+    word = "Nothing found" if nothing_found(report) else _WORDS[report.verdict]
     head = (
-        f'<div class="ls-verdict {report.verdict}"><b>{_WORDS[report.verdict]}</b> '
+        f'<div class="ls-verdict {kind}"><b>{word}</b> '
         f"<span>{esc(lines[-1].partition(': ')[2] or lines[-1])}</span><br><code>{esc(paths)}</code></div>"
     )
     return f'{_STYLE}<div class="lockscope">{head}{_findings(report)}{_coverage(report)}</div>'

@@ -9,7 +9,7 @@ from lockscope.harmless import printable
 from lockscope.report._base import is_notice, places
 from lockscope.report._coverage_text import coverage_lines, short_coverage, verdict_lines
 from lockscope.report._finding_text import finding_lines, index_line
-from lockscope.report._lines import Paint
+from lockscope.report._lines import Paint, fit
 from lockscope.results.findings import Finding, Report
 from lockscope.units import count, duration
 
@@ -18,10 +18,15 @@ EXTENSION = ".txt"
 FOR_PEOPLE = True
 
 
-def write(report: Report, stream: TextIO, *, color: bool = False, coverage: bool = False) -> None:
-    """Write the report for a person to read. ``coverage``: with all that the verdict rests on."""
-    for line in lines(report, Paint(color), coverage=coverage):
-        stream.write(f"{line}\n")
+def write(report: Report, stream: TextIO, *, color: bool = False, coverage: bool = False,
+          width: int | None = None) -> None:  # fmt: skip
+    """Write the report for a person to read. ``coverage``: with all that the verdict rests on. ``width``: of a
+    terminal, in columns.
+    """
+    paint = Paint(color, min(width or 110, 110))
+    for line in lines(report, paint, coverage=coverage):
+        for part in fit(line, width):
+            stream.write(f"{part}\n")
 
 
 def lines(report: Report, paint: Paint, *, coverage: bool = False) -> Iterator[str]:

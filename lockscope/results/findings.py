@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
     from lockscope.results.exhibits import Exhibits
@@ -134,6 +136,9 @@ class Finding:
         """Equal for the same defect in another trace of the same kernel."""
         parts = "\x1f".join((self.code, self.rule.id if self.rule else "", *self.classes, self.flow))
         return hashlib.sha256(parts.encode()).hexdigest()[:16]
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.severity}, {self.confidence}: {self.title}: {self.message}"
 
     @property
     def sides(self) -> tuple[tuple[Witness, ...], ...]:
@@ -283,7 +288,23 @@ class LockGraph:
     rings: tuple[tuple[int, ...], ...] = ()
 
 
-@dataclass(slots=True)
+class Outputs(Protocol):
+    """What makes a report into something else; whoever makes reports sets it (``pipeline``)."""
+
+    def html(self, report: Report) -> str:
+        """HTML for a notebook."""
+        ...
+
+    def save(self, report: Report, path: str | Path, format: str | None, force: bool) -> Path:
+        """Write a file."""
+        ...
+
+    def frame(self, report: Report) -> Any:
+        """The findings as a pandas DataFrame."""
+        ...
+
+
+@dataclass(slots=True, repr=False)
 class Report:
     """Everything one run of ``analyze`` found; what every output is made from."""
 
@@ -297,10 +318,30 @@ class Report:
     left_out: int = 0  # findings that are not of the part of the trace that was asked for
     suppressed: tuple[Suppressed, ...] = ()  # what suppressions took out: counted, not listed
     exhibits: tuple[Exhibits, ...] = ()  # by trace, where an output asked for them; never in JSON
-    show: ClassVar[Callable[[Report], str] | None] = None  # makes HTML for notebooks; whoever makes reports sets it
+    outputs: ClassVar[Outputs | None] = None
+
+    def __repr__(self) -> str:
+        """One line: the verdict, how many findings of which code, of which trace."""
+        codes = Counter(f.code for f in self.findings if f.code < "LS9")
+        found = ", ".join(f"{code} ({n})" if n > 1 else code for code, n in sorted(codes.items())) or "nothing found"
+        paths = self.traces[0].path if len(self.traces) == 1 else f"{len(self.traces)} traces"
+        return f"Report({self.verdict}: {found}; {paths})"
 
     def _repr_html_(self) -> str | None:
-        return Report.show(self) if Report.show is not None else None
+        return self.outputs.html(self) if self.outputs is not None else None
+
+    def save(self, path: str | Path, *, format: str | None = None, force: bool = False) -> Path:
+        """Write it to a file, in the format of the file's ending (.html, .json, .md, .sarif, .txt) or another.
+
+        Raises ``UsageError`` for a file that exists, unless ``force``.
+        """
+        assert self.outputs is not None
+        return self.outputs.save(self, path, format, force)
+
+    def to_pandas(self) -> Any:
+        """The findings as a pandas DataFrame, a row each."""
+        assert self.outputs is not None
+        return self.outputs.frame(self)
 
     @property
     def verdict(self) -> Verdict:

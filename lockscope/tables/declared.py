@@ -12,7 +12,7 @@ _LOCK = Column("lock", "uint64", "address", "the lock's lockdep_map; the lock it
 _NAME = Column("name", "text", "", "class name as the kernel spells it", about="class")
 _FLAGS = Column("flags", "uint8", "bits", "0x01 irqs off, 0x08 hardirq, 0x10 softirq, 0x40 NMI, 0x80 BH off")
 _CONTEXT = Column("context", "text", "", "task, softirq, hardirq or nmi", about="plain")
-_VM = Column("vm", "int32", "", "number of the VM within the trace, -1 where it is not known")
+_VM = Column("vm", "int32", "", "number of the VM within the trace; null: none, or not known", unknown=-1)
 
 TABLES = (
     TableSchema(
@@ -33,7 +33,7 @@ TABLES = (
             Column("trylock", "bool", "", "a trylock that succeeded"),
             Column("read", "uint8", "", "0 exclusive, 1 read, 2 recursive read (plain events: any read is 1)"),
             Column("subclass", "uint8", "", "lockdep subclass (lockscope:lockdep_acquire alone has it, else 0)"),
-            Column("ip", "uint64", "address", "caller, 0 where not recorded"),
+            Column("ip", "uint64", "address", "caller; null: not recorded", unknown=0),
         ),
     ),
     TableSchema(
@@ -42,18 +42,29 @@ TABLES = (
         (
             _SEQ,
             _PID,
+            Column("comm", "text", "", "the task's name; null: not known", about="comm"),
             _LOCK,
             _NAME,
+            _VM,
             Column("subclass", "uint8", "", "lockdep subclass"),
             Column("asked_ns", "int64", "ns", "when it was asked for"),
             Column(
                 "acquired_ns",
                 "int64",
                 "ns",
-                "when it was got; 0: not recorded (no lock_acquired), the wait is not known",
+                "when it was got; null: not recorded (no lock_acquired)",
+                unknown=0,
             ),
-            Column("contended_ns", "int64", "ns", "when it was found taken, and the wait began; 0: it was free"),
+            Column(
+                "contended_ns",
+                "int64",
+                "ns",
+                "when it was found taken, and the wait began; null: it was free",
+                unknown=0,
+            ),
             Column("end_ns", "int64", "ns", "when it was released, or when the trace stopped telling"),
+            Column("wait_ns", "int64", "ns", "how long the task waited for it; null: not known"),
+            Column("hold_ns", "int64", "ns", "how long it was held; null: not seen from begin to end"),
             Column(
                 "begin_known",
                 "bool",
@@ -69,8 +80,8 @@ TABLES = (
             Column("contended", "bool", "", "had to wait (lock_contended; contention_begin on a stock kernel)"),
             Column("waited_for", "bool", "", "others waited for it while it lasted"),
             Column("depth", "uint8", "", "locks the task held when it asked for this one"),
-            Column("ip", "uint64", "address", "caller, 0 where not recorded"),
-            Column("caller", "text", "", 'the caller\'s symbol, "" where not known', about="symbol"),
+            Column("ip", "uint64", "address", "caller; null: not recorded", unknown=0),
+            Column("caller", "text", "", "the caller's symbol; null: not known", about="symbol"),
         ),
     ),
     TableSchema(
@@ -106,13 +117,13 @@ TABLES = (
                 about="plain",
             ),
             _VM,
-            Column("as_id", "int32", "", "address space (1: SMM), -1 where the event has none"),
-            Column("level", "int32", "", "1: 4 KiB, 2: 2 MiB, 3: 1 GiB; 0 where the event has none"),
+            Column("as_id", "int32", "", "address space (1: SMM); null where the event has none", unknown=-1),
+            Column("level", "int32", "", "1: 4 KiB, 2: 2 MiB, 3: 1 GiB; null where the event has none", unknown=0),
             Column("gfn", "uint64", "gfn", "guest frame; 0 where the event has none (fast_pf: by address, TDP MMU)"),
             Column(
                 "sptep", "uint64", "address", "of the entry: physical in spte_set, virtual elsewhere; 0 where not told"
             ),
-            Column("old_spte", "uint64", "bits", "value before, 0 where not told", about="spte"),
+            Column("old_spte", "uint64", "bits", "value before; null where the event does not say it", about="spte"),
             Column("new_spte", "uint64", "bits", "value after", about="spte"),
             Column("mmu_lock", "text", "", "mode in which the task holds a mmu_lock: none, read, write", about="plain"),
         ),
@@ -133,9 +144,9 @@ TABLES = (
         ),
     ),
     TableSchema(
-        "flush_debts",
-        "SPTE changes of one task in one critical section that owe a TLB flush, and what became of the debt. Of more "
-        "than 65,536 only every n-th.",
+        "required_flushes",
+        "SPTE changes of one task in one critical section that require a TLB flush, and whether it came. Of more than "
+        "65,536 only every n-th.",
         (
             Column("ts_ns", "int64", "ns", "time of the first change"),
             _SEQ,
@@ -148,12 +159,12 @@ TABLES = (
                 "outcome",
                 "text",
                 "",
-                "paid, late, foreign, too-small, unpaid (a vCPU ran on), ended (none was seen to), harmless (the VM "
-                "was going away), open and overdue (the trace ended)",
+                "in-time, late, by-another-task, too-small, missing (a vCPU ran without it), ended (none was seen to "
+                "run), not-needed (the VM was going away), open and overdue (the trace ended)",
                 about="plain",
             ),
-            Column("sptes", "int64", "", "changes that owe"),
-            Column("paid_ns", "int64", "ns", "time of the flush, 0 where there was none"),
+            Column("sptes", "int64", "", "changes that require it"),
+            Column("flushed_ns", "int64", "ns", "time of the flush; null where there was none", unknown=0),
         ),
     ),
     TableSchema(
@@ -165,8 +176,8 @@ TABLES = (
             _CPU,
             _PID,
             Column("op", "text", "", "srcu_lock, srcu_lock_entry, srcu_unlock, srcu_sync", about="plain"),
-            Column("ssp", "uint64", "address", "struct srcu_struct, 0 where the event has none"),
-            Column("idx", "int32", "", "index returned or given back, -1 where the event has none"),
+            Column("ssp", "uint64", "address", "struct srcu_struct; null where the event has none", unknown=0),
+            Column("idx", "int32", "", "index returned or given back; null where the event has none", unknown=-1),
         ),
     ),
     TableSchema(
@@ -187,11 +198,17 @@ TABLES = (
         "losses",
         "Events that are missing: gaps in the stream, what the recorder counted, and bytes that could not be read.",
         (
-            Column("ts_ns", "int64", "ns", "time of the first event behind the gap; 0 for the recorder's own counts"),
+            Column(
+                "ts_ns",
+                "int64",
+                "ns",
+                "time of the first event after the gap; null for the recorder's own counts",
+                unknown=0,
+            ),
             _CPU,
             Column("buffer", "text", "", 'tracing instance, "" is the top one', about="instance"),
             Column("kind", "text", "", "gap, overrun, commit overrun, dropped, truncated, unparsed", about="plain"),
-            Column("count", "int64", "events", "how many; -1: nobody knows"),
+            Column("count", "int64", "events", "how many; null: not known", unknown=-1),
             Column("remedy", "text", "", "what to do about it", about="plain"),
         ),
     ),
@@ -201,7 +218,7 @@ TABLES = (
         (
             _NAME,
             Column("subclass", "uint8", "", "lockdep subclass"),
-            Column("key", "uint64", "address", "class key, 0 unknown"),
+            Column("key", "uint64", "address", "class key; null: not known", unknown=0),
             Column(
                 "kind",
                 "text",

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 class Column:
     """A column. ``type`` as Arrow spells it; ``unit`` "" where there is none.
 
-    ``about`` (``meaning.Meaning``): what a text is about, and a number where that is more than a number.
+    ``about`` (``meaning.Meaning``): what a text is about, and a number where that is more than a number. ``unknown``:
+    the value that those who fill it have for what is not known; the table has null there.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Column:
     unit: str
     doc: str
     about: str = ""
+    unknown: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +61,24 @@ class TableSchema:
                     if values.flags.c_contiguous
                     else np.ascontiguousarray(values).view(np.uint64)
                 )
-            array = values if isinstance(values, pa.Array) else pa.array(values)
+            array = (
+                values
+                if isinstance(values, pa.Array)
+                else pa.array(np.ma.getdata(values), mask=_unknown(values, column))
+            )
             arrays.append(array if array.type == place.type else array.cast(place.type))
         return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _unknown(values: Any, column: Column) -> Any:
+    """Which values are not known: those that stand for it, and those that a masked array hides."""
+    import numpy as np
+
+    hidden = np.ma.getmaskarray(values) if isinstance(values, np.ma.MaskedArray) else None
+    if column.unknown is None:
+        return hidden
+    found = np.asarray(values) == column.unknown
+    return found if hidden is None else found | hidden
 
 
 @cache
@@ -80,10 +97,12 @@ def to_pandas(table: pa.Table) -> pd.DataFrame:
     import pandas as pd
     import pyarrow as pa
 
-    def mapped(kind: pa.DataType) -> Any:
+    def whole(kind: pa.DataType) -> Any:
         return pd.ArrowDtype(kind) if pa.types.is_integer(kind) or pa.types.is_nested(kind) else None
 
     nullable = [f.name for f in table.schema if table.column(f.name).null_count or pa.types.is_nested(f.type)]
+    frame = table.drop_columns(nullable).to_pandas()
     if not nullable:
-        return table.to_pandas()
-    return table.to_pandas(types_mapper=mapped)
+        return frame
+    others = table.select(nullable).to_pandas(types_mapper=whole)
+    return pd.concat([frame, others], axis=1)[table.column_names]

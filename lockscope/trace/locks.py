@@ -228,7 +228,7 @@ class LockReading:
             said.append(f"more than {MOST_GROUPS:,} groups: the rest is counted in one, under the first of them")
         if self.found.evidence.filtered:
             said.append(
-                "task switches are missing that no loss accounts for: the recorder left tasks out (a PID filter)"
+                "sched_switch events are missing although no loss was recorded: a PID filter was probably active"
             )
         return said
 

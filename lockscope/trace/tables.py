@@ -23,6 +23,9 @@ from lockscope.walk.walk import HOLD_COLUMNS
 _CONTEXTS = pa.array(["task", "softirq", "hardirq", "nmi"])
 _LOCK_OPS = (Op.ACQUIRE, Op.DETAIL, Op.ACQUIRED, Op.CONTENDED, Op.RELEASE, Op.INIT)
 _SPTE_OPS = (Op.SPTE_TDP, Op.SPTE_SET, Op.FAST_PF, Op.SPTE_MMIO, Op.SPTE_UPDATE)
+# What becomes of a required flush, in the table's words where they are not those of ``facts.flush_debts``.
+OUTCOMES = {"paid": "in-time", "unpaid": "missing", "foreign": "by-another-task", "harmless": "not-needed"}
+_NO_OLD = (Op.SPTE_SET, Op.SPTE_MMIO, Op.SPTE_UPDATE)  # their events do not say what was there before
 _FLUSH_OPS = (Op.REQUEST, Op.FLUSH, Op.FLUSH_RANGE, Op.FLUSH_SLOT)
 _SRCU_OPS = (Op.SRCU_LOCK, Op.SRCU_LOCK_ENTRY, Op.SRCU_UNLOCK, Op.SRCU_SYNC)
 _OF_TAPE = {
@@ -34,7 +37,7 @@ _OF_TAPE = {
     "losses": (Op.LOSS,),
 }
 
-_FACTS_OF = {"spte_changes": ("spte_layout", "vms"), "flush_debts": ("flush_debts",)}
+_FACTS_OF = {"holds": ("vms",), "spte_changes": ("spte_layout", "vms"), "required_flushes": ("flush_debts",)}
 
 
 @dataclass(slots=True)
@@ -105,10 +108,10 @@ def build(name: str, material: Material) -> pa.Table:
 
 
 def _text(numbers: NDArray[np.int64], words: pa.Array) -> pa.DictionaryArray:
-    """Dictionary-encoded text; equal words become one, since pandas' categories must differ."""
+    """Dictionary-encoded text, null for None; equal words become one, since pandas' categories must differ."""
     once = words.dictionary_encode()
-    codes = once.indices.to_numpy()[numbers]
-    return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32)), once.dictionary)
+    codes = once.indices.fill_null(-1).to_numpy()[numbers].astype(np.int32)
+    return pa.DictionaryArray.from_arrays(pa.array(codes, mask=codes < 0), once.dictionary)
 
 
 def _op_names(rows: Rows) -> pa.DictionaryArray:
@@ -170,19 +173,24 @@ def _holds(material: Material) -> dict[str, Any]:
     mode = c["mode"]
     ips, places = np.unique(c["ip"].view(np.uint64), return_inverse=True)
     symbols = material.gathered.evidence.info.symbols()
-    callers = pa.array([(symbols.name(int(ip)) or "") if ip else "" for ip in ips] or [""], pa.string())
+    callers = pa.array([(symbols.name(int(ip)) or None) if ip else None for ip in ips] or [None], pa.string())
+    begun, ended = (c["known"] & 1).astype(bool), (c["known"] >> 1).astype(bool)
     return {
         "seq": c["seq"],
         "pid": c["pid"],
+        "comm": _comms(c["pid"], material),
         "lock": c["lock"],
+        "vm": _vms(c["lock"], material),
+        "wait_ns": _waits(c, material),
+        "hold_ns": np.ma.array(c["end_ns"] - np.maximum(c["acquired_ns"], c["asked_ns"]), mask=~(begun & ended)),
         "name": _text(c["cls"], _class_names(material)),
         "subclass": subclasses[c["cls"]],
         "asked_ns": c["asked_ns"],
         "acquired_ns": c["acquired_ns"],
         "contended_ns": c["contended_ns"],
         "end_ns": c["end_ns"],
-        "begin_known": (c["known"] & 1).astype(bool),
-        "end_known": (c["known"] >> 1).astype(bool),
+        "begin_known": begun,
+        "end_known": ended,
         "cpu": c["cpu"].astype(np.int32),
         "end_cpu": c["end_cpu"].astype(np.int32),
         "context": _text((mode >> 3) & 3, _CONTEXTS),
@@ -194,6 +202,32 @@ def _holds(material: Material) -> dict[str, Any]:
         "ip": c["ip"],
         "caller": _text(places.astype(np.int64), callers),
     }
+
+
+def _comms(pids: NDArray[np.int64], material: Material) -> pa.DictionaryArray:
+    """The name of each row's task; null where it is not known."""
+    known, places = np.unique(pids, return_inverse=True)
+    comms = material.gathered.evidence.comms
+    names = [("<idle>" if pid == 0 else comms.get(pid)) for pid in known.tolist()] or [None]
+    return _text(places.astype(np.int64), pa.array(names, pa.string()))
+
+
+def _vms(locks: NDArray[np.int64], material: Material) -> NDArray[np.int32]:
+    """The number of the VM that each lock lies in, -1 for none."""
+    known, places = np.unique(locks, return_inverse=True)
+    vm_of = material.gathered.evidence.vm_of
+    numbers = [vm_of(lock) for lock in known.view(np.uint64).tolist()] or [None]
+    return np.array([-1 if vm is None else vm for vm in numbers], np.int32)[places]
+
+
+def _waits(c: dict[str, NDArray[np.int64]], material: Material) -> NDArray[np.int64]:
+    """How long each acquisition waited; hidden where the trace does not tell."""
+    contended = c["contended_ns"] > 0
+    told = material.gathered.evidence.seen("lock_contended", "contention_begin")
+    waited = np.where(contended, c["acquired_ns"] - c["contended_ns"], 0)
+    unknown = np.where(contended, c["acquired_ns"] == 0, not told) | (c["known"] & 1 == 0)
+    hidden: NDArray[np.int64] = np.ma.array(waited, mask=unknown)
+    return hidden
 
 
 def _order_edges(material: Material) -> dict[str, Any]:
@@ -261,7 +295,7 @@ def _spte_changes(material: Material) -> dict[str, Any]:
         "level": level.astype(np.int32),
         "gfn": gfn,
         "sptep": rows.slot("sptep"),
-        "old_spte": old,
+        "old_spte": np.ma.array(old, mask=np.isin(op, _NO_OLD)),
         "new_spte": new,
         "mmu_lock": _text(roles[:, 16], pa.array(["none", "read", "write"])),
     }
@@ -279,7 +313,7 @@ def _tlb_flushes(material: Material) -> dict[str, Any]:
     }
 
 
-def _flush_debts(material: Material) -> dict[str, Any]:
+def _required_flushes(material: Material) -> dict[str, Any]:
     rows = material.gathered.evidence.facts["flush_debts"].log.rows()
     columns = {name: rows[:, getattr(flush_log, name.upper())].copy() for name in ("code", "flow", "state")}
     return {
@@ -290,9 +324,9 @@ def _flush_debts(material: Material) -> dict[str, Any]:
         "vm": rows[:, flush_log.VM].astype(np.int32),
         "code": pa.array([f"LS{code}" for code in columns["code"].tolist()], pa.string()).dictionary_encode(),
         "flow": _text(columns["flow"], pa.array(flush_debts.FLOWS)),
-        "outcome": _text(columns["state"], pa.array(flush_debts.STATES)),
+        "outcome": _text(columns["state"], pa.array([OUTCOMES.get(s, s) for s in flush_debts.STATES])),
         "sptes": rows[:, flush_log.NUMBER],
-        "paid_ns": rows[:, flush_log.PAID_TS],
+        "flushed_ns": rows[:, flush_log.PAID_TS],
     }
 
 
@@ -365,7 +399,7 @@ _BUILDERS: dict[str, Callable[[Material], dict[str, Any]]] = {
     "order_edges": _order_edges,
     "spte_changes": _spte_changes,
     "tlb_flushes": _tlb_flushes,
-    "flush_debts": _flush_debts,
+    "required_flushes": _required_flushes,
     "srcu_events": _srcu_events,
     "task_switches": _task_switches,
     "losses": _losses,

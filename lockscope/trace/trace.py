@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import warnings
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -11,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from lockscope import pipeline
 from lockscope.errors import UsageError, nearest
@@ -21,11 +21,12 @@ from lockscope.outfiles import refuse_existing, whole
 from lockscope.plots._base import View
 from lockscope.renamed import renamed
 from lockscope.results.findings import LockGraph, Report
-from lockscope.tables.decode import FieldDecoder, common_columns, own_columns, partition
-from lockscope.tables.events import UNKNOWN, EventBatch, EventFormat, Field, Reader, both
+from lockscope.tables.decode import own_columns
+from lockscope.tables.events import EventFormat, Reader, both
 from lockscope.tables.schema import all_schemas, to_pandas
 from lockscope.trace import tables as trace_tables
-from lockscope.trace.columns import joined, named, one_dictionary
+from lockscope.trace.columns import joined
+from lockscope.trace.event_tables import Decoder, Selection, empty, set_of
 from lockscope.trace.progress import showing
 from lockscope.trace.statistics import Statistics, plain_words
 
@@ -48,6 +49,18 @@ class EventTable:
     def columns(self) -> list[str]:
         """Column names."""
         return list(self.arrow.column_names)
+
+    def __getitem__(self, column: str) -> Any:
+        """One column as a pandas Series."""
+        return to_pandas(self.arrow.select([column]))[column]
+
+    def __arrow_c_schema__(self) -> object:
+        """The columns, by Arrow's PyCapsule interface."""
+        return self.arrow.schema.__arrow_c_schema__()
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """The rows, by Arrow's PyCapsule interface: Polars, DuckDB and others take the table as it is."""
+        return self.arrow.__arrow_c_stream__(requested_schema)
 
     def to_pandas(self) -> Any:
         """A pandas DataFrame in which every integer keeps its bits (uint64 never becomes float64)."""
@@ -144,6 +157,16 @@ class Trace(Statistics):
         """All of it."""
         return View()
 
+    @property
+    def tables(self) -> list[str]:
+        """The names of the declared tables."""
+        return sorted(all_schemas())
+
+    @property
+    def event_names(self) -> list[str]:
+        """The full names of the trace's events, as far as its head tells (text: as far as it was read)."""
+        return sorted({f.full_name for f in self.reader.formats[2:]})
+
     @cached_property
     def _report(self) -> Report:
         return self.analyze()
@@ -204,7 +227,7 @@ class Trace(Statistics):
         knows no such event.
         """
         system, _, event = name.rpartition(":")
-        select = _Selection(_set(cpus), _set(pids), start_ns, end_ns, tuple(fields) if fields is not None else None)
+        select = Selection(set_of(cpus), set_of(pids), start_ns, end_ns, tuple(fields) if fields is not None else None)
         found = self._decoded(lambda f: f.name == event and system in ("", f.system), select)
         formats = [f for f in self.reader.formats if f.name == event and system in ("", f.system)]
         if not formats:
@@ -220,19 +243,19 @@ class Trace(Statistics):
                 raise UsageError(msg)
         parts = [found[f.index] for f in formats if f.index in found]
         if not parts:
-            parts = [_empty(formats[0], select)]
+            parts = [empty(formats[0], select)]
         return EventTable(name, joined(parts))
 
     def all_events(self) -> dict[str, EventTable]:
         """Every event of the trace with all its fields: one table an event type, by full name."""
-        found = self._decoded(None, _Selection())
+        found = self._decoded(None, Selection())
         tables: dict[str, list[pa.Table]] = {}
         for index, table in found.items():
             tables.setdefault(self.reader.formats[index].full_name, []).append(table)
         return {name: EventTable(name, joined(parts)) for name, parts in sorted(tables.items())}
 
-    def _decoded(self, wanted: Callable[[EventFormat], bool] | None, select: _Selection) -> dict[int, pa.Table]:
-        decoder, done = _Decoder(self.reader, select), 0
+    def _decoded(self, wanted: Callable[[EventFormat], bool] | None, select: Selection) -> dict[int, pa.Table]:
+        decoder, done = Decoder(self.reader, select), 0
         with ThreadPoolExecutor(2) as pool, showing(f"events of {self.path}") as progress:
             for batch in prefetched(self.reader.batches(both(self._keep, wanted))):
                 decoder.feed(batch, pool)
@@ -243,9 +266,21 @@ class Trace(Statistics):
 
     def table(self, name: str) -> EventTable:
         """A declared table (``lockscope explain`` lists them), or the events of a type. Raises ``UsageError``."""
+        if name == "flush_debts":
+            return self._flush_debts()
         if name not in all_schemas():
             return self.events(name)
         return EventTable(name, trace_tables.build(name, self._read(name)))
+
+    def _flush_debts(self) -> EventTable:
+        """``required_flushes`` with the names that it had in the first release."""
+        warnings.warn("the table flush_debts is required_flushes now", DeprecationWarning, stacklevel=3)
+        arrow = self.table("required_flushes").arrow
+        words = {new: old for old, new in trace_tables.OUTCOMES.items()}
+        outcomes = pa.array([words.get(word, word) for word in arrow.column("outcome").to_pylist()]).dictionary_encode()
+        former = arrow.set_column(arrow.column_names.index("outcome"), "outcome", outcomes)
+        names = ["paid_ns" if name == "flushed_ns" else name for name in former.column_names]
+        return EventTable("flush_debts", former.rename_columns(names))
 
     def _read(self, name: str) -> trace_tables.Material:
         if name not in self._material:
@@ -312,112 +347,3 @@ def _size(path: str) -> int:
 
 
 _COMMON = ("ts_ns", "seq", "cpu", "buffer", "pid", "comm", "flags", "preempt_count")
-
-
-def _set(values: Iterable[int] | None) -> frozenset[int] | None:
-    return None if values is None else frozenset(values)
-
-
-class _Selection:
-    """Which rows and columns are wanted."""
-
-    def __init__(
-        self,
-        cpus: frozenset[int] | None = None,
-        pids: frozenset[int] | None = None,
-        start_ns: int | None = None,
-        end_ns: int | None = None,
-        fields: tuple[str, ...] | None = None,
-    ) -> None:
-        self.cpus, self.pids, self.start_ns, self.end_ns, self.fields = cpus, pids, start_ns, end_ns, fields
-
-    def own(self, fmt: EventFormat) -> dict[str, Field]:
-        """The event's own fields that are wanted, by field or by column, each under its column's name."""
-        wanted = self.fields
-        return {n: f for n, f in own_columns(fmt).items() if wanted is None or f.name in wanted or n in wanted}
-
-    def rows(self, batch: EventBatch, rows: NDArray[np.int64], cpu_of: NDArray[np.int32]) -> NDArray[np.int64]:
-        """Those of ``rows`` that are wanted, but for the pid."""
-        if self.start_ns is not None:
-            rows = rows[batch.ts_ns[rows] >= self.start_ns]
-        if self.end_ns is not None:
-            rows = rows[batch.ts_ns[rows] < self.end_ns]
-        if self.cpus is not None:
-            rows = rows[np.isin(cpu_of[batch.stream[rows]], list(self.cpus))]
-        return rows
-
-
-class _Decoder:
-    """Collects the decoded columns of each event type, batch by batch."""
-
-    def __init__(self, reader: Reader, select: _Selection) -> None:
-        self.reader, self.select = reader, select
-        self.fields = FieldDecoder()
-        self._parts: dict[int, list[pa.RecordBatch]] = {}
-        self._comm_numbers: dict[str, int] = {}
-
-    def feed(self, batch: EventBatch, pool: ThreadPoolExecutor) -> None:
-        if not len(batch):
-            return
-        formats = self.reader.formats
-        order, bounds = partition(batch, len(formats))
-        cpu_of = np.array([s.cpu for s in self.reader.info.streams], np.int32)
-        present = [i for i in range(UNKNOWN + 1, len(formats)) if bounds[i + 1] > bounds[i]]
-        present.sort(key=lambda i: bounds[i] - bounds[i + 1])  # the largest first: two threads end together
-
-        def one(index: int) -> tuple[int, pa.RecordBatch | None]:
-            rows = self.select.rows(batch, order[bounds[index] : bounds[index + 1]], cpu_of)
-            return index, self._rows(batch, rows, formats[index], cpu_of)
-
-        for index, part in pool.map(one, present):
-            if part is not None and part.num_rows:
-                self._parts.setdefault(index, []).append(part)
-
-    def _rows(
-        self, batch: EventBatch, rows: NDArray[np.int64], fmt: EventFormat, cpu_of: NDArray[np.int32]
-    ) -> pa.RecordBatch | None:
-        common = common_columns(batch, rows)
-        if self.select.pids is not None:
-            keep = np.isin(common["pid"], list(self.select.pids))
-            rows = rows[keep]
-            common = {name: values[keep] for name, values in common.items()}
-        stream = batch.stream[rows]
-        columns: dict[str, Any] = {
-            "ts_ns": batch.ts_ns[rows],
-            "seq": rows + batch.first_seq,
-            "cpu": cpu_of[stream],
-            "stream": stream,
-            **common,
-        }
-        for name, field in self.select.own(fmt).items():
-            columns[name] = self.fields.column(batch, rows, fmt, field)
-        return pa.RecordBatch.from_pydict(columns)
-
-    def tables(self) -> dict[int, pa.Table]:
-        """One table a format, with buffer and comm in place of numbers."""
-        buffers = pa.array([s.buffer for s in self.reader.info.streams], pa.string())
-        found = {}
-        for index, parts in self._parts.items():
-            table = pa.Table.from_batches(one_dictionary(parts))
-            table = named(table, self.reader.info.comms_of(self.reader.formats[index].system), buffers)
-            if self.select.fields is not None:
-                own = [
-                    c
-                    for c in table.column_names
-                    if c not in _COMMON or c in self.select.fields or c in ("ts_ns", "seq", "cpu", "pid")
-                ]
-                table = table.select(own)
-            found[index] = table
-        return found
-
-
-def _empty(fmt: EventFormat, select: _Selection) -> pa.Table:
-    columns: dict[str, pa.Array] = {
-        "ts_ns": pa.array([], pa.int64()),
-        "seq": pa.array([], pa.int64()),
-        "cpu": pa.array([], pa.int32()),
-        "pid": pa.array([], pa.int32()),
-    }
-    for name, field in select.own(fmt).items():
-        columns[name] = pa.array([], pa.string() if field.text else pa.int64())
-    return pa.table(columns)

@@ -132,7 +132,8 @@ class Looks(ABC):
         return Part(self.whole, replace(self.view, pids=tuple(sorted(set(pids)))))
 
     def vm(self, number: int) -> Part:
-        """What concerns one VM: its SPTEs, flush debts and the holds of its locks. ``vm`` columns tell the numbers.
+        """What concerns one VM: its SPTEs, required flushes and the holds of its locks. ``vm`` columns have
+        the numbers.
 
         Raises ``MatchError`` where the trace has no VM of that number.
         """
@@ -195,8 +196,11 @@ class Looks(ABC):
 
     def columns(self, table: str) -> dict[str, Any]:
         """A table's columns as NumPy arrays, texts as ``Texts``: what figures are made from."""
+        from lockscope.tables.schema import all_schemas
+
         arrow = self.table(table).arrow
-        return {name: as_column(arrow.column(name)) for name in arrow.column_names}
+        unknown = {c.name: c.unknown or 0 for c in all_schemas()[table].columns} if table in all_schemas() else {}
+        return {name: as_column(arrow.column(name), unknown.get(name, 0)) for name in arrow.column_names}
 
 
 class Part(Looks):
@@ -226,8 +230,8 @@ class Part(Looks):
     def table(self, name: str) -> EventTable:
         """The rows of a declared table, or the events of a type, that belong to this part.
 
-        Holds and debts count where they reach into the stretch of time. Statistics of classes and the order of locks
-        are of the whole trace.
+        Holds and required flushes count where they reach into the stretch of time. Statistics of classes and the
+        order of locks are of the whole trace.
         """
         from lockscope.tables.schema import all_schemas
         from lockscope.trace.trace import EventTable
@@ -413,10 +417,12 @@ def listed(report: Report, view: View) -> Report:
     return replace(report, findings=kept, left_out=report.left_out + len(report.findings) - len(kept))
 
 
-def as_column(column: pa.ChunkedArray) -> Any:
-    """A column as figures take it: an array with 0 for what is not known, texts as ``Texts``."""
+def as_column(column: pa.ChunkedArray, unknown: int = 0) -> Any:
+    """A column as figures take it: an array with a number for what is not known, texts as ``Texts``."""
     if pa.types.is_dictionary(column.type):
         whole = column.unify_dictionaries().combine_chunks()
         whole = whole.chunk(0) if isinstance(whole, pa.ChunkedArray) else whole
-        return Texts(whole.indices.to_numpy(zero_copy_only=False).astype(np.int64), tuple(whole.dictionary.to_pylist()))
-    return column.fill_null(0).to_numpy() if column.null_count else column.to_numpy()
+        words = [word or "" for word in whole.dictionary.to_pylist()]
+        codes = whole.indices.fill_null(len(words)).to_numpy(zero_copy_only=False)
+        return Texts(codes.astype(np.int64), (*words, "") if whole.null_count else tuple(words))
+    return column.fill_null(unknown).to_numpy() if column.null_count else column.to_numpy()

@@ -27,9 +27,7 @@ Lockscope = Callable[..., Outcome]
 def imported() -> None:
     """Every module is imported while nothing is faked: one imported later would keep the stand-ins for good."""
     for module in pkgutil.walk_packages(package.__path__, "lockscope."):
-        if (
-            not module.name.endswith("__main__") and module.name != "lockscope.results.findings"
-        ):  # an alias, which warns
+        if module.name not in ("lockscope.__main__", "lockscope.findings"):  # the latter is an alias, which warns
             importlib.import_module(module.name)
 
 

@@ -66,7 +66,7 @@ def test_figures_are_those_of_the_holds(
         group = name if len(names) > 1 else name[0], row["mode"]
         mine = wanted[group]
         seen.add(group)
-        lasted = [h["end_ns"] - max(h["acquired_ns"], h["asked_ns"]) for h in mine if h["end_known"]]
+        lasted = [h["end_ns"] - max(h["acquired_ns"] or 0, h["asked_ns"]) for h in mine if h["end_known"]]
         waited = [h["acquired_ns"] - h["contended_ns"] for h in mine if h["contended_ns"] and h["acquired_ns"]]
         assert (row["acquired"], row["contended"], row["trylocks"], row["cut"]) == (
             len(mine), sum(h["contended"] for h in mine), sum(h["trylock"] for h in mine), len(mine) - len(lasted),

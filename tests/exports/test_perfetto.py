@@ -123,7 +123,7 @@ def test_the_trace_processor_returns_the_slices(tmp_path: Path) -> None:
     )
     table = [h for h in trace.table("holds").arrow.to_pylist() if h["begin_known"]]
     comms = trace.comms()
-    begin = [(max(h["asked_ns"], h["acquired_ns"]), h) for h in table]
+    begin = [(max(h["asked_ns"], h["acquired_ns"] or 0), h) for h in table]
     who = {h["pid"]: f"{comms.get(h['pid'], '<...>')} {h['pid']}" for h in table if h["pid"]}
     assert holds == sorted(
         (b, h["end_ns"] - b, h["name"], who.get(h["pid"], f"idle CPU {h['cpu']}")) for b, h in begin

@@ -197,7 +197,7 @@ def test_throttled_events_are_lost_and_nobody_knows_how_many(tmp_path: Path) -> 
     reader = PerfData(PerfFile([ACQUIRES], records).write(tmp_path))
     rows = events(reader)
     assert [(r["ts_ns"], r["cpu"], r["count"]) for r in rows if r["event"] == "loss"] == [(15, 0, -1), (30, 0, -1)]
-    assert reader.info.notes == ["the kernel throttled events 1 times: nobody knows how many are missing"]
+    assert reader.info.notes == ["the kernel throttled events 1 times: how many are missing is not known"]
 
 
 def test_a_kernel_that_counts_preemption_counts_perf_too(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def killing(results: workers.Results, pids: list[int]) -> workers.Results:
 @pytest.mark.all
 def test_a_job_that_no_worker_survives_is_a_row() -> None:
     found = errors(workers.in_pool(jobs("a", "poison", "b", "c"), 2, small))
-    told = "poison: no verdict: 3 workers died of it, one after the other (out of memory?)"
+    told = "poison: no verdict: the worker process was killed 3 times while analysing this file (out of memory?)"
     assert found == {"a": "made up", "b": "made up", "c": "made up", "poison": told}
 
 

@@ -89,7 +89,7 @@ def test_the_flush_that_never_came_is_told(dirty_log: Trace) -> None:
     assert [(r.label, r.number) for r in data("flush-latency", dirty_log).rows] == [("dirty logging", 1)]
     bug = data("flush-latency", lockscope.load(SAMPLES / "bug_clear_log_without_flush.dat"))
     assert [(r.label, r.number) for r in bug.rows] == [("root invalidation", 1)]
-    assert bug.remark == "2 debts were not seen to be paid at all"
+    assert bug.remark == "2 required flushes never came"
 
 
 def test_sptes_by_what_happens_to_them(dirty_log: Trace) -> None:

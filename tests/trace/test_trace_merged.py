@@ -38,7 +38,7 @@ def test_load_of_several_files_judges_them_as_one(pair: list[str]) -> None:
     assert {"LS101", "LS102"} <= {f.code for f in report.findings}
     assert [(t.path, t.events) for t in report.traces] == [(" + ".join(pair), by_hand.traces[0].events)]
     assert [f.code for f in trace.report().findings] == [f.code for f in report.findings]
-    only = trace.analyze(select=("LS102",))
+    only = trace.analyze(select="LS102")  # one trace is one trace
     assert [(len(only.traces), {f.code for f in only.findings if f.code < "LS9"})] == [(1, {"LS102"})]
 
 

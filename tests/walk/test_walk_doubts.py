@@ -392,7 +392,7 @@ def test_contradictions_are_in_the_coverage() -> None:
     reader, options = s.reader(), pipeline.AnalyzeOptions()
     found, how = pipeline.gathered(reader, pipeline.selected_checks(("LS101",)), options)
     unpaired = pipeline._summary(reader.info, found, how).coverage["unpaired"]
-    assert unpaired["times that events contradicted what a task seemed to hold"] == 1
+    assert unpaired["states of held locks discarded because later events contradicted them"] == 1
 
 
 def test_an_interrupt_that_is_over_holds_nothing() -> None:

@@ -227,7 +227,7 @@ class PerfData:
             notes.append(f"{broken} samples can't be what their event says; they were left out")
         throttled = sum(int(f.state[walk.S_THROTTLED]) for f in batcher.feeds)
         if throttled:
-            notes.append(f"the kernel throttled events {throttled} times: nobody knows how many are missing")
+            notes.append(f"the kernel throttled events {throttled} times: how many are missing is not known")
         if batcher.late:
             notes.append(f"{batcher.late} events came later than the recorder's buffers allow: order is approximate")
         # A second reading meets the same damage.

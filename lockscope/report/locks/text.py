@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from lockscope.harmless import printable
+from lockscope.report._lines import fit
 from lockscope.report._perf_lock import perf_lock
 from lockscope.report.locks.output import percent
 from lockscope.results.figures import LockFigures, LockRow, Times, WaitChains, WaitLink
@@ -16,19 +17,44 @@ write_perf = perf_lock
 _NAME = 48  # a longer name shifts its own line only
 
 
-def write_locks(figures: LockFigures, stream: TextIO) -> None:
-    """Write statistics."""
-    for line in _table(figures):
+def write_locks(figures: LockFigures, stream: TextIO, width: int | None = None) -> None:
+    """Write statistics; ``width``: of a terminal, in columns, which fewer columns of numbers fit in."""
+    names = len(figures.columns) + 1
+    rows = [_heads(figures), *(_cells(figures, row) for row in figures.rows)]
+    left_out: list[str] = []
+    while width is not None and _wide(rows, names) > width and len(left_out) < len(_FIRST_TO_GO):
+        gone = rows[0].index(_FIRST_TO_GO[len(left_out)].format(_last(figures)))
+        left_out.append(rows[0][gone])
+        rows = [[*row[:gone], *row[gone + 1 :]] for row in rows]
+    for line in _table(figures, rows, width):
         stream.write(f"{line}\n")
+    if left_out:
+        left_out = fit(f"not shown on so narrow a terminal: {', '.join(left_out)}", width)
+        stream.write("\n" + "\n".join(left_out) + "\n")
     for line in _remarks(figures):
-        stream.write(f"{line}\n")
+        for part in fit(line, width):
+            stream.write(f"{part}\n")
 
 
-def _table(figures: LockFigures) -> Iterator[str]:
-    last = percent(figures.percents[-1]) if figures.percents else "max"
-    heads = [*figures.columns, "mode", "acquired", "contended"]
-    heads += [f"{what} {how}" for what in ("wait", "hold") for how in ("total", "avg", last, "max")]
-    rows = [_cells(figures, row) for row in figures.rows]
+_FIRST_TO_GO = ("wait {}", "wait avg", "hold {}", "hold avg", "wait max", "hold total", "contended")
+
+
+def _last(figures: LockFigures) -> str:
+    return percent(figures.percents[-1]) if figures.percents else "max"
+
+
+def _heads(figures: LockFigures) -> list[str]:
+    spread = [f"{what} {how}" for what in ("wait", "hold") for how in ("total", "avg", _last(figures), "max")]
+    return [*figures.columns, "mode", "acquired", "contended", *spread]
+
+
+def _wide(rows: list[list[str]], names: int) -> int:
+    cut = [_NAME if i < names else 1000 for i in range(len(rows[0]))]
+    return sum(min(max(len(row[i]) for row in rows), cut[i]) + 2 for i in range(len(rows[0]))) - 2
+
+
+def _table(figures: LockFigures, table: list[list[str]], width: int | None) -> Iterator[str]:
+    heads, *rows = table
     texts = len(figures.columns) + 1
     numbers = [isinstance(value, int) for value in figures.rows[0].names] if rows else []
     left = [not n for n in numbers] + [True] if rows else [True] * texts
@@ -36,10 +62,15 @@ def _table(figures: LockFigures) -> Iterator[str]:
         min(max(len(r[i]) for r in [heads, *rows]), _NAME) if i < texts else max(len(r[i]) for r in [heads, *rows])
         for i in range(len(heads))
     ]
-    for cells in [heads, *rows]:
+    if width is not None:  # the first name gives way
+        wide[0] = max(wide[0] - max(sum(wide) + 2 * len(wide) - 2 - width, 0), 12)
+    for found in [heads, *rows]:
+        cells = list(found)
+        if width is not None and len(cells[0]) > wide[0]:
+            cells[0] = cells[0][: wide[0] - 3] + "..."
         shown = [
-            cell.ljust(width) if i < texts and left[i] else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(cells, wide, strict=True))
+            cell.ljust(room) if i < texts and left[i] else cell.rjust(room)
+            for i, (cell, room) in enumerate(zip(cells, wide, strict=True))
         ]
         yield "  ".join(shown).rstrip()
 

@@ -40,19 +40,25 @@ def card(finding: Finding, trace: TraceSummary, scene: Scene | None, *, opened: 
 
 def _body(finding: Finding, trace: TraceSummary, scene: Scene | None) -> str:
     parts = [f"<p>{esc(finding.message)}</p>"]
+    parts += [f"<p><b>Effect:</b> {esc(finding.effect)}</p>"] if finding.effect else []
+    parts += [f"<p><b>To do:</b> {esc(finding.advice)}</p>"] if finding.advice else []
     if scene is not None and (scene.bars or len(scene.marks) > 1):
         parts.append(_scene.picture(scene, finding))
     parts.append(_meta(finding))
     if finding.witnesses:
         parts.append(_evidence(finding.witnesses, trace))
-    parts.append("<h3>In lockdep's words</h3>" + splat(finding, trace))
+    if finding.story and not finding.by_events:  # else the evidence says the same
+        parts.append("<h3>In lockdep's words</h3>" + splat(finding, trace))
     parts.append("<h3>To suppress it</h3>" + copyable(suppression(finding)))
     return "".join(parts)
 
 
 def _meta(finding: Finding) -> str:
     rows = [
-        ("judged", esc(f"{finding.severity}, {finding.confidence} ({finding.name})")),
+        (
+            "judged",
+            esc(f"{finding.severity}, {finding.confidence}" + (f": {finding.reason}" if finding.reason else "")),
+        ),
         ("seen", esc(seen(finding))),
     ]
     if finding.rule:
@@ -66,7 +72,8 @@ def _meta(finding: Finding) -> str:
 
 def _evidence(witnesses: Sequence[Witness], trace: TraceSummary) -> str:
     rows = [
-        f'<tr><td class="n">{number}</td><td class="t">{seconds(w.ts_ns)}</td><td class="keep">CPU {w.cpu}</td>'
+        f'{_missing(w)}<tr><td class="n">{number}</td><td class="t">{seconds(w.ts_ns)}</td>'
+        f'<td class="keep">CPU {w.cpu}</td>'
         f'<td class="mono">{esc(w.comm)}/{w.pid}</td><td class="mono">{esc(w.event)}</td>'
         f'<td class="what">{_part(w)}</td></tr>'
         for number, w in enumerate(witnesses[:_WITNESSES], 1)
@@ -76,7 +83,14 @@ def _evidence(witnesses: Sequence[Witness], trace: TraceSummary) -> str:
     command = locate(trace, witnesses)
     show = f"<p>In the trace:</p>{copyable(command)}" if command else ""
     head = ("#", "time (s)", "CPU", "task", "event", "what")
-    return "<h3>Evidence</h3>" + table(head, rows) + rest + show
+    return '<h3>Evidence</h3><div class="evidence">' + table(head, rows) + "</div>" + rest + show
+
+
+def _missing(witness: Witness) -> str:
+    """A row before an event for what should have come before it and did not."""
+    if not witness.missing:
+        return ""
+    return f'<tr class="missing"><td></td><td colspan="5">missing: {esc(witness.missing)}</td></tr>'
 
 
 def _part(witness: Witness) -> str:

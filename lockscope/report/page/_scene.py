@@ -7,6 +7,7 @@ Each unbroken stretch has its own scale, said below it.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from lockscope.drawing.palette import lock_colors
@@ -76,24 +77,63 @@ def _grouped(times: list[int]) -> list[list[int]]:
 def picture(scene: Scene, finding: Finding) -> str:
     """The figure, with a key and a caption."""
     rows = _laid_out(scene)
-    height = rows[-1].bottom + (0 if scene.apart else _FOOT)
+    extra = _mmu(finding, rows[-1].bottom) if not scene.apart else None
+    bottom = rows[-1].bottom + (_MMU if extra else 0)
+    height = bottom + (0 if scene.apart else _FOOT)
     names = list(dict.fromkeys(b.name for b in scene.bars))
     colors = lock_colors(names)
-    body = (
-        [_frame(r.axis, r.top, r.bottom) for r in rows]
-        if scene.apart
-        else [_frame(rows[0].axis, _TOP, rows[-1].bottom)]
-    )
+    body = [_frame(r.axis, r.top, r.bottom) for r in rows] if scene.apart else [_frame(rows[0].axis, _TOP, bottom)]
     body += [_name(row, task, scene, lane) for lane, (row, task) in enumerate(zip(rows, scene.tasks, strict=True))]
     for bar in scene.bars:
         row = rows[bar.lane]
         body.append(_bar(row.axis, bar, row.top + 24 + _BAR * _nested(scene, bar), colors[bar.name]))
     body += [_crossing(scene, rows, c.wants, c.holds) for c in scene.crossings]
     body += [_mark(rows[m.lane], m, x) for m, x in _dodged(scene, rows)]
+    body += extra(rows[0].axis) if extra else []
     return _svg.figure(
         _svg.picture(_WIDTH, height + 4, "".join(body), f"scenario of {finding.code}: {finding.message}"),
         key((short(n, 44), colors[n]) for n in names) + _caption(scene, rows),
     )
+
+
+def _mmu(finding: Finding, top: float) -> Callable[[_Axis], list[str]] | None:
+    """Two rows of a flush that is missing: what the SPTEs were, and until when TLBs could hold what they had been."""
+    if finding.code not in _STATES or not finding.witnesses:
+        return None
+    was, now = _STATES[finding.code]
+    changed = finding.witnesses[0].ts_ns
+    flushed = next((w.ts_ns for w in finding.witnesses if w.event == _FLUSH), None)
+    due = next((w.ts_ns for w in finding.witnesses if w.missing), None)
+
+    def drawn(axis: _Axis) -> list[str]:
+        left, right = axis.parts[0].x, axis.parts[-1].x + axis.parts[-1].wide
+        x, end = axis.at(changed), right if flushed is None else axis.at(flushed)
+        y, z = top + 6, top + 6 + _MMU / 2
+        out = [
+            _svg.line(0, top, _WIDTH, top, "grid"), _svg.text(2, y + 11, "SPTEs", "mono"),
+            _svg.text(2, z + 11, "TLB flush", "mono"),
+            _svg.rect(left, y, x - left, 14, ' class="was"', f"{was} until {seconds(changed)}"),
+            _svg.rect(x, y, right - x, 14, ' class="now"', f"{now} from {seconds(changed)}"),
+            _svg.rect(x, z, end - x, 14, ' class="stale"', "TLBs may hold what the SPTEs were"),
+            _svg.text(x + 5, y + 11, now, "dim"),
+            _svg.text(x + 5, z + 11, f"no flush: TLBs may hold what was {was}", "hottext"),
+        ]  # fmt: skip
+        out += [_svg.text(left + 5, y + 11, was, "dim")] if x - left > 70 else []
+        if due is not None:
+            out.append(_svg.line(axis.at(due), z - 3, axis.at(due), z + 17, "hot"))
+            anchor = "end" if axis.at(due) > _WIDTH - 60 else ""
+            out.append(_svg.text(axis.at(due) + (-5 if anchor else 5), z + 27, "due", "hottext", anchor))
+        if flushed is not None:
+            out.append(_svg.line(end, z - 3, end, z + 17, "done"))
+            out.append(_svg.text(end - 5, z + 27, "flushed", "dim", "end"))
+        return out
+
+    return drawn
+
+
+_MMU = 60.0  # height of both rows
+_FLUSH = "kvm_make_all_cpus_request"
+_STATES = {"LS301": ("writable", "read-only"), "LS302": ("present", "not present")}
 
 
 @dataclass(slots=True)
@@ -144,7 +184,7 @@ def _frame(axis: _Axis, top: float, bottom: float) -> str:
                    f'height="{_svg.num(bottom - top)}" fill="none" class="grid"/>')  # fmt: skip
         ticks, unit = time_ticks(part.first, part.last, max(1, int(part.wide / 110)))
         for ts, text in ticks[1:]:
-            if axis.at(ts) < part.x + part.wide - 8:
+            if part.x + 12 < axis.at(ts) < part.x + part.wide - (44 if number + 1 < len(axis.parts) else 8):
                 out.append(_svg.line(axis.at(ts), top, axis.at(ts), bottom, "grid"))
                 out.append(_svg.text(axis.at(ts), bottom + 13, f"+{text} {unit}", "dim", "middle"))
         out.append(_svg.text(part.x, bottom + 27, f"{seconds(part.first)} s", "dim"))
@@ -221,8 +261,10 @@ def _caption(scene: Scene, rows: list[_Row]) -> str:
         parts.append("a dashed red line leads from where a side asks for a lock to where the other side took it")
     if any(b.waited for b in scene.bars):
         parts.append("a dotted box is a wait")
+    if any(b.begin_known and b.asked_ns < _begin(b) and not b.waited for b in scene.bars):
+        parts.append("a pale piece before a bar: requested, not yet acquired")
     if any(b.read for b in scene.bars):
-        parts.append("pale bars are held for read")
+        parts.append("bars of a lighter colour are held for read")
     if any(not b.end_known for b in scene.bars):
         parts.append("a dashed outline has no end in the trace")
     if scene.apart:

@@ -23,7 +23,7 @@ def made(report: Report, beside: str) -> Part | None:
     """The cards."""
     told = [f for f in ordered(report.findings) if not is_notice(f.code)]
     if not told:
-        return Part("<p>Nothing was found. What could not be judged is listed above.</p>")
+        return Part("<p>Nothing was found. What could not be judged is listed under Coverage.</p>")
     cards, rest, size = [], [], 0
     for number, finding in enumerate(told):
         if size > _CARDS_BYTES:

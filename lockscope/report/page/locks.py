@@ -16,7 +16,7 @@ from lockscope.units import count, duration, seconds
 
 ORDER, TITLE, NAV = 40, "Busiest and slowest locks", "locks"
 _HEAD = ("lock", "#taken", "#waited for", "#total wait", "#p99 wait", "#longest wait", "#total hold", "#p99 hold",
-         "#longest hold", "holds, 1 ns to 100 s (log)")  # fmt: skip
+         "#longest hold", "holds")  # fmt: skip
 
 
 def made(report: Report, beside: str) -> Part | None:
@@ -40,7 +40,10 @@ def made(report: Report, beside: str) -> Part | None:
             what = f"All {count(len(locks))} classes"
             html.append(_sections.more(beside, file, what, "lockscope export --table lock_classes -o DIR TRACE"))
         html.append(_longest(shown))
-    lead = "KVM's locks first, then by how long tasks waited for them. A column's head sorts by it."
+    lead = (
+        "KVM's locks first, then by how long tasks waited for them. A column's head sorts by it. The last "
+        "column is the distribution of holds, 1 ns to 100 s, logarithmic."
+    )
     return Part("".join(html), lead, files) if html else None
 
 

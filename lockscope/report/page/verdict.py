@@ -1,27 +1,31 @@
-"""The verdict, and what it rests on: first of all."""
+"""The verdict: first of all, in a line a trace. What it rests on is ``coverage``, last of all."""
 
 from __future__ import annotations
 
 from lockscope.report._base import is_notice, verdict_of
-from lockscope.report._coverage_text import coverage_lines, verdict_lines
+from lockscope.report._coverage_text import nothing_found, verdict_lines
 from lockscope.report._lines import Paint
 from lockscope.report.page._sections import Part
-from lockscope.report.page._shell import chip, esc, facts
-from lockscope.results.findings import CheckRun, Report, Status, Verdict
-from lockscope.units import count, duration, seconds
+from lockscope.report.page._shell import chip, esc, table
+from lockscope.results.findings import Report, Verdict
+from lockscope.units import count
 
-ORDER, TITLE, NAV = 10, "Verdict and coverage", "verdict"
+ORDER, TITLE, NAV = 10, "Verdict", "verdict"
 _WORDS = {Verdict.VIOLATION: "Violation", Verdict.CLEAN: "Clean", Verdict.UNKNOWN: "Cannot tell"}
 _PLAIN = Paint(False)
 _TRACES = 40
 
 
 def made(report: Report, beside: str) -> Part | None:
-    """A banner a trace, its facts, and every check with what became of it."""
+    """One banner; of several traces, a table with a row each."""
     del beside
     lines = list(verdict_lines(report, _PLAIN))
-    parts = [_banner(report.verdict, lines[-1].partition(": ")[2])] if len(report.traces) > 1 else []
-    parts += [_trace(report, index, lines[index]) for index in range(min(len(report.traces), _TRACES))]
+    paths = len(report.traces) == 1
+    said = lines[-1].removeprefix(report.traces[0].path if paths else f"all {len(report.traces)} traces")
+    parts = [_banner(report.verdict, said.removeprefix(": "), nothing_found(report))]
+    if len(report.traces) > 1:
+        rows = (_row(report, index, lines[index]) for index in range(min(len(report.traces), _TRACES)))
+        parts.append(table(("trace", "verdict", "kernel", "#events", "#lost"), rows))
     if len(report.traces) > _TRACES:
         parts.append(f'<p class="dim">{len(report.traces) - _TRACES} more traces are not shown here</p>')
     if report.known or report.suppressed:
@@ -29,56 +33,24 @@ def made(report: Report, beside: str) -> Part | None:
         parts.append(
             f'<p class="dim">not listed: {count(report.known)} known from the baseline, {count(out)} suppressed</p>'
         )
+    if any(c.verdict is Verdict.UNKNOWN and not is_notice(c.code) for c in report.checks):
+        parts.append('<p class="dim">Why checks were not judged in full: <a href="#coverage">Coverage</a>.</p>')
     return Part("".join(parts))
 
 
-def _banner(verdict: Verdict, line: str) -> str:
-    rest = line.partition(": ")[2] or line
-    words = f"<strong>{_WORDS[verdict]}</strong><p>{esc(rest)}</p>"
-    return f'<div class="verdict {verdict}" role="status"><div>{words}</div></div>'
-
-
-def _trace(report: Report, index: int, line: str) -> str:
+def _row(report: Report, index: int, line: str) -> str:
     trace = report.traces[index]
-    verdict = verdict_of(report, index)
-    several = f"<h3>{esc(trace.path)}</h3>" if len(report.traces) > 1 else ""
+    kind = "nothing" if nothing_found(report, index) else str(verdict_of(report, index))
     said = line.removeprefix(trace.path).removeprefix(": ")
-    span = duration(trace.end_ns - trace.start_ns) if trace.events else "nothing"
-    lost = "unknown how many" if trace.lost_events is None else count(trace.lost_events)
-    extra = trace.coverage
-    grid = facts((
-        ("kernel", esc(", ".join(str(w) for w in (trace.kernel or "not named", extra.get("machine")) if w))),
-        ("events", f"{count(trace.events)} in {esc(span)}"),
-        ("from .. to", f"{seconds(trace.start_ns)} .. {seconds(trace.end_ns)}"),
-        ("lost", chip(lost, "good" if trace.lost_events == 0 else "warning")),
-        ("format", esc(trace.format)),
-        ("CPUs, clock", esc(f"{trace.cpus}, {trace.clock or 'unknown'}")),
-        ("rules", esc(trace.rules)),
-        ("host", esc(extra.get("host") or "not named")),
-    ))  # fmt: skip
-    whole = "\n".join(esc(text) for text in coverage_lines(report, index, _PLAIN))
+    lost = "unknown" if trace.lost_events is None else count(trace.lost_events)
     return (
-        f"{several}{_banner(verdict, said)}{grid}{_checks([c for c in report.checks if c.trace == index])}"
-        f"<details><summary>Coverage in full: what was decoded, lost, unpaired, and why a check could not be judged"
-        f"</summary><pre>{whole}</pre></details>"
+        f'<tr data-search><td class="mono"><a href="#coverage-{index}">{esc(trace.path)}</a></td>'
+        f'<td class="what">{chip(said, kind)}</td><td>{esc(trace.kernel or "not named")}</td>'
+        f'<td class="n">{count(trace.events)}</td><td class="n">{lost}</td></tr>'
     )
 
 
-def _checks(runs: list[CheckRun]) -> str:
-    judged = [c for c in runs if not is_notice(c.code)]
-    groups = (
-        ("violated", "violation", [c for c in judged if c.verdict is Verdict.VIOLATION]),
-        ("clean", "clean", [c for c in judged if c.verdict is Verdict.CLEAN]),
-        (
-            "judged in part",
-            "unknown",
-            [c for c in judged if c.verdict is Verdict.UNKNOWN and c.status is not Status.SKIPPED],
-        ),
-        ("not judged", "skipped", [c for c in judged if c.status is Status.SKIPPED]),
-    )
-    out = []
-    for word, kind, group in groups:
-        if group:
-            chips = "".join(f"<li>{chip(f'{c.code} {c.name}', kind, c.reason or word)}</li>" for c in group)
-            out.append(f'<h3>{word} ({len(group)})</h3><ul class="chips">{chips}</ul>')
-    return "".join(out)
+def _banner(verdict: Verdict, line: str, nothing: bool) -> str:
+    rest = line if nothing else line.partition(": ")[2] or line
+    words = f"<strong>{'Nothing found' if nothing else _WORDS[verdict]}</strong><p>{esc(rest)}</p>"
+    return f'<div class="verdict {"nothing" if nothing else verdict}" role="status"><div>{words}</div></div>'

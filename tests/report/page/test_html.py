@@ -75,8 +75,8 @@ def unflushed() -> Report:
 def test_it_is_an_output() -> None:
     assert reporter("html") is html
     assert [s.TITLE for s in sections()] == [
-        "Verdict and coverage", "Findings", "Lock order", "Busiest and slowest locks", "Contention over time",
-        "Life of SPTEs", "TLB flush debts",
+        "Verdict", "Findings", "Lock order", "Busiest and slowest locks", "Contention over time",
+        "Life of SPTEs", "Required TLB flushes", "Coverage",
     ]  # fmt: skip
 
 
@@ -93,9 +93,9 @@ def test_nothing_comes_from_outside_and_links_lead_somewhere(ring: Report) -> No
     assert len(text) < 400_000
 
 
-def test_verdict_and_coverage_come_first(ring: Report) -> None:
+def test_the_verdict_comes_first_and_what_it_rests_on_last(ring: Report) -> None:
     text, _, _ = page(ring)
-    order = [text.index(mark) for mark in ('class="verdict violation"', "LS103 leaf-lock", 'class="card error"')]
+    order = [text.index(mark) for mark in ('class="verdict violation"', 'class="card error"', "LS103 leaf-lock")]
     assert order == sorted(order)
     assert re.search(r"<p>2 errors; \d+ checks clean, \d+ in part</p>", text)
     assert "28,895 in 240 ms" in text
@@ -107,7 +107,8 @@ def test_a_card_says_all_of_a_finding(ring: Report) -> None:
     assert _card.anchor(ls102) in checker.ids
     card = text[text.index(f'id="{_card.anchor(ls102)}"') :].partition("</details>")[0]
     assert "Documentation/virt/kvm/locking.rst (6.12), 1. Acquisition Orders" in card
-    assert "WARNING: locks taken against the documented order [LS102]" in card
+    assert "<b>To do:</b> Take the locks in the documented order" in card
+    assert "error, certain: both locks are of one VM" in card
     assert "memslot_modific/70" in card
     assert "trace-cmd report -t" in card
     assert "lockscope explain LS102" in card
@@ -146,6 +147,13 @@ def test_a_flow_has_a_row_a_task_and_the_locks_around_it(unflushed: Report) -> N
     assert {"&kvm->slots_lock", "&(kvm)->mmu_lock"} <= {b.name for b in scene.bars if b.lane == 0}
     assert [(m.number, m.lane) for m in scene.marks] == [(1, 0), (2, 0), (3, 0), (4, 1)]
     assert scene.crossings == ()
+
+
+def test_a_missing_flush_has_rows_of_its_own(unflushed: Report) -> None:
+    text, _, _ = page(unflushed)
+    assert text.count('class="was"') == text.count('class="now"') == text.count('class="stale"') == 1
+    assert "no flush: TLBs may hold what was writable" in text
+    assert '<tr class="missing"><td></td><td colspan="5">missing: no flush of the VM&#x27;s TLBs</td></tr>' in text
 
 
 def test_the_life_of_the_frames_that_a_finding_names(unflushed: Report) -> None:
