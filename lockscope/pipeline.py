@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lockscope.checks._base import Check, all_checks
+from lockscope.checks.check import Check, all_checks
 from lockscope.core import walk_rows as counters
 from lockscope.errors import MatchError, UsageError
 from lockscope.evidence.doubts import Doubts, doubts, is_alarm, rests_on, told

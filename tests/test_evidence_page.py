@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lockscope.checks._base import all_checks
+from lockscope.checks.check import all_checks
 from tests.builders.evidence_page import PAGE, page
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import lockscope
-from lockscope.checks._base import all_checks
+from lockscope.checks.check import all_checks
 from lockscope.cli._run import run
 from lockscope.tables.schema import all_schemas
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from lockscope.checks._base import all_checks
+from lockscope.checks.check import all_checks
 from lockscope.results.findings import Severity
 
 CODES = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from lockscope.checks._story import Teller, address, lock_word
+from lockscope.checks.story import Teller, address, lock_word
 from lockscope.evidence.evidence import Evidence
 from lockscope.results.findings import Confidence, Finding, Severity, Witness
 from lockscope.units import duration, seconds

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lockscope.checks._base import Grounds
+from lockscope.checks.check import Grounds
 from lockscope.evidence.evidence import Evidence
 from lockscope.kvm.versions import parse
 from lockscope.lockgraph.rows import FLAGS, contexts_unknown

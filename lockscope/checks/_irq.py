@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lockscope.checks._story import Teller, address
+from lockscope.checks.story import Teller, address
 from lockscope.lockgraph.graph import chain_at
 from lockscope.lockgraph.usage import ENABLED_BIT, IN_NMI_USE, STATE_BITS, USED, bit_name
 from lockscope.results.findings import Witness

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Protocol, TypeVar
 
-from lockscope.checks._base import Grounds
 from lockscope.checks._grounds import recorded
+from lockscope.checks.check import Grounds
 from lockscope.evidence.evidence import Evidence
 from lockscope.facts.vms import Vms
 from lockscope.kvm import spte

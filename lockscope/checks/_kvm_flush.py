@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from lockscope.checks import _kvm
-from lockscope.checks._base import Grounds
+from lockscope.checks.check import Grounds
 from lockscope.core import kvm_flush as kernel
 from lockscope.evidence.evidence import Evidence
 from lockscope.facts.flush_debts import DebtGroup, FlushDebts

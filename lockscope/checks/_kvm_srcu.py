@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from lockscope.checks import _kvm
-from lockscope.checks._base import Grounds
+from lockscope.checks.check import Grounds
 from lockscope.evidence.evidence import Evidence
 from lockscope.facts.srcu_sections import SrcuEvent, SrcuSections
 from lockscope.results.findings import Confidence, Finding, RuleRef, Severity, Witness

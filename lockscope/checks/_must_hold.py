@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from lockscope.checks._story import Teller, address, merged
+from lockscope.checks.story import Teller, address, merged
 from lockscope.evidence.evidence import Evidence
 from lockscope.lockgraph.rows import CLS
 from lockscope.results.findings import Confidence, Finding, RuleRef, Severity

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from lockscope.checks._story import Teller, merged
+from lockscope.checks.story import Teller, merged
 from lockscope.evidence.evidence import Evidence
 from lockscope.results.findings import Confidence, Finding, Severity, Witness
 from lockscope.walk.chains import Oddity

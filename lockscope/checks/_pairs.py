@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lockscope.checks._story import Teller, address, lock_word, merged, rests_on_held
+from lockscope.checks.story import Teller, address, lock_word, merged, rests_on_held
 from lockscope.evidence.evidence import Evidence
 from lockscope.lockgraph.graph import chain_at
 from lockscope.lockgraph.rows import CHECK, CLS, SYNC, TRYLOCK, Ints

@@ -85,10 +85,10 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
 
-from lockscope.checks._base import check
 from lockscope.checks._deadlock import deadlocks, pairs, told
 from lockscope.checks._grounds import LockGrounds
-from lockscope.checks._story import Teller, lock_word, merged, rests_on, ring_scenario
+from lockscope.checks.check import check
+from lockscope.checks.story import Teller, lock_word, merged, rests_on, ring_scenario
 from lockscope.evidence.evidence import Evidence
 from lockscope.kvm.locks import is_kvm
 from lockscope.lockgraph.cycles import LIMIT, Ring

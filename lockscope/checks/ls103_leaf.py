@@ -43,9 +43,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lockscope.checks._base import check
 from lockscope.checks._grounds import LockGrounds
 from lockscope.checks._pairs import Words, judge_pairs
+from lockscope.checks.check import check
 from lockscope.evidence.evidence import Evidence
 from lockscope.results.findings import Finding, Severity
 from lockscope.rules.book import LeafRule

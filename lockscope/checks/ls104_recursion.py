@@ -51,10 +51,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from lockscope.checks._base import check
 from lockscope.checks._deadlock import deadlocks, told
 from lockscope.checks._grounds import LockGrounds
-from lockscope.checks._story import Teller, address, lock_word, merged, rests_on, self_scenario
+from lockscope.checks.check import check
+from lockscope.checks.story import Teller, address, lock_word, merged, rests_on, self_scenario
 from lockscope.evidence.evidence import Evidence
 from lockscope.evidence.nesting import annotated_names, known_nestings
 from lockscope.lockgraph.graph import chain_at

@@ -45,10 +45,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lockscope.checks import _kvm_srcu
-from lockscope.checks._base import check
 from lockscope.checks._grounds import LockGrounds
 from lockscope.checks._odd import OddFinding, balance_confidence, judge_oddities
-from lockscope.checks._story import Teller, address
+from lockscope.checks.check import check
+from lockscope.checks.story import Teller, address
 from lockscope.evidence.evidence import Evidence
 from lockscope.kvm.locks import kind_of
 from lockscope.results.findings import Finding, Severity

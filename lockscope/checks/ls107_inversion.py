@@ -59,10 +59,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lockscope.checks._base import check
 from lockscope.checks._grounds import LockGrounds
 from lockscope.checks._irq import IRQ_WORDS, lock_at, own_acquisition, usage_lines, usage_witnesses, window_of
-from lockscope.checks._story import Teller, merged
+from lockscope.checks.check import check
+from lockscope.checks.story import Teller, merged
 from lockscope.evidence.evidence import Evidence
 from lockscope.lockgraph.graph import chain_at
 from lockscope.lockgraph.rows import LOCK

@@ -44,10 +44,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lockscope.checks._base import check
 from lockscope.checks._grounds import LockGrounds
 from lockscope.checks._irq import lock_at, own_acquisition, usage_lines, usage_witnesses, window_of
-from lockscope.checks._story import Teller, merged, self_scenario
+from lockscope.checks.check import check
+from lockscope.checks.story import Teller, merged, self_scenario
 from lockscope.evidence.evidence import Evidence
 from lockscope.lockgraph.usage import (
     ENABLED_BIT,

@@ -49,9 +49,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lockscope.checks._base import Grounds, check
 from lockscope.checks._grounds import LockGrounds
-from lockscope.checks._story import Teller, address, merged, rests_on_held
+from lockscope.checks.check import Grounds, check
+from lockscope.checks.story import Teller, address, merged, rests_on_held
 from lockscope.evidence.evidence import Evidence
 from lockscope.lockgraph.waits import ANY, WAIT_NAMES, TooLong, too_long, undecided_in_hardirqs
 from lockscope.results.findings import Confidence, Finding, Severity, Status

@@ -40,10 +40,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lockscope.checks._base import check
 from lockscope.checks._grounds import LockGrounds
 from lockscope.checks._odd import OddFinding, judge_oddities
-from lockscope.checks._story import Teller, address
+from lockscope.checks.check import check
+from lockscope.checks.story import Teller, address
 from lockscope.evidence.evidence import Evidence
 from lockscope.results.findings import Confidence, Finding, Severity
 from lockscope.walk.chains import Oddity

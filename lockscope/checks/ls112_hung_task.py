@@ -47,8 +47,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lockscope.checks._base import Grounds, check
-from lockscope.checks._story import Teller, address
+from lockscope.checks.check import Grounds, check
+from lockscope.checks.story import Teller, address
 from lockscope.evidence.evidence import Evidence
 from lockscope.results.findings import Confidence, Finding, Severity, Status, Witness
 from lockscope.units import duration

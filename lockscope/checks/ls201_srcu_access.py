@@ -55,7 +55,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lockscope.checks import _kvm, _kvm_srcu
-from lockscope.checks._base import Grounds, check
+from lockscope.checks.check import Grounds, check
 from lockscope.core.kvm_flush import IOCTL
 from lockscope.core.kvm_srcu import BY_SLOTS_LOCK, KVM_CREATE_VM
 from lockscope.evidence.evidence import Evidence

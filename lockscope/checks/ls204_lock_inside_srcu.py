@@ -52,8 +52,8 @@ from typing import NamedTuple
 import numpy as np
 
 from lockscope.checks import _kvm, _kvm_srcu
-from lockscope.checks._base import Grounds, check
-from lockscope.checks._story import merged
+from lockscope.checks.check import Grounds, check
+from lockscope.checks.story import merged
 from lockscope.evidence.evidence import Evidence
 from lockscope.facts.srcu_sections import SrcuSections, roles_in
 from lockscope.kvm.locks import KVM_LOCKS, Role, is_kvm, kind_of

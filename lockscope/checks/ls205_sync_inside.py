@@ -38,7 +38,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lockscope.checks import _kvm, _kvm_srcu
-from lockscope.checks._base import Grounds, check
+from lockscope.checks.check import Grounds, check
 from lockscope.evidence.evidence import Evidence
 from lockscope.facts.srcu_sections import SrcuEvent
 from lockscope.results.findings import Finding, Severity, Witness

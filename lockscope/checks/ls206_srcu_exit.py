@@ -41,9 +41,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lockscope.checks import _kvm, _kvm_srcu
-from lockscope.checks._base import Grounds, check
 from lockscope.checks._odd import balance_confidence, balance_reason
-from lockscope.checks._story import merged
+from lockscope.checks.check import Grounds, check
+from lockscope.checks.story import merged
 from lockscope.evidence.evidence import Evidence
 from lockscope.facts.srcu_sections import SrcuEvent
 from lockscope.kvm.locks import kind_of

@@ -61,7 +61,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lockscope.checks import _kvm_flush
-from lockscope.checks._base import check
+from lockscope.checks.check import check
 from lockscope.evidence.evidence import Evidence
 from lockscope.facts.flush_debts import DebtGroup
 from lockscope.results.findings import Finding, Severity

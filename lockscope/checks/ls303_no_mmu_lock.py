@@ -48,7 +48,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from lockscope.checks import _kvm, _kvm_spte
-from lockscope.checks._base import Grounds, check
+from lockscope.checks.check import Grounds, check
 from lockscope.evidence.evidence import Evidence
 from lockscope.facts.spte_history import SpteEvent
 from lockscope.results.findings import Confidence, Finding, RuleRef, Severity

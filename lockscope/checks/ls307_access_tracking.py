@@ -53,7 +53,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lockscope.checks import _kvm, _kvm_spte
-from lockscope.checks._base import Grounds, check
+from lockscope.checks.check import Grounds, check
 from lockscope.evidence.evidence import Evidence
 from lockscope.facts.spte_history import SpteEvent
 from lockscope.results.findings import Confidence, Finding, Severity

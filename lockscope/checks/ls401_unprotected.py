@@ -42,7 +42,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lockscope.checks import _kvm
-from lockscope.checks._base import Grounds, check
+from lockscope.checks.check import Grounds, check
 from lockscope.evidence.evidence import Evidence
 from lockscope.facts.kvm_reference import ReferenceUse
 from lockscope.kvm.locks import Role, role_of

@@ -51,7 +51,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lockscope.checks._base import Grounds, check
+from lockscope.checks.check import Grounds, check
 from lockscope.evidence.doubts import told
 from lockscope.evidence.evidence import Evidence
 from lockscope.results.findings import CheckRun, Confidence, Finding, Severity, Status

@@ -24,7 +24,7 @@ def suppressions_of(path: str | None) -> tuple[Suppression, ...]:
     """A file's entries; none without a file. ``UsageError`` for the code of no check, and see ``load_suppressions``."""
     if path is None:
         return ()
-    from lockscope.checks._base import all_checks
+    from lockscope.checks.check import all_checks
     from lockscope.rules.suppressions import load_suppressions
 
     entries = load_suppressions(path)

@@ -174,7 +174,7 @@ def _options(
     exhibits: bool,
     task_name: Callable[[str], str] | None,
 ) -> AnalyzeOptions:
-    from lockscope.checks._base import all_checks
+    from lockscope.checks.check import all_checks
     from lockscope.pipeline import AnalyzeOptions
 
     checks = all_checks()

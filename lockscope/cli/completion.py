@@ -47,7 +47,7 @@ def _words(command: Command) -> list[str]:
     if command.name == "completion":
         words += SHELLS
     if command.name == "explain":
-        from lockscope.checks._base import all_checks
+        from lockscope.checks.check import all_checks
 
         words += all_checks()
     if command.name == "simulate":

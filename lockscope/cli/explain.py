@@ -12,7 +12,7 @@ from lockscope.errors import UsageError, unknown
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lockscope.checks._base import Check
+    from lockscope.checks.check import Check
     from lockscope.tables.schema import TableSchema
 
 _TABLE = "table:"
@@ -29,7 +29,7 @@ def explain(
     ] = None,
 ) -> None:
     """Say what a check finds, or a table holds."""
-    from lockscope.checks._base import all_checks
+    from lockscope.checks.check import all_checks
     from lockscope.tables.schema import all_schemas
 
     checks, schemas = all_checks(), all_schemas()

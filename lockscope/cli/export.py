@@ -12,7 +12,7 @@ from lockscope.cli._arguments import addressed, is_time, listed, one_of, one_rec
 from lockscope.errors import UsageError
 
 if TYPE_CHECKING:
-    from lockscope.exports._base import ExportFormat
+    from lockscope.exports.export import ExportFormat
 
 
 def register(app: typer.Typer) -> None:
@@ -52,7 +52,7 @@ def export(
 
     Tables as Parquet or CSV, a file each; a Perfetto trace; ftrace text; RAPID's STD events.
     """
-    from lockscope.exports._base import export_format, export_formats
+    from lockscope.exports.export import export_format, export_formats
 
     one_of("--format", format, tuple(export_formats()))
     one_recording(traces, merge)

@@ -121,7 +121,7 @@ def nightly(
 
 
 def _options(rules: str, select: options.Words, ignore: list[str]) -> AnalyzeOptions:
-    from lockscope.checks._base import all_checks
+    from lockscope.checks.check import all_checks
     from lockscope.pipeline import AnalyzeOptions
     from lockscope.rules.load import choose
 

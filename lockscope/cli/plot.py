@@ -54,8 +54,8 @@ def plot(
     output_file(path, [trace], force=force)
     from dataclasses import replace
 
-    from lockscope.plots._base import FILES, View, refuse_unhonoured, save
-    from lockscope.plots._base import plot as drawn
+    from lockscope.plots.figure import FILES, View, refuse_unhonoured, save
+    from lockscope.plots.figure import plot as drawn
     from lockscope.trace.trace import load
 
     if Path(path).suffix.lower() not in FILES:

@@ -82,7 +82,7 @@ def choice(
     rt: bool | None = None,
 ) -> Wanted:
     """What the options choose. Raises ``UsageError`` for a kernel, a check or a kind of lock that there is not."""
-    from lockscope.checks._base import all_checks
+    from lockscope.checks.check import all_checks
     from lockscope.kvm import versions
     from lockscope.recording.catalogue import OLDEST, Wanted
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from lockscope.exports._base import ExportOptions, table_of
-from lockscope.exports._redaction import Redaction, of_formats, of_schema
+from lockscope.exports.export import ExportOptions, table_of
+from lockscope.exports.redaction import Redaction, of_formats, of_schema
 from lockscope.outfiles import Names, whole, whole_directory
-from lockscope.plots._base import View
+from lockscope.plots.figure import View
 from lockscope.tables.schema import all_schemas
 from lockscope.trace.view import Part
 

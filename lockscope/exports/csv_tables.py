@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from lockscope.exports._base import ExportOptions
 from lockscope.exports._tables import write_tables
+from lockscope.exports.export import ExportOptions
 from lockscope.harmless import cell
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from lockscope.errors import MatchError, UsageError
-from lockscope.exports._base import ExportOptions, opened, refuse
+from lockscope.exports.export import ExportOptions, opened, refuse
 from lockscope.formats.merge.reader import open_merged
 from lockscope.harmless import printable
 from lockscope.tables.decode import FieldDecoder, common_columns, partition

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lockscope.errors import UsageError
-from lockscope.exports._base import ExportOptions, opened, refuse, table_of
+from lockscope.exports.export import ExportOptions, opened, refuse, table_of
 from lockscope.units import address
 
 if TYPE_CHECKING:

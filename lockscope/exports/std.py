@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lockscope.exports._base import STDOUT, ExportOptions, opened, refuse, table_of
+from lockscope.exports.export import STDOUT, ExportOptions, opened, refuse, table_of
 from lockscope.harmless import cell
 from lockscope.outfiles import write_text
 from lockscope.units import address

@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lockscope.checks._story import ring_scenario, times
+from lockscope.checks.story import ring_scenario, times
 from lockscope.lockgraph.cycles import rings
 from lockscope.lockgraph.graph import EXCLUSIVE, KIND_NAMES
 from lockscope.lockgraph.merge import Dependency, merged_graph

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lockscope.plots._base import Columns, Source, View
+from lockscope.plots.figure import Columns, Source, View
 
 
 def holds_of(source: Source, view: View) -> Columns:

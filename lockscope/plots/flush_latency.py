@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lockscope.drawing.palette import RED
-from lockscope.plots._base import Source, View, nothing
 from lockscope.plots._ridges import Ridges, draw_ridges, ridges
+from lockscope.plots.figure import Source, View, nothing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

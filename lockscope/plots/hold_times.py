@@ -8,9 +8,9 @@ import numpy as np
 
 from lockscope.drawing.palette import lock_color
 from lockscope.kvm.locks import is_kvm
-from lockscope.plots._base import Source, View, nothing
 from lockscope.plots._holds import holds_of
 from lockscope.plots._ridges import Ridges, draw_ridges, ridges
+from lockscope.plots.figure import Source, View, nothing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

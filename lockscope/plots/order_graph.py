@@ -10,7 +10,7 @@ from lockscope.drawing.folding import Arrow, Folded, folded
 from lockscope.drawing.layers import Layout, layout
 from lockscope.drawing.palette import GREY, RED, lock_color
 from lockscope.drawing.scales import short
-from lockscope.plots._base import Source, View, nothing
+from lockscope.plots.figure import Source, View, nothing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from lockscope.drawing.palette import lock_color
 from lockscope.kvm.locks import is_kvm
-from lockscope.plots._base import Source, View, nothing
 from lockscope.plots._holds import holds_of
 from lockscope.plots._ridges import Ridges, draw_ridges, ridges
+from lockscope.plots.figure import Source, View, nothing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from lockscope.exports._redaction import Redaction, of_schema
-from lockscope.plots._base import View
+from lockscope.exports.redaction import Redaction, of_schema
+from lockscope.plots.figure import View
 from lockscope.report._pseudonyms import Redactor
 from lockscope.report._redact import redact
 from lockscope.report.graph.output import shared

@@ -18,7 +18,7 @@ from lockscope.errors import UsageError, nearest
 from lockscope.evidence.gather import prefetched
 from lockscope.formats.merge.reader import open_merged
 from lockscope.outfiles import refuse_existing, whole
-from lockscope.plots._base import View
+from lockscope.plots.figure import View
 from lockscope.renamed import renamed
 from lockscope.results.findings import LockGraph, Report
 from lockscope.tables.decode import own_columns

@@ -13,8 +13,8 @@ import pyarrow as pa
 
 from lockscope.errors import MatchError, UsageError
 from lockscope.outfiles import refuse_existing
-from lockscope.plots import _base as plots
-from lockscope.plots._base import Texts, View
+from lockscope.plots import figure as plots
+from lockscope.plots.figure import Texts, View
 from lockscope.renamed import renamed
 from lockscope.results.findings import Finding, LockGraph, Report, Witness
 from lockscope.units import address, moment, nanoseconds, seconds
@@ -161,7 +161,7 @@ class Looks(ABC):
         ``tables``, ``events``: only these, where the format has a choice. ``force``: overwrite what exists; without it
         ``UsageError``.
         """
-        from lockscope.exports._base import ExportOptions, export_format
+        from lockscope.exports.export import ExportOptions, export_format
 
         wanted, place = export_format(format), Path(target)
         if wanted.SUFFIX:

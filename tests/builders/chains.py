@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lockscope.checks._base import all_checks
+from lockscope.checks.check import all_checks
 from lockscope.evidence.evidence import Evidence, Window
 from lockscope.evidence.lifetimes import Lifetimes
 from lockscope.lockgraph.rows import SYNC

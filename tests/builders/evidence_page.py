@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from lockscope.checks._base import Check, all_checks
 from lockscope.checks._grounds import LockGrounds
+from lockscope.checks.check import Check, all_checks
 from lockscope.evidence.evidence import Evidence
 from lockscope.facts.fact import known
 from lockscope.results.findings import Status

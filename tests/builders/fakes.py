@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from lockscope.checks._base import Check, Grounds
+from lockscope.checks.check import Check, Grounds
 from lockscope.evidence.evidence import Evidence
 from lockscope.results.findings import Finding, Severity
 from lockscope.tables import schema

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lockscope.checks._base import all_checks
+from lockscope.checks.check import all_checks
 from lockscope.pipeline import AnalyzeOptions, analyze
 from lockscope.results.findings import Report
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from lockscope.checks._base import all_checks
+from lockscope.checks.check import all_checks
 from lockscope.results.findings import Confidence, Finding, Severity
 from tests.builders.script import Script, Task
 

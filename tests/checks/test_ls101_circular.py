@@ -191,7 +191,7 @@ def test_grounds() -> None:
     assert run_check("LS101", "a: mutex:A", lost=None)[0].verdict is Verdict.UNKNOWN
     nothing = evidence_of("")
     nothing.plain = nothing.detailed = False
-    from lockscope.checks._base import all_checks
+    from lockscope.checks.check import all_checks
 
     run, _ = all_checks()["LS101"].run(nothing)
     assert run.status is Status.SKIPPED
@@ -202,7 +202,7 @@ def test_grounds() -> None:
 
 
 def test_text_without_contexts() -> None:
-    from lockscope.checks._base import all_checks
+    from lockscope.checks.check import all_checks
 
     evidence = evidence_of("a: spin:A spin:B -B -A spin:B spin:A")
     evidence.info.options["flags_unknown"] = True

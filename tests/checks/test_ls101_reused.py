@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lockscope.checks._base import all_checks
+from lockscope.checks.check import all_checks
 from lockscope.evidence.gather import GatherOptions, gather
 from lockscope.results.findings import Finding, Verdict
 from lockscope.rules.load import choose

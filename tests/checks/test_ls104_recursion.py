@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lockscope.checks._base import all_checks
+from lockscope.checks.check import all_checks
 from lockscope.evidence.nesting import known_nestings
 from lockscope.results.findings import Confidence, Severity, Status
 from tests.builders.chains import evidence_of, findings, run_check

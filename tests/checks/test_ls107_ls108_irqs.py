@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from lockscope.checks._base import all_checks
+from lockscope.checks.check import all_checks
 from lockscope.lockgraph.usage import bit_name, lock_usage
 from lockscope.results.findings import Confidence, Status
 from tests.builders.chains import evidence_of, findings, run_check

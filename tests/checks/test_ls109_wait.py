@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from lockscope.checks._base import all_checks
+from lockscope.checks.check import all_checks
 from lockscope.evidence.gather import GatherOptions
 from lockscope.results.findings import Confidence, Status
 from lockscope.walk.chains import LockClass

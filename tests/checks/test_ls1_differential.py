@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from lockscope.checks._base import all_checks
+from lockscope.checks.check import all_checks
 from lockscope.results.findings import Severity
 from tests.builders.chains import evidence_of
 

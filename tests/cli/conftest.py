@@ -34,7 +34,7 @@ def imported() -> None:
 @pytest.fixture
 def lockscope(imported: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Lockscope:
     """Runs a command line in this process; ``answer`` is what the pipeline says to (paths, options)."""
-    monkeypatch.setattr("lockscope.checks._base.all_checks", fakes.checks)
+    monkeypatch.setattr("lockscope.checks.check.all_checks", fakes.checks)
     monkeypatch.setitem(sys.modules, "lockscope.tables.schema", fakes.schema_module())
     monkeypatch.delenv("LOCKSCOPE_DEBUG", raising=False)
 

@@ -9,7 +9,7 @@ import pytest
 
 from lockscope.cli._run import run
 from lockscope.errors import MatchError, nearest
-from lockscope.plots._base import figures
+from lockscope.plots.figure import figures
 from lockscope.rules.load import known_locks, load_file
 from lockscope.trace.trace import load
 

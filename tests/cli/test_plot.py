@@ -8,7 +8,7 @@ import pytest
 
 from lockscope.cli._run import run
 from lockscope.cli.plot import FIGURES
-from lockscope.plots._base import figures
+from lockscope.plots.figure import figures
 
 DIRTY = str(Path(__file__).parents[2] / "sample_traces" / "dirty_log.dat")
 

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from lockscope.checks._base import all_checks
+from lockscope.checks.check import all_checks
 from lockscope.recording import session
 from tests.cli.conftest import Lockscope
 
@@ -15,7 +15,7 @@ CHECKS = all_checks()
 
 @pytest.fixture(autouse=True)
 def real_checks(lockscope: Lockscope, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lockscope.checks._base.all_checks", lambda: CHECKS)
+    monkeypatch.setattr("lockscope.checks.check.all_checks", lambda: CHECKS)
 
 
 def test_a_script_for_any_kernel(lockscope: Lockscope) -> None:

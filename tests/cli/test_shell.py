@@ -149,9 +149,9 @@ def test_no_progress_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> N
 
 _DRIVER = """
 import sys
-import lockscope.checks._base
+import lockscope.checks.check
 from tests.builders import fakes, reports
-lockscope.checks._base.all_checks = fakes.checks
+lockscope.checks.check.all_checks = fakes.checks
 sys.modules["lockscope.pipeline"] = reports.fake_pipeline(lambda paths, options: reports.many(400))
 from lockscope.cli._run import run
 sys.exit(run(sys.argv[1:]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lockscope.checks._base import all_checks
+from lockscope.checks.check import all_checks
 from lockscope.evidence.gather import Gathered
 from lockscope.evidence.lockdep_state import exchanged
 from lockscope.kvm.versions import parse

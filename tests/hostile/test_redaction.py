@@ -11,7 +11,7 @@ import pytest
 
 import lockscope
 from lockscope.cli._run import run
-from lockscope.exports._redaction import of_schema
+from lockscope.exports.redaction import of_schema
 from lockscope.report._base import reporters
 from lockscope.tables.meaning import Meaning
 from lockscope.tables.schema import all_schemas

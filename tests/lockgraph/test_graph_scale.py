@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from lockscope.checks._base import all_checks
+from lockscope.checks.check import all_checks
 from lockscope.evidence.evidence import Evidence
 from lockscope.lockgraph.dependencies import dependencies
 from lockscope.lockgraph.graph import lock_graph

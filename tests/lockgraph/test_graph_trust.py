@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from lockscope.checks._base import all_checks
+from lockscope.checks.check import all_checks
 from lockscope.evidence.lifetimes import Lifetimes
 from lockscope.results.findings import Confidence, Finding
 from tests.builders.found import walked

@@ -10,8 +10,9 @@ import pytest
 
 import lockscope
 from lockscope.errors import UsageError
-from lockscope.plots import _base, contention, gantt
-from lockscope.plots._base import Texts, View
+from lockscope.plots import contention, gantt
+from lockscope.plots import figure as _base
+from lockscope.plots.figure import Texts, View
 from lockscope.trace.trace import Trace
 
 SAMPLES = Path(__file__).parents[2] / "sample_traces"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lockscope import analyze, load
-from lockscope.checks._base import all_checks
+from lockscope.checks.check import all_checks
 from lockscope.cli.info import answered
 from lockscope.recording.advice import Recorded, commands
 from lockscope.results.findings import Verdict

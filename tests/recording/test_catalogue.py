@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lockscope.checks._base import all_checks
+from lockscope.checks.check import all_checks
 from lockscope.recording.catalogue import Wanted, all_codes, catalogue, chosen_events, chosen_probes
 from lockscope.recording.definitions import ways
 from lockscope.recording.listing import best_way, tracefs_lines

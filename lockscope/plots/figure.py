@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from lockscope.errors import UsageError, unknown
 from lockscope.outfiles import refuse_existing
 from lockscope.patterns import class_fits
-from lockscope.plots import _style
+from lockscope.plots import style as _style
 from lockscope.registry import modules
 from lockscope.results.findings import LockGraph, Report
 
@@ -156,7 +156,7 @@ class Figure(Protocol):
 @cache
 def figures() -> dict[str, Figure]:
     """Every figure by name, sorted."""
-    return {m.__name__.rpartition(".")[2]: cast("Figure", m) for m in modules("lockscope.plots")}
+    return {m.__name__.rpartition(".")[2]: cast("Figure", m) for m in modules("lockscope.plots") if hasattr(m, "draw")}
 
 
 def figure(name: str) -> Figure:

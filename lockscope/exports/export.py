@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 
 from lockscope import outfiles
 from lockscope.errors import UsageError, unknown
-from lockscope.plots._base import View
+from lockscope.plots.figure import View
 from lockscope.registry import modules
 from lockscope.trace.view import Part
 
