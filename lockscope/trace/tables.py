@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -92,14 +92,23 @@ class Material:
         return pa.array(self.gathered.walk.texts.all() or [""], pa.string())
 
 
-def read(reader: Reader, name: str, progress: Progress | None = None, keep: Wanted | None = None) -> Material:
-    """Read a trace for one table. ``keep``: which events count (None: all)."""
-    rows = Rows(_OF_TAPE[name]) if name in _OF_TAPE else None
+def read(
+    reader: Reader, names: Iterable[str], progress: Progress | None = None, keep: Wanted | None = None
+) -> dict[str, Material]:
+    """Read a trace once for some tables. ``keep``: which events count (None: all)."""
+    names = tuple(names)
+    rows = {name: Rows(_OF_TAPE[name]) for name in names if name in _OF_TAPE}
+
+    def take(batch: TapeBatch) -> None:
+        for each in rows.values():
+            each.take(batch)
+
     rules, _ = choose(reader.info.kernel)
-    ops = frozenset(rows.ops) if rows else frozenset()
-    facts = _FACTS_OF.get(name, ())
-    options = GatherOptions(facts, keep=keep, holds=name == "holds", tape=rows.take if rows else None, ops=ops)
-    return Material(gather(reader, rules, options, progress), rows)
+    facts = sorted({fact for name in names for fact in _FACTS_OF.get(name, ())})
+    ops = frozenset(op for each in rows.values() for op in each.ops)
+    options = GatherOptions(tuple(facts), keep=keep, holds="holds" in names, tape=take if rows else None, ops=ops)
+    found = gather(reader, rules, options, progress)
+    return {name: Material(found, rows.get(name)) for name in names}
 
 
 def build(name: str, material: Material) -> pa.Table:

@@ -284,11 +284,20 @@ class Trace(Statistics):
 
     def _read(self, name: str) -> trace_tables.Material:
         if name not in self._material:
-            with showing(f"{name} of {self.path}", self._known_events()) as progress:
-                reader = self._open()
-                self._material[name] = trace_tables.read(reader, name, progress, self._keep)
-            pipeline.refuse_unmatched(reader, *self._read_events.values())
+            self.read(*(all_schemas() if self._is_small() else (name,)))
         return self._material[name]
+
+    def read(self, *names: str) -> None:
+        """Read the trace once for several declared tables. Of a small file that is done for all of them at first sight;
+        a large one is read for each that is asked for, as its tables may be large too.
+        """
+        with showing(f"tables of {self.path}", self._known_events()) as progress:
+            reader = self._open()
+            self._material.update(trace_tables.read(reader, names, progress, self._keep))
+        pipeline.refuse_unmatched(reader, *self._read_events.values())
+
+    def _is_small(self) -> bool:
+        return sum(map(_size, self.paths)) <= _READ_AT_ONCE
 
     def forget(self, name: str) -> None:
         """Let go of what a reading kept for a table; the next who asks for it reads again."""
@@ -339,6 +348,7 @@ class Trace(Statistics):
 
 
 _JUDGED_AT_SIGHT = 64 << 20  # bytes: what takes a second or two
+_READ_AT_ONCE = 8 << 20  # all tables of as much take some 300 MB at most
 
 
 def _size(path: str) -> int:
