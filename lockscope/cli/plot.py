@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import pkgutil
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-import lockscope.plots
 from lockscope.cli import _options as options
 from lockscope.cli._arguments import addressed, is_time, listed, output_file, whole_numbers
 from lockscope.errors import UsageError, unknown
+from lockscope.registry import names
 
 # Their names are their files' names: none is imported for --help.
-FIGURES = tuple(
-    sorted(m.name.replace("_", "-") for m in pkgutil.iter_modules(lockscope.plots.__path__) if m.name[0] != "_")
-)
+FIGURES = tuple(name.replace("_", "-") for name in names("lockscope.plots"))
 
 
 def register(app: typer.Typer) -> None:

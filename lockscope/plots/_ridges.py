@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockscope.drawing.scales import short
-from lockscope.plots import style as _style
+from lockscope.plots.figure import style as _style
 from lockscope.units import count, duration
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockscope.drawing.palette import lock_colors
-from lockscope.plots import style as _style
 from lockscope.plots._holds import holds_of, span_of
 from lockscope.plots.figure import Source, View, nothing
+from lockscope.plots.figure import style as _style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

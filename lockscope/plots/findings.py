@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from lockscope.drawing.palette import GREY, SEVERITY
 from lockscope.drawing.scales import short
-from lockscope.plots import style as _style
 from lockscope.plots._holds import span_of
 from lockscope.plots.figure import Source, View
+from lockscope.plots.figure import style as _style
 from lockscope.results.findings import Witness
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from lockscope.drawing.palette import lock_colors
 from lockscope.kvm.locks import is_kvm
-from lockscope.plots import style as _style
 from lockscope.plots._holds import holds_of
 from lockscope.plots.figure import Columns, Source, View, nothing
+from lockscope.plots.figure import style as _style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

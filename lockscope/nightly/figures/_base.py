@@ -12,7 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from lockscope.nightly.night import Night
-from lockscope.plots import style as _style
+from lockscope.plots.figure import style as _style
 from lockscope.registry import modules
 
 if TYPE_CHECKING:

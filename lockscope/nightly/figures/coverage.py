@@ -9,7 +9,7 @@ import numpy as np
 
 from lockscope.drawing.palette import VERDICT
 from lockscope.nightly.night import Night
-from lockscope.plots import style as _style
+from lockscope.plots.figure import style as _style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

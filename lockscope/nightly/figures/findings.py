@@ -11,7 +11,7 @@ from lockscope.nightly.figures._base import night_axis
 from lockscope.nightly.lifecycle import LOUD, State
 from lockscope.nightly.night import Night
 from lockscope.nightly.words import subject
-from lockscope.plots import style as _style
+from lockscope.plots.figure import style as _style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,7 +12,7 @@ from lockscope.drawing import scales
 from lockscope.drawing.palette import lock_colors
 from lockscope.nightly.figures._base import night_axis
 from lockscope.nightly.night import Night
-from lockscope.plots import style as _style
+from lockscope.plots.figure import style as _style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,7 +13,7 @@ from lockscope.nightly.changes import BASELINE, RATIO
 from lockscope.nightly.figures._base import night_axis
 from lockscope.nightly.night import Night
 from lockscope.nightly.words import times_slower
-from lockscope.plots import style as _style
+from lockscope.plots.figure import style as _style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from lockscope.errors import UsageError, unknown
 from lockscope.outfiles import refuse_existing
 from lockscope.patterns import class_fits
-from lockscope.plots import style as _style
+from lockscope.plots.figure import style as _style
 from lockscope.registry import modules
 from lockscope.results.findings import LockGraph, Report
 
