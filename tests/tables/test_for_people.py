@@ -11,7 +11,7 @@ import pytest
 
 import lockscope
 from lockscope.errors import UsageError
-from lockscope.trace import EventTable, Trace
+from lockscope.trace.trace import EventTable, Trace
 
 SAMPLES = Path(__file__).parents[2] / "sample_traces"
 DIRTY = SAMPLES / "dirty_log.dat"
@@ -135,3 +135,13 @@ def test_a_report_is_saved_by_its_ending(tmp_path: Path, name: str, begins: str)
 def test_a_trace_says_what_it_has(trace: Trace) -> None:
     assert "holds" in trace.tables
     assert "sched:sched_switch" in trace.event_names
+
+
+def test_the_former_name_of_a_table_goes_on_with_a_warning() -> None:
+    trace = lockscope.load(SAMPLES / "bug_clear_log_without_flush.dat")
+    now = trace.table("required_flushes").to_pandas()
+    with pytest.warns(DeprecationWarning, match="flush_debts is required_flushes now"):
+        former = trace.table("flush_debts").to_pandas()
+    assert list(former.paid_ns.dropna()) == list(now.flushed_ns.dropna())
+    assert set(now[now.flushed_ns.notna()].outcome) >= {"in-time"}
+    assert set(former[former.paid_ns.notna()].outcome) >= {"paid"}
