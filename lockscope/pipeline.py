@@ -33,19 +33,19 @@ class _Outputs:
     """What a report can be made into. Heavy modules are imported where they are asked for."""
 
     def html(self, report: Report) -> str:
-        from lockscope.report._notebook import report_html
+        from lockscope.report.notebook import report_html
 
         return report_html(report)
 
     def save(self, report: Report, path: str | Path, format: str | None, force: bool) -> Path:
-        from lockscope.report._saved import save
+        from lockscope.report.saved import save
 
         return save(report, Path(path), format, force=force)
 
     def frame(self, report: Report) -> Any:
         import pyarrow as pa
 
-        from lockscope.report._saved import rows
+        from lockscope.report.saved import rows
         from lockscope.tables.schema import to_pandas
 
         return to_pandas(pa.table(rows(report)))

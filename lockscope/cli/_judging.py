@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from lockscope.cli._arguments import is_time
 from lockscope.cli._shell import FOUND, NO_VERDICT, Progress
 from lockscope.errors import FormatError, LockscopeError, MatchError, RuleError, UsageError
-from lockscope.report._base import is_notice, ordered
+from lockscope.report.output import is_notice, ordered
 from lockscope.results.findings import Report, Severity, Status
 
 if TYPE_CHECKING:

@@ -50,7 +50,7 @@ def columns() -> int | None:
 
 def show(lines: Iterable[str]) -> None:
     """Print lines, folded at blanks where a terminal is narrower."""
-    from lockscope.report._lines import fit
+    from lockscope.report.lines import fit
 
     width = columns()
     for line in lines:

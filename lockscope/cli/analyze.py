@@ -27,11 +27,11 @@ from lockscope.cli._known import ignored, suppressions_of
 from lockscope.cli._shell import NO_VERDICT, columns, say, silence_stdout, wants_color
 from lockscope.errors import UsageError
 from lockscope.outfiles import write_text
-from lockscope.report._base import Reporter, reporter, reporter_names
+from lockscope.report.output import Reporter, reporter, reporter_names
 
 if TYPE_CHECKING:
     from lockscope.pipeline import AnalyzeOptions
-    from lockscope.report._pseudonyms import Redactor
+    from lockscope.report.redaction.pseudonyms import Redactor
     from lockscope.results.findings import Report, Suppression
 
 Words = list[str] | None
@@ -128,7 +128,7 @@ def analyze(
 def _known(baseline: str | None) -> frozenset[str]:
     if baseline is None:
         return frozenset()
-    from lockscope.report._baseline import load_baseline
+    from lockscope.report.known.baseline import load_baseline
 
     return load_baseline(baseline)
 
@@ -136,26 +136,26 @@ def _known(baseline: str | None) -> frozenset[str]:
 def _without(report: Report, entries: tuple[Suppression, ...], known: frozenset[str]) -> Report:
     """The report without what suppressions and the baseline take out of it; says which suppressions are old."""
     if entries:
-        from lockscope.report._suppressed import without_suppressed
+        from lockscope.report.known.suppressed import without_suppressed
 
         report, notes = without_suppressed(report, entries, datetime.date.today())
         for note in notes:
             say(note)
     if known:
-        from lockscope.report._baseline import without_known
+        from lockscope.report.known.baseline import without_known
 
         report = without_known(report, known)
     return report
 
 
 def _redactor() -> Redactor:
-    from lockscope.report._pseudonyms import Redactor
+    from lockscope.report.redaction.pseudonyms import Redactor
 
     return Redactor()
 
 
 def _redacted(report: Report, red: Redactor) -> Report:
-    from lockscope.report._redact import redact
+    from lockscope.report.redaction.findings import redact
 
     return redact(report, red)
 

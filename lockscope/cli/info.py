@@ -11,7 +11,7 @@ from lockscope.cli import _options as options
 from lockscope.cli._arguments import listed, one_of, one_recording
 from lockscope.cli._shell import show
 from lockscope.harmless import json_text, printable
-from lockscope.report._data import plain
+from lockscope.report.data import plain
 from lockscope.units import count
 
 _INDENT = "  "
@@ -35,8 +35,8 @@ def info(
 
     facts = plain(answered(load(*one_recording(traces, merge), events=listed(event)).info()))
     if redact:
-        from lockscope.report._pseudonyms import Redactor
-        from lockscope.report._redact import facts as shared
+        from lockscope.report.redaction.findings import facts as shared
+        from lockscope.report.redaction.pseudonyms import Redactor
 
         facts = shared(facts, Redactor())
     if format == "json":

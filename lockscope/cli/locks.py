@@ -12,8 +12,8 @@ from lockscope.cli._arguments import addressed, deliver, listed, one_of, one_rec
 from lockscope.cli._quantities import duration, number
 from lockscope.cli._shell import NO_VERDICT, Progress, columns, say
 from lockscope.errors import UsageError
-from lockscope.report import _redact_locks
 from lockscope.report.locks.output import LockWriter, lock_writers
+from lockscope.report.redaction import locks as _redact_locks
 
 if TYPE_CHECKING:
     from lockscope.trace.locks import LockQuery

@@ -110,7 +110,7 @@ def _check(
 
 def _tell(output: str) -> None:
     from lockscope.cli.info import answered, info_lines
-    from lockscope.report._data import plain
+    from lockscope.report.data import plain
     from lockscope.trace.trace import load
 
     for line in info_lines(plain(answered(load(output).info()))):

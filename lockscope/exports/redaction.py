@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lockscope.report._pseudonyms import Redactor
+from lockscope.report.redaction.pseudonyms import Redactor
 from lockscope.tables.decode import column_names
 from lockscope.tables.events import EventFormat
 from lockscope.tables.meaning import Meaning, of_column, of_field

@@ -14,7 +14,7 @@ from lockscope.nightly.history import History
 from lockscope.nightly.lifecycle import LOUD, Judged, Life, State, lives
 from lockscope.nightly.tables import Row
 from lockscope.nightly.trends import Series, Trend
-from lockscope.report._suppressed import fits
+from lockscope.report.known.suppressed import fits
 from lockscope.results.findings import Suppression
 
 SHOWN = 30  # nights a report looks back

@@ -21,7 +21,7 @@ from lockscope.nightly.words import (
     times_slower,
     trend_line,
 )
-from lockscope.report.page._shell import Section, chip, copyable, esc, facts, page, table
+from lockscope.report.page_shell import Section, chip, copyable, esc, facts, page, table
 from lockscope.units import count, duration
 
 MOST_CARDS, MOST_ROWS = 200, 400

@@ -10,7 +10,7 @@ from lockscope.nightly.lifecycle import Life
 from lockscope.nightly.night import Night
 from lockscope.nightly.tables import Row
 from lockscope.nightly.trends import Trend
-from lockscope.report._pseudonyms import Redactor
+from lockscope.report.redaction.pseudonyms import Redactor
 
 # Columns of the history's rows that stay as they are: codes, numbers and times are no texts, or are the kernel's words.
 _KEPT = frozenset({

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from lockscope.exports.redaction import Redaction, of_schema
 from lockscope.plots.figure import View
-from lockscope.report._pseudonyms import Redactor
-from lockscope.report._redact import redact
 from lockscope.report.graph.output import shared
+from lockscope.report.redaction.findings import redact
+from lockscope.report.redaction.pseudonyms import Redactor
 from lockscope.results.findings import LockGraph, Report
 from lockscope.tables.schema import all_schemas
 from lockscope.trace.view import as_column

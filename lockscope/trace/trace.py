@@ -106,7 +106,7 @@ class Trace(Statistics):
         return f"Trace({self.path!r}: {info.format}, kernel {info.kernel or 'unknown'}, {info.cpus} CPUs)"
 
     def _repr_html_(self) -> str:
-        from lockscope.report._notebook import trace_html
+        from lockscope.report.notebook import trace_html
 
         info = self.reader.info
         facts = [

@@ -223,7 +223,7 @@ class Part(Looks):
         return f"{self._whole!r}, {describe(self._view)}"
 
     def _repr_html_(self) -> str:
-        from lockscope.report._notebook import trace_html
+        from lockscope.report.notebook import trace_html
 
         return trace_html(self.path, [("part", describe(self._view))], self.analyze())
 

@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 SAY = """
 import io, json, sys, lockscope
 from lockscope.core import walk
-from lockscope.report import json as json_report
+from lockscope.report.findings import json as json_report
 from lockscope.trace.perf import perf_figures
 path, perf = sys.argv[1], sys.argv[2] == "perf"
 out = io.StringIO()

@@ -16,7 +16,7 @@ from markdown_it import MarkdownIt
 
 import lockscope
 from lockscope.cli._run import run
-from lockscope.report._base import reporters
+from lockscope.report.output import reporters
 from lockscope.report.page._card import suppression
 from tests.builders import evil
 

@@ -12,7 +12,7 @@ import pytest
 import lockscope
 from lockscope.cli._run import run
 from lockscope.exports.redaction import of_schema
-from lockscope.report._base import reporters
+from lockscope.report.output import reporters
 from lockscope.tables.meaning import Meaning
 from lockscope.tables.schema import all_schemas
 from tests.builders import canaries

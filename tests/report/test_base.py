@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from lockscope.errors import UsageError
-from lockscope.report._base import reporter, reporter_names, reporters, verdict_of
+from lockscope.report.output import reporter, reporter_names, reporters, verdict_of
 from lockscope.results.findings import Verdict
 from tests.builders import reports
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from lockscope.errors import FormatError
-from lockscope.report import json as json_report
-from lockscope.report._baseline import load_baseline, without_known
+from lockscope.report.findings import json as json_report
+from lockscope.report.known.baseline import load_baseline, without_known
 from lockscope.results.findings import Verdict
 from tests.builders import reports
 

@@ -10,9 +10,9 @@ import jsonschema
 import numpy as np
 import pytest
 
-from lockscope.report import json as json_report
-from lockscope.report import jsonl
-from lockscope.report._data import plain
+from lockscope.report.data import plain
+from lockscope.report.findings import json as json_report
+from lockscope.report.findings import jsonl
 from lockscope.results.findings import Report
 from tests.builders import reports
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from lockscope.report import markdown
+from lockscope.report.findings import markdown
 from lockscope.results.findings import Report, Witness
 from tests.builders import reports
 

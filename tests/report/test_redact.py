@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from lockscope.report import json as json_report
-from lockscope.report import text
-from lockscope.report._pseudonyms import Redactor
-from lockscope.report._redact import redact
+from lockscope.report.findings import json as json_report
+from lockscope.report.findings import text
+from lockscope.report.redaction.findings import redact
+from lockscope.report.redaction.pseudonyms import Redactor
 from lockscope.results.findings import Report, RuleRef, Witness
 from tests.builders import reports
 

@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 
 import lockscope
-from lockscope.report import sarif
+from lockscope.report.findings import sarif
 from lockscope.results.findings import Report, Witness
 from tests.builders import reports
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from lockscope.report import text
-from lockscope.report._data import as_dict
-from lockscope.report._redact import redact
-from lockscope.report._suppressed import without_suppressed
+from lockscope.report.data import as_dict
+from lockscope.report.findings import text
+from lockscope.report.known.suppressed import without_suppressed
+from lockscope.report.redaction.findings import redact
 from lockscope.results.findings import Report, Suppressed, Suppression, Verdict
 from tests.builders import reports
 

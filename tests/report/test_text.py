@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from lockscope.report import text
+from lockscope.report.findings import text
 from lockscope.results.findings import Confidence, Finding, Report, Severity, Witness
 from tests.builders import reports
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lockscope.report._where import locate
+from lockscope.report.findings._where import locate
 from lockscope.results.findings import Witness
 from tests.builders import reports
 

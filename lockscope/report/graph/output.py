@@ -12,7 +12,7 @@ from typing import Protocol, TextIO, cast
 
 from lockscope.patterns import class_fits
 from lockscope.registry import modules
-from lockscope.report._pseudonyms import Redactor
+from lockscope.report.redaction.pseudonyms import Redactor
 from lockscope.results.findings import LockGraph
 
 

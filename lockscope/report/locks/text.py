@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from lockscope.harmless import printable
-from lockscope.report._lines import fit
-from lockscope.report._perf_lock import perf_lock
+from lockscope.report.lines import fit
 from lockscope.report.locks.output import percent
+from lockscope.report.locks.perf_lock import perf_lock
 from lockscope.results.figures import LockFigures, LockRow, Times, WaitChains, WaitLink
 from lockscope.units import address, count, duration, seconds
 

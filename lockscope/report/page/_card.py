@@ -6,11 +6,11 @@ import json
 from collections.abc import Sequence
 
 from lockscope.harmless import printable
-from lockscope.report._finding_text import seen, splat_lines
-from lockscope.report._lines import Paint
-from lockscope.report._where import locate
+from lockscope.report.findings._finding_text import seen, splat_lines
+from lockscope.report.findings._where import locate
+from lockscope.report.lines import Paint
 from lockscope.report.page import _scene
-from lockscope.report.page._shell import chip, copyable, esc, table
+from lockscope.report.page_shell import chip, copyable, esc, table
 from lockscope.results.exhibits import Scene
 from lockscope.results.findings import Finding, TraceSummary, Witness
 from lockscope.units import count, seconds

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from lockscope.drawing.palette import lock_colors
 from lockscope.drawing.scales import short, time_ticks
 from lockscope.report.page import _svg
-from lockscope.report.page._shell import esc, key
+from lockscope.report.page_shell import esc, key
 from lockscope.results.exhibits import Bar, Mark, Scene
 from lockscope.results.findings import Finding
 from lockscope.units import duration, seconds

@@ -14,7 +14,7 @@ from typing import Protocol, cast
 
 from lockscope.harmless import cells
 from lockscope.registry import modules
-from lockscope.report.page._shell import Section, esc
+from lockscope.report.page_shell import Section, esc
 from lockscope.results.findings import Report
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lockscope.report.page._shell import esc
+from lockscope.report.page_shell import esc
 
 
 def num(value: float) -> str:

@@ -6,7 +6,7 @@ from lockscope.drawing.palette import lock_colors
 from lockscope.drawing.scales import short, step, time_ticks
 from lockscope.report.page import _svg
 from lockscope.report.page._sections import Part
-from lockscope.report.page._shell import esc, key
+from lockscope.report.page_shell import esc, key
 from lockscope.results.exhibits import Waiting
 from lockscope.results.findings import Report
 

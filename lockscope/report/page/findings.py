@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from lockscope.harmless import json_text
-from lockscope.report._base import is_notice, ordered
-from lockscope.report._data import as_dict
+from lockscope.report.data import as_dict
+from lockscope.report.output import is_notice, ordered
 from lockscope.report.page import _sections
 from lockscope.report.page._card import anchor, card
 from lockscope.report.page._sections import Part
-from lockscope.report.page._shell import chip, esc, table
+from lockscope.report.page_shell import chip, esc, table
 from lockscope.results.exhibits import Scene
 from lockscope.results.findings import Finding, Report
 from lockscope.units import count, seconds

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lockscope.report.page._sections import Part
-from lockscope.report.page._shell import chip, esc, table
+from lockscope.report.page_shell import chip, esc, table
 from lockscope.results.exhibits import FlushFlow
 from lockscope.results.findings import Report
 from lockscope.units import count, duration

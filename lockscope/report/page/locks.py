@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from lockscope.drawing.palette import lock_color
 from lockscope.drawing.scales import short
-from lockscope.report._base import is_notice, ordered
+from lockscope.report.output import is_notice, ordered
 from lockscope.report.page import _sections, _svg
 from lockscope.report.page._card import anchor
 from lockscope.report.page._locks import FOLDED, SHOWN, in_order, lock_anchor
 from lockscope.report.page._sections import Part
-from lockscope.report.page._shell import esc, table
+from lockscope.report.page_shell import esc, table
 from lockscope.results.exhibits import Exhibits, LockNumbers, Longest
 from lockscope.results.findings import Report
 from lockscope.units import count, duration, seconds

@@ -11,7 +11,7 @@ from lockscope.drawing.scales import short
 from lockscope.report.page import _sections, _svg
 from lockscope.report.page._locks import lock_anchor, on_page
 from lockscope.report.page._sections import Part
-from lockscope.report.page._shell import esc
+from lockscope.report.page_shell import esc
 from lockscope.results.findings import LockGraph, Report
 from lockscope.units import count
 

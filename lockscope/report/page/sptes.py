@@ -9,7 +9,7 @@ from lockscope.drawing.palette import SPTE
 from lockscope.drawing.scales import time_ticks
 from lockscope.report.page import _sections, _svg
 from lockscope.report.page._sections import Part
-from lockscope.report.page._shell import esc, key
+from lockscope.report.page_shell import esc, key
 from lockscope.results.exhibits import SpteChange, SpteLife
 from lockscope.results.findings import Report
 from lockscope.units import count, seconds

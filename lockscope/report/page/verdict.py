@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from lockscope.report._base import is_notice, verdict_of
-from lockscope.report._coverage_text import nothing_found, verdict_lines
-from lockscope.report._lines import Paint
+from lockscope.report.findings._coverage_text import nothing_found, verdict_lines
+from lockscope.report.lines import Paint
+from lockscope.report.output import is_notice, verdict_of
 from lockscope.report.page._sections import Part
-from lockscope.report.page._shell import chip, esc, table
+from lockscope.report.page_shell import chip, esc, table
 from lockscope.results.findings import Report, Verdict
 from lockscope.units import count
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from lockscope.pipeline import AnalyzeOptions, analyze
-from lockscope.report import html
-from lockscope.report._base import reporter
-from lockscope.report._redact import redact
+from lockscope.report.findings import html
+from lockscope.report.output import reporter
 from lockscope.report.page import _card, _scene
 from lockscope.report.page._sections import sections
+from lockscope.report.redaction.findings import redact
 from lockscope.results.exhibits import Exhibits, SpteChange, SpteLife
 from lockscope.results.findings import GraphClass, GraphEdge, LockGraph, Report
 from tests.builders import reports
@@ -233,7 +233,7 @@ def test_redacted_pages_name_no_task(ring: Report) -> None:
 
 
 def test_json_does_not_change(ring: Report) -> None:
-    from lockscope.report._data import as_dict
+    from lockscope.report.data import as_dict
 
     plain = analyze([str(SAMPLES / "bug_slots_lock_then_kvm_lock.dat")])
     assert as_dict(ring) == as_dict(plain)

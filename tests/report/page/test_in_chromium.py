@@ -11,7 +11,7 @@ import pytest
 
 from lockscope.cli._judging import joined
 from lockscope.pipeline import AnalyzeOptions, analyze
-from lockscope.report import html
+from lockscope.report.findings import html
 from lockscope.report.page._card import anchor
 from tests.builders.chromium import chromium
 

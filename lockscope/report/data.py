@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from lockscope.report._base import places
+from lockscope.report.output import places
 from lockscope.results.findings import Finding, Report, TraceSummary, Witness
 
 SCHEMA = "lockscope/1"

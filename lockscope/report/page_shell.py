@@ -37,7 +37,7 @@ def esc(text: object) -> str:
 
 @cache
 def _asset(name: str) -> str:
-    return (Path(__file__).parent / name).read_text(encoding="utf-8")
+    return (Path(__file__).parent / "page" / name).read_text(encoding="utf-8")
 
 
 def page(title: str, heading: str, sections: Sequence[Section], *, brand: str = "lockscope", foot: str = "",

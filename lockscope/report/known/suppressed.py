@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from lockscope.patterns import match_in_order
-from lockscope.report._baseline import unlisted
+from lockscope.report.known.baseline import unlisted
 from lockscope.results.findings import Finding, Report, Suppressed, Suppression
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lockscope.report._pseudonyms import Redactor
+from lockscope.report.redaction.pseudonyms import Redactor
 from lockscope.results.exhibits import Exhibits, Scene
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lockscope.errors import FormatError
-from lockscope.report._data import SCHEMA
+from lockscope.report.data import SCHEMA
 from lockscope.results.findings import Finding, Report
 
 

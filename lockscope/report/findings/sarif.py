@@ -14,8 +14,8 @@ from typing import Any, TextIO
 from urllib.parse import quote
 
 from lockscope.harmless import json_text, printable
-from lockscope.report._base import is_notice, ordered, verdict_of
-from lockscope.report._data import SCHEMA, plain
+from lockscope.report.data import SCHEMA, plain
+from lockscope.report.output import is_notice, ordered, verdict_of
 from lockscope.results.findings import Finding, Report, Status, Witness
 from lockscope.units import seconds
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lockscope.report._pseudonyms import Redactor
+from lockscope.report.redaction.pseudonyms import Redactor
 from lockscope.results.figures import LockFigures, LockRow, PerfFigures, PerfRow, WaitChains, WaitLink
 
 _PIDS, _COMMS = frozenset({"pid", "owner_pid"}), frozenset({"comm", "owner_comm"})

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from lockscope.report._pseudonyms import Redactor
-from lockscope.report._redact_exhibits import learn, redacted
+from lockscope.report.redaction.exhibits import learn, redacted
+from lockscope.report.redaction.pseudonyms import Redactor
 from lockscope.results.findings import Finding, Report, TraceSummary, Witness
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lockscope.harmless import printable
-from lockscope.report._base import is_notice, verdict_of
-from lockscope.report._lines import Paint, labelled
+from lockscope.report.lines import Paint, labelled
+from lockscope.report.output import is_notice, verdict_of
 from lockscope.results.findings import CheckRun, Report, Status, Suppressed, TraceSummary, Verdict
 from lockscope.units import count, duration, seconds
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from lockscope.report._base import is_notice, ordered
-from lockscope.report._coverage_text import nothing_found, verdict_lines
-from lockscope.report._lines import Paint
+from lockscope.report.findings._coverage_text import nothing_found, verdict_lines
+from lockscope.report.lines import Paint
+from lockscope.report.output import is_notice, ordered
 from lockscope.report.page._card import splat
-from lockscope.report.page._shell import esc
+from lockscope.report.page_shell import esc
 from lockscope.results.findings import Report, Status, Verdict
 from lockscope.units import count, duration, seconds
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from lockscope.errors import UsageError
 from lockscope.outfiles import refuse_existing, write_text
-from lockscope.report._base import is_notice, ordered, reporter, reporters
+from lockscope.report.output import is_notice, ordered, reporter, reporters
 from lockscope.results.findings import Report
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, TextIO
 
 from lockscope.harmless import json_text
-from lockscope.report._data import as_dict
+from lockscope.report.data import as_dict
 from lockscope.results.findings import Report
 
 NAME = "jsonl"

@@ -1,6 +1,6 @@
-"""What an output is: a module of this folder with a name and a ``write``.
+"""What an output is: a module of ``report/findings`` with a name and a ``write``.
 
-``report/NAME.py`` defines ``NAME`` (what ``--format`` takes: the file's name), ``EXTENSION`` (of a file, with the dot)
+``report/findings/NAME.py`` defines ``NAME`` (the file's name, which ``--format`` takes), ``EXTENSION`` (with the dot)
 and ``write(report, stream, *, color=False)``. Nothing lists them, and only the one that is asked for is imported.
 """
 
@@ -23,7 +23,7 @@ class Reporter(Protocol):
 
     NAME: str
     EXTENSION: str
-    # Of those that show more than findings, and leave something for files beside theirs (see ``report/html.py``):
+    # Of those that show more than findings, and leave something for files beside theirs (see ``html.py``):
     # FOR_PEOPLE = True: ``write`` also takes ``coverage``, whether all that the verdict rests on is shown.
     # EXHIBITS = True, and ``write_beside(report, stream, folder)``, which returns these files' texts by name.
 
@@ -35,20 +35,20 @@ class Reporter(Protocol):
 @cache
 def reporters() -> dict[str, Reporter]:
     """Every output by name, sorted."""
-    found = (cast("Reporter", m) for m in modules("lockscope.report") if hasattr(m, "NAME"))
+    found = (cast("Reporter", m) for m in modules("lockscope.report.findings") if hasattr(m, "NAME"))
     return {r.NAME: r for r in sorted(found, key=lambda r: r.NAME)}
 
 
 def reporter_names() -> list[str]:
     """The names of all outputs."""
-    return names("lockscope.report")
+    return names("lockscope.report.findings")
 
 
 def reporter(name: str) -> Reporter:
     """The output with this name; ``UsageError`` names those that exist."""
     if name not in reporter_names():
         raise unknown("--format", name, reporter_names())
-    return cast("Reporter", module("lockscope.report", name))
+    return cast("Reporter", module("lockscope.report.findings", name))
 
 
 def is_notice(code: str) -> bool:

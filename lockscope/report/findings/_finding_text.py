@@ -6,8 +6,8 @@ import textwrap
 from collections.abc import Iterator
 
 from lockscope.harmless import printable
-from lockscope.report._lines import Paint, labelled
-from lockscope.report._where import locate
+from lockscope.report.findings._where import locate
+from lockscope.report.lines import Paint, labelled
 from lockscope.results.findings import Finding, TraceSummary, Witness
 from lockscope.units import count, seconds
 

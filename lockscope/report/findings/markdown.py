@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TextIO
 
 from lockscope.harmless import printable
-from lockscope.report._base import is_notice, ordered
-from lockscope.report._coverage_text import coverage_lines, verdict_lines
-from lockscope.report._finding_text import seen, witness_lines
-from lockscope.report._lines import Paint
-from lockscope.report._where import locate
+from lockscope.report.findings._coverage_text import coverage_lines, verdict_lines
+from lockscope.report.findings._finding_text import seen, witness_lines
+from lockscope.report.findings._where import locate
+from lockscope.report.lines import Paint
+from lockscope.report.output import is_notice, ordered
 from lockscope.results.findings import Finding, Report
 from lockscope.units import count
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from lockscope.harmless import printable
-from lockscope.report._base import is_notice, places
-from lockscope.report._coverage_text import coverage_lines, short_coverage, verdict_lines
-from lockscope.report._finding_text import finding_lines, index_line
-from lockscope.report._lines import Paint, fit
+from lockscope.report.findings._coverage_text import coverage_lines, short_coverage, verdict_lines
+from lockscope.report.findings._finding_text import finding_lines, index_line
+from lockscope.report.lines import Paint, fit
+from lockscope.report.output import is_notice, places
 from lockscope.results.findings import Finding, Report
 from lockscope.units import count, duration
 

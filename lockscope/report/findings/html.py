@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TextIO
 
-from lockscope.report._base import is_notice
+from lockscope.report.output import is_notice
 from lockscope.report.page import _sections
-from lockscope.report.page._shell import chip, esc, page
+from lockscope.report.page_shell import chip, esc, page
 from lockscope.results.findings import Report
 
 NAME = "html"
