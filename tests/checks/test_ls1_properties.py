@@ -63,7 +63,8 @@ def played(acts: list[Act], *, strangers: bool = False, pid: int = 100, comm: st
         task, mine = tasks[act.task], held[act.task]
         others = {lock for theirs in held if theirs is not mine for lock in theirs}
         if act.what == "take" and act.lock in mine:
-            _give_up(task, act.lock)
+            if LOCKS[act.lock][1] == "mutex":  # no signal ends a spinlock's wait
+                _give_up(task, act.lock)
         elif act.what == "take" and len(mine) < 6 and act.lock not in others:  # no two tasks hold one lock
             _take(task, act.lock, act.context)
             mine.append(act.lock)
