@@ -38,7 +38,7 @@ from lockscope.walk.walk import LOCK_OPS, WALKED_OPS, Ended, LockWalk, WalkOptio
 
 T = TypeVar("T")
 Progress = Callable[[int, int | None], None]
-_ROWS = 1 << 18  # a batch and its tape take 80 MB, and five are about at once
+_ROWS = 1 << 17  # a batch and its tape take 40 MB, and five are about at once
 _TASKS = frozenset({Op.SWITCH, Op.RENAME, Op.FORK, Op.TASK_EXIT, Op.LOSS, Op.GAP, Op.CONSOLE})
 
 
