@@ -55,6 +55,7 @@ from lockscope.checks.check import Grounds, check
 from lockscope.evidence.doubts import told
 from lockscope.evidence.evidence import Evidence
 from lockscope.results.findings import CheckRun, Confidence, Finding, Severity, Status
+from lockscope.tables.events import larger_buffer
 from lockscope.units import count
 
 
@@ -74,7 +75,7 @@ def event_loss(evidence: Evidence) -> Iterator[Finding]:
     if weakened:
         message += f"; weakened: {', '.join(weakened)}"
     remedies = sorted({note.remedy for note in (*evidence.info.losses, *told(evidence)) if note.remedy}) or [
-        "record with a larger buffer (trace-cmd record -b KB)"
+        larger_buffer(evidence.info)
     ]
     message += f"; {'; '.join(remedies)}"
     yield Finding("LS901", "event-loss", Severity.INFO, Confidence.CERTAIN, "events were lost", message)

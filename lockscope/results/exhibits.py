@@ -1,7 +1,7 @@
 """What a page shows beside findings: plain values of one trace, gathered in the reading that judged it.
 
 Everything is bounded, whatever the trace's size; what was left out is counted. Times are ns of the trace's clock. Made
-by ``reconstruct.exhibits``; reports know nothing else of a trace.
+by ``statistics.exhibiting``; reports know nothing else of a trace.
 """
 
 from __future__ import annotations

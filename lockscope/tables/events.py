@@ -183,6 +183,12 @@ class TraceInfo:
 Wanted = Callable[[EventFormat], bool]
 
 
+def larger_buffer(info: TraceInfo) -> str:
+    """What to do where a recorder was too slow, in its own words."""
+    how = "perf record -m PAGES" if info.format.startswith("perf") else "trace-cmd record -b KB"
+    return f"record with a larger buffer ({how}) or fewer events"
+
+
 class Reader(Protocol):
     """A format. ``formats`` may grow while reading (text); an index, once given, stays.
 

@@ -14,7 +14,7 @@ from lockscope.evidence.gather import Gathered, GatherOptions, Progress, gather
 from lockscope.facts import flush_debts, flush_log
 from lockscope.kvm import spte_changes
 from lockscope.rules.load import choose
-from lockscope.tables.events import Reader, Wanted
+from lockscope.tables.events import Reader, Wanted, larger_buffer
 from lockscope.tables.ops import SLOTS, Op
 from lockscope.tables.schema import all_schemas
 from lockscope.tables.tape import TapeBatch
@@ -364,7 +364,7 @@ def _task_switches(material: Material) -> dict[str, Any]:
 def _losses(material: Material) -> dict[str, Any]:
     rows, info = _rows(material), material.gathered.evidence.info
     streams, notes = rows.column("stream").tolist(), info.losses
-    remedy = "record with a larger buffer (trace-cmd record -b KB) or fewer events"
+    remedy = larger_buffer(info)
     ts = np.concatenate((rows.column("ts_ns"), np.zeros(len(notes), np.int64)))
     cpu = [info.streams[s].cpu for s in streams] + [-1 if n.cpu is None else n.cpu for n in notes]
     count = [*rows.slot("count").tolist(), *(-1 if n.count is None else n.count for n in notes)]

@@ -14,6 +14,7 @@ from lockscope.formats.open import open_trace
 from lockscope.formats.perf import layout
 from lockscope.formats.perf import source as _perf_source
 from lockscope.formats.perf.reader import PerfData
+from lockscope.trace import load
 from tests.builders.perf_data import (
     KERNEL_CONTEXT,
     ROUND,
@@ -185,6 +186,8 @@ def test_losses_stand_before_what_follows_them(tmp_path: Path) -> None:
     assert losses == [(20, 0, 5), (30, 1, 3), (36, 1, 9), (50, 0, 1)]
     assert _seen(rows)[1:3] == [("loss", 20, 0), ("lock_acquire", 20, 0)]
     assert [(n.kind, n.count) for n in reader.info.losses] == [("dropped", 40)]
+    gaps = [r for r in load(reader.path).table("losses").arrow.to_pylist() if r["kind"] == "gap"]
+    assert {r["remedy"] for r in gaps} == {"record with a larger buffer (perf record -m PAGES) or fewer events"}
 
 
 def test_throttled_events_are_lost_and_nobody_knows_how_many(tmp_path: Path) -> None:

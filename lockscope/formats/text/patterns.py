@@ -1,7 +1,7 @@
 """What events look like as text: the kernel's print formats, trace-cmd's own, and the probe pack's arguments.
 
 A pattern is a regular expression of the text behind ``name: `` in which ``{field:kind}`` stands for a value (kinds:
-``_text_shapes.KINDS``) and a blank for one or more. Sources: the ``print fmt`` of each event in v6.12 and v6.1 (and
+``shapes.KINDS``) and a blank for one or more. Sources: the ``print fmt`` of each event in v6.12 and v6.1 (and
 v4.14 where it differed), and libtraceevent's plugins (plugin_kvm.c, plugin_sched_switch.c, plugin_tlb.c, 1.8), which
 ``trace-cmd report`` lets print in the kernel's place. A field bears the kernel's name for it, not the text's.
 """

@@ -1,6 +1,6 @@
 """``name=value`` pairs: arguments of probes, ``trace-cmd report -R``, the tracefs option ``fields``.
 
-A value's kind (``_text_shapes.KINDS``) comes from the event's known fields, else from its look: hex with 0x, 16 hex
+A value's kind (``shapes.KINDS``) comes from the event's known fields, else from its look: hex with 0x, 16 hex
 digits (``%p``), decimal, and else text. Hex digits without 0x and not 16 of them are only known for what they are if a
 letter is among them: that is how libtraceevent's -R prints what the kernel prints with ``%llx`` (event-parse.c,
 print_field(), 1.8), so unknown events' numbers of that kind are right only where the file's own formats are at hand.
