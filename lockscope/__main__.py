@@ -11,7 +11,7 @@ from lockscope import heap
 
 
 def main() -> NoReturn:
-    """Run the command line of this process and leave with its status (contract, section 1)."""
+    """Run the command line of this process and leave with its status."""
     gc.set_threshold(400_000, 20, 100)  # a start makes 300,000 objects that stay: not looked through at all
     heap.keep_freed()
     os.environ.setdefault(

@@ -24,7 +24,7 @@ def duration(ns: int) -> str:
 
 
 def address(value: int) -> str:
-    """Lower-case hex with ``0x``, the form the JSON contract gives addresses and SPTEs.
+    """Lower-case hex with ``0x``, the form that JSON has of addresses and SPTEs.
 
     An int64's bits count as unsigned.
     """

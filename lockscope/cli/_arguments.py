@@ -15,7 +15,7 @@ from lockscope.outfiles import refuse_existing, write_text
 from lockscope.units import moment
 
 _ADDRESS = re.compile(r"[0-9a-f]{16}")
-ASSUMPTIONS = ("selftest-softirq", "recursive-read-locks")  # contract, section 2
+ASSUMPTIONS = ("selftest-softirq", "recursive-read-locks")  # README, "In CI"
 
 
 class Named(Protocol):
@@ -23,7 +23,7 @@ class Named(Protocol):
 
     @property
     def name(self) -> str:
-        """Its name, as in the contract's section 4."""
+        """Its name, as ``lockscope explain`` lists it."""
         ...
 
 

@@ -127,7 +127,7 @@ def joined(reports: Sequence[Report]) -> Report:
 
 
 def status_of(report: Report, fail_on: str, errors: Sequence[LockscopeError] = ()) -> tuple[int, str]:
-    """The exit status, and why there is no verdict where it is 2. Findings beat everything (contract, section 1).
+    """The exit status, and why there is no verdict where it is 2. Findings beat everything (README, exit status).
 
     ``errors``: of traces that are not in the report.
     """

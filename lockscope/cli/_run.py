@@ -23,7 +23,7 @@ _CLICK_ERROR = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "Clic
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run ``lockscope ARGUMENTS`` and return its exit status: 0, 1 or 2 (contract, section 1), 130 on an interrupt."""
+    """Run ``lockscope ARGUMENTS`` and return its exit status: 0, 1 or 2 (README), 130 on an interrupt."""
     settings.verbose = os.environ.get("LOCKSCOPE_DEBUG", "") not in ("", "0")
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):

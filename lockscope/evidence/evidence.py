@@ -37,7 +37,7 @@ class Evidence:
     that was not seen did not happen (empty where the trace does not tell). ``lost``: events known to be missing
     (None: unknown how many, 0: none). ``filtered``: the recorder left tasks out (a PID filter): gaps that no loss row
     shows. ``detailed``: the trace has ``lockscope:lockdep_acquire``; ``plain``: it has ``lock:lock_acquire``.
-    ``facts``: by name, what ``reconstruct`` modules made (``srcu_sections``, ``spte_history`` ...). ``vm_of``: the VM
+    ``facts``: by name, what the modules of ``facts`` made (``srcu_sections``, ``spte_history`` ...). ``vm_of``: the VM
     number of a KVM lock instance, or None. ``lockdep``: whether it was seen to be off. ``last_taken``: when a task
     (pid) last asked for a lock, at the latest; 0 never. ``waiting``: who holds or waits for locks as the trace ends.
     ``silences``: the longest times without any event. ``stops``: stretches in which one of a pair of events did not

@@ -12,7 +12,7 @@ from typing import Any
 from lockscope.kvm.versions import series
 
 Series = tuple[int, int]  # a kernel's version, as far as probes ask: (6, 1)
-GROUP = "lockscope"  # the group of all dynamic events (contract, section 3)
+GROUP = "lockscope"  # the group of all dynamic events (README, "Record a trace")
 OLDEST: Series = (4, 14)
 
 

@@ -1,6 +1,6 @@
-"""The report as plain data, by the contract's section 2; what JSON and JSON Lines write.
+"""The report as plain data; what JSON and JSON Lines write (``lockscope-1.schema.json``).
 
-All keys of the contract are always there. Beyond it: ``note``, ``side`` and ``missing`` of a witness, ``story``,
+All keys that the schema requires are there. Beyond it: ``note``, ``side`` and ``missing`` of a witness, ``story``,
 ``effect``, ``advice``, ``reason``, ``place`` and ``details`` of a finding, ``coverage`` of a trace, and of the whole
 ``assumptions``, ``known``, ``strict``, ``suppressed``.
 """

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Severity(StrEnum):
-    """What the finding would mean; fixed by its code (contract, section 4)."""
+    """What the finding would mean; fixed by its code (``lockscope explain``)."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -174,7 +174,7 @@ class CheckRun:
 
 @dataclass(frozen=True, slots=True)
 class TraceSummary:
-    """The contract's ``traces`` entry, and what the coverage block adds.
+    """JSON's ``traces`` entry, and what the coverage block adds.
 
     ``coverage`` holds plain values, each key optional: ``decoded`` {event's full name: rows}, ``unpaired`` {what:
     count}, ``lost`` [{"cpu", "kind", "count", "remedy", "buffer"}], ``notes`` [text], ``host``, ``machine``.
@@ -196,7 +196,7 @@ class TraceSummary:
 
 @dataclass(frozen=True, slots=True)
 class WindowSummary:
-    """The contract's ``windows`` entry."""
+    """JSON's ``windows`` entry."""
 
     trace: int
     name: str

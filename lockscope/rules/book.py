@@ -134,7 +134,9 @@ class Reference(Rule):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flow(Rule):
-    """A way in which KVM takes rights from SPTEs, and by when the TLB flush must come (LS301, LS302).
+    """A way in which KVM takes rights from SPTEs, and by when the TLB flush must come: what LS301 and LS302 cite.
+
+    They judge by ``core/kvm_flush.py``.
 
     ``loss``: "W" writable to read-only, "M" MMU-writable cleared, "zap" present to non-present, "A", "D", "RWX" (made
     non-present for access tracking). ``window``, where the flush is due:

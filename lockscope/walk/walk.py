@@ -44,7 +44,7 @@ HOLD_COLUMNS = kernel.Hold.fields()
 class WalkOptions:
     """How the trace is to be read.
 
-    ``detailed``: it has lockscope:lockdep_acquire. ``fake_softirq``, ``recursive_reads``: the contract's assumptions.
+    ``detailed``: it has lockscope:lockdep_acquire. ``fake_softirq``, ``recursive_reads``: what ``--assume`` says.
     ``rt``: PREEMPT_RT, where spinlocks sleep. ``flags_say_irqs``: IRQS_OFF in the flags is true (not on 4.14 to 5.9,
     nor in text without flags). ``no_validate``: address of __lockdep_no_validate__, 0. ``srcu_checked``: lockdep checks
     SRCU (6.4 and later). ``contexts``: the flags tell interrupts from tasks. ``keep``: which rows ``feed`` returns, of

@@ -182,9 +182,10 @@ def plot(name: str, source: Source, view: View | None = None, axes: Axes | None 
 def refuse_unhonoured(name: str, view: View) -> None:
     """``UsageError`` for what a view asks of a figure that cannot be drawn of it."""
     wanted, whole = figure(name), View()
+    honoured = getattr(wanted, "HONOURS", ())  # a figure that says nothing is of the whole trace
     for field, option in _OPTIONS.items():
-        if getattr(view, field) != getattr(whole, field) and field not in wanted.HONOURS:
-            can = [_OPTIONS[f] for f in _OPTIONS if f in wanted.HONOURS]
+        if getattr(view, field) != getattr(whole, field) and field not in honoured:
+            can = [_OPTIONS[f] for f in _OPTIONS if f in honoured]
             some = f"it goes by {', '.join(can)}" if can else "it is of the whole trace"
             msg = f"{option}: {name.replace('_', '-')} cannot be drawn of that alone; {some}"
             raise UsageError(msg)

@@ -1,4 +1,4 @@
-"""JSON by the contract's section 2: one object. ``lockscope-1.schema.json`` beside this file describes it."""
+"""JSON: one object. ``lockscope/report/lockscope-1.schema.json`` describes it."""
 
 from __future__ import annotations
 
