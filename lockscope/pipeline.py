@@ -62,7 +62,7 @@ _READINGS = 4  # of a trace whose findings rest on silences; more turn up each t
 class AnalyzeOptions:
     """What to judge and how; see the command line's help.
 
-    ``events``/``exclude_events``: patterns of event names. ``exhibits``: gather what pages show beside findings.
+    ``events``/``exclude_events``: patterns of event names. ``page_data``: gather what pages show beside findings.
     ``task_name``: what tasks are called in all that is told, by their names; judged is by the names as they are.
     """
 
@@ -75,7 +75,7 @@ class AnalyzeOptions:
     merge: bool = False
     events: tuple[str, ...] = ()
     exclude_events: tuple[str, ...] = ()
-    exhibits: bool = False
+    page_data: bool = False
     task_name: Callable[[str], str] | None = None
 
 
@@ -225,9 +225,9 @@ def _judge(
     read = _Reading(reader, checks, options, progress)
     found, how, runs, findings, seen = read.settled(ended)
     if seen is not None:
-        from lockscope.statistics.exhibiting import exhibits
+        from lockscope.statistics.page_data import page_data
 
-        report.exhibits += (exhibits(found.evidence, found.walk, seen, findings),)
+        report.page_data += (page_data(found.evidence, found.walk, seen, findings),)
     report.traces.append(_summary(reader.info, found, how))
     report.checks.extend(_of(run, index) for run in runs)
     report.findings.extend(f.of_trace(index) for f in findings)
@@ -288,7 +288,7 @@ class _Reading:
         return of._replace(runs=runs, findings=findings)
 
     def _once(self, taken: Doubts, ended: Ended | None = None) -> _Judged:
-        seen = _collector() if self.options.exhibits else None
+        seen = _collector() if self.options.page_data else None
         found, how = gathered(self.reader, self.checks, self.options, self.progress, ended, seen, taken)
         return _Judged(found, how, *judged(found.evidence, self.checks), seen)
 

@@ -168,7 +168,7 @@ def private_of_another(found: Import) -> bool:
 def test_no_folder_imports_a_private_module_of_another() -> None:
     ours = (i for i in imports() if i.target.startswith("lockscope."))
     assert [_where(i) for i in ours if private_of_another(i)] == []
-    assert private_of_another(Import("lockscope.checks._odd", HOUSE / "cli/x.py", 1, False))
+    assert private_of_another(Import("lockscope.checks._anomaly", HOUSE / "cli/x.py", 1, False))
 
 
 def test_libraries_stay_in_quarantine() -> None:

@@ -20,11 +20,11 @@ def state_word(bit: int) -> str:
 def usage_witnesses(teller: Teller, node: int, bit: int) -> tuple[Witness, ...]:
     """The event that set a bit; where that was seen through another event, the acquisition too."""
     evidence, mark = teller.evidence, teller.usage.mark(node, bit)
-    if mark.oddity is not None:
-        odd = mark.oddity
+    if mark.anomaly is not None:
+        odd = mark.anomaly
         name = f"{teller.name(odd.cls)} at {address(odd.lock)}"
         took = evidence.witness(odd.held[0], odd.cpu, odd.pid, note=f"takes {name}")
-        return took, teller.odd_witness(odd, "lock_release", f"irqs are on while {name} is held")
+        return took, teller.anomaly_witness(odd, "lock_release", f"irqs are on while {name} is held")
     chain, place = chain_at(evidence, teller.graph.rows, mark.row)
     entry = (*chain.held, chain.next)[place]
     name = f"{teller.name(entry.cls)} at {address(entry.lock)}"
@@ -54,8 +54,8 @@ def usage_lines(teller: Teller, node: int, bit: int) -> Iterator[str]:
 def lock_at(teller: Teller, node: int, bit: int) -> int:
     """The instance that a bit's first witness speaks of."""
     mark = teller.usage.mark(node, bit)
-    if mark.oddity is not None:
-        return mark.oddity.lock
+    if mark.anomaly is not None:
+        return mark.anomaly.lock
     chain, place = chain_at(teller.evidence, teller.graph.rows, mark.row)
     return (*chain.held, chain.next)[place].lock
 
@@ -68,4 +68,4 @@ def window_of(teller: Teller, node: int) -> int:
 def own_acquisition(teller: Teller, node: int, bit: int) -> bool:
     """Whether the bit was set by the lock's own acquisition, not by what was seen later under the hold."""
     mark = teller.usage.mark(node, bit)
-    return mark.oddity is None and mark.row == mark.by
+    return mark.anomaly is None and mark.row == mark.by

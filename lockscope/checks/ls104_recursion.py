@@ -60,7 +60,7 @@ from lockscope.evidence.nesting import annotated_names, known_nestings
 from lockscope.lockgraph.graph import chain_at
 from lockscope.lockgraph.rows import CLS
 from lockscope.results.findings import Confidence, Finding, Severity
-from lockscope.walk.chains import Chain, Entry, Oddity
+from lockscope.walk.chains import Anomaly, Chain, Entry
 
 _CODE, _NAME = "LS104", "recursive-locking"
 _REASONS = {
@@ -77,8 +77,8 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
     found = [*_happened(teller), *_recursions(teller)]
     found += _doubtful(teller)
     found += _unnested(teller)
-    found += (_unnested_odd(teller, odd) for odd in evidence.oddities if odd.what == "nest-not-held")
-    found += (_wounded(teller, odd) for odd in evidence.oddities if odd.what == "ww-order")
+    found += (_unnested_anomaly(teller, odd) for odd in evidence.anomalies if odd.what == "nest-not-held")
+    found += (_wounded(teller, odd) for odd in evidence.anomalies if odd.what == "ww-order")
     yield from merged(found)
 
 
@@ -95,7 +95,7 @@ def _happened(teller: Teller) -> Iterator[Finding]:
 
 
 def _recursions(teller: Teller) -> Iterator[Finding]:
-    failed = {(o.window, o.cls, o.lock) for o in teller.evidence.oddities if o.what == "gave-up"}
+    failed = {(o.window, o.cls, o.lock) for o in teller.evidence.anomalies if o.what == "gave-up"}
     for row in teller.graph.recursions.tolist():
         chain, place = chain_at(teller.evidence, teller.graph.rows, row)
         if not teller.evidence.detailed and (chain.window, chain.next.cls, chain.next.lock) in failed:
@@ -141,7 +141,7 @@ def _unnested(teller: Teller) -> Iterator[Finding]:
         yield replace(found, rests=((int(evidence.chains.since_ns[index]), chain.next.ts_ns),))
 
 
-def _unnested_odd(teller: Teller, odd: Oddity) -> Finding:
+def _unnested_anomaly(teller: Teller, odd: Anomaly) -> Finding:
     """Of a task that may hold more than was seen: it was not seen to release the nest lock in the whole rest either."""
     entry = odd.held[0]
     story = (
@@ -243,7 +243,7 @@ def _story(teller: Teller, chain: Chain, held: Entry) -> Iterator[str]:
     yield from teller.held_lines(chain.held, chain.pid, chain.window)
 
 
-def _wounded(teller: Teller, odd: Oddity) -> Finding:
+def _wounded(teller: Teller, odd: Anomaly) -> Finding:
     evidence = teller.evidence
     name = teller.name(odd.cls)
     still = ", ".join(evidence.label(e.cls) for e in odd.held)
@@ -260,7 +260,7 @@ def _wounded(teller: Teller, odd: Oddity) -> Finding:
         message=message,
         classes=(name,),
         count=odd.count,
-        witnesses=(teller.odd_witness(odd, "lock_acquire", f"takes {name} at {address(odd.lock)}"),),
+        witnesses=(teller.anomaly_witness(odd, "lock_acquire", f"takes {name} at {address(odd.lock)}"),),
         story=(
             f"{teller.task(odd.pid)} is trying to acquire lock: {teller.moment(odd.ts_ns, odd.cpu)}",
             f"{address(odd.lock)} {teller.class_text(odd.cls, odd.window)}",

@@ -45,26 +45,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lockscope.checks import _kvm_srcu
+from lockscope.checks._anomaly import AnomalyFinding, balance_confidence, judge_anomalies
 from lockscope.checks._grounds import LockGrounds
-from lockscope.checks._odd import OddFinding, balance_confidence, judge_oddities
 from lockscope.checks.check import check
 from lockscope.checks.story import Teller, address
 from lockscope.evidence.evidence import Evidence
 from lockscope.kvm.locks import kind_of
 from lockscope.results.findings import Finding, Severity
-from lockscope.walk.chains import Oddity
+from lockscope.walk.chains import Anomaly
 
 _EFFECT = "The lock is now free while its owner relies on it, or its state is corrupt."
-_ODD = OddFinding("LS105", "unbalanced-unlock", "bad unlock balance detected!", _EFFECT)
+_ODD = AnomalyFinding("LS105", "unbalanced-unlock", "bad unlock balance detected!", _EFFECT)
 
 
 @check("LS105", "unbalanced-unlock", Severity.ERROR, LockGrounds(balance=True))
 def judge(evidence: Evidence) -> Iterator[Finding]:
     """One finding for every class."""
-    yield from judge_oddities(evidence, ("release-not-held",), _tell)
+    yield from judge_anomalies(evidence, ("release-not-held",), _tell)
 
 
-def _tell(teller: Teller, odd: Oddity) -> Finding | None:
+def _tell(teller: Teller, odd: Anomaly) -> Finding | None:
     name = teller.name(odd.cls)
     if _of_a_section(teller.evidence, odd):
         return None
@@ -75,7 +75,7 @@ def _tell(teller: Teller, odd: Oddity) -> Finding | None:
         message=f"{teller.task(odd.pid)} releases {name}, which "
         + ("the interrupted task holds, in an interrupt." if odd.detail else "it does not hold."),
         confidence=balance_confidence(teller.evidence, proved=odd.proved),
-        witnesses=(teller.odd_witness(odd, "lock_release", f"releases {name} at {address(odd.lock)}"),),
+        witnesses=(teller.anomaly_witness(odd, "lock_release", f"releases {name} at {address(odd.lock)}"),),
         opening=(
             f"{teller.task(odd.pid)} is trying to release lock ({name}) at: {teller.moment(odd.ts_ns, odd.cpu)}",
             f"{address(odd.lock)} {teller.class_text(odd.cls, odd.window)}",
@@ -84,9 +84,9 @@ def _tell(teller: Teller, odd: Oddity) -> Finding | None:
     )
 
 
-def _of_a_section(evidence: Evidence, odd: Oddity) -> bool:
+def _of_a_section(evidence: Evidence, odd: Anomaly) -> bool:
     cls = evidence.classes[odd.cls]
     if (cls.kind or kind_of(cls.name)) != "srcu":
         return False
-    left = (o for o in evidence.oddities if o.what in ("held-at-user", "held-at-exit") and o.pid != odd.pid)
+    left = (o for o in evidence.anomalies if o.what in ("held-at-user", "held-at-exit") and o.pid != odd.pid)
     return _kvm_srcu.probed(evidence) or any(e.lock == odd.lock for o in left for e in o.held)

@@ -39,18 +39,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lockscope.checks._anomaly import AnomalyFinding, balance_confidence, judge_anomalies
 from lockscope.checks._grounds import LockGrounds
-from lockscope.checks._odd import OddFinding, balance_confidence, judge_oddities
 from lockscope.checks.check import check
 from lockscope.checks.story import Teller, address
 from lockscope.evidence.evidence import Evidence
 from lockscope.kvm.locks import kind_of
 from lockscope.results.findings import Finding, Severity
-from lockscope.walk.chains import TASK, Oddity
+from lockscope.walk.chains import TASK, Anomaly
 from lockscope.walk.walk import is_tracing
 
 _EFFECT = "The next task that takes the lock waits until this one releases it, which may be never."
-_ODD = OddFinding("LS106", "held-on-exit", "lock held when returning to user space!", _EFFECT)
+_ODD = AnomalyFinding("LS106", "held-on-exit", "lock held when returning to user space!", _EFFECT)
 _GROUNDS = LockGrounds(
     balance=True,
     events=("sys_exit", "sched_process_exit"),
@@ -61,10 +61,10 @@ _GROUNDS = LockGrounds(
 @check("LS106", "held-on-exit", Severity.ERROR, _GROUNDS)
 def judge(evidence: Evidence) -> Iterator[Finding]:
     """One finding for every set of classes."""
-    yield from judge_oddities(evidence, ("held-at-user", "held-at-exit"), _tell)
+    yield from judge_anomalies(evidence, ("held-at-user", "held-at-exit"), _tell)
 
 
-def _tell(teller: Teller, odd: Oddity) -> Finding | None:
+def _tell(teller: Teller, odd: Anomaly) -> Finding | None:
     evidence = teller.evidence
     held = tuple(e for e in odd.held if e.context == TASK and not _others(evidence, e.cls))
     if not held:
@@ -75,7 +75,7 @@ def _tell(teller: Teller, odd: Oddity) -> Finding | None:
     took = (
         evidence.witness(e, odd.cpu, odd.pid, note=f"takes {teller.name(e.cls)} at {address(e.lock)}") for e in held
     )
-    end = teller.odd_witness(odd, "sched_process_exit" if ends else "sys_exit", f"still holds {listed}")
+    end = teller.anomaly_witness(odd, "sched_process_exit" if ends else "sys_exit", f"still holds {listed}")
     return _ODD.make(
         teller,
         odd,
@@ -89,7 +89,7 @@ def _tell(teller: Teller, odd: Oddity) -> Finding | None:
     )
 
 
-def _at(teller: Teller, odd: Oddity) -> str:
+def _at(teller: Teller, odd: Anomaly) -> str:
     return teller.moment(odd.ts_ns, odd.cpu) + (f", system call {odd.detail}" if odd.what == "held-at-user" else "")
 
 

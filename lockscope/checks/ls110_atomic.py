@@ -38,16 +38,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lockscope.checks._anomaly import AnomalyFinding, balance_confidence, judge_anomalies
 from lockscope.checks._grounds import LockGrounds
-from lockscope.checks._odd import OddFinding, balance_confidence, judge_oddities
 from lockscope.checks.check import check
 from lockscope.checks.story import Teller, address
 from lockscope.evidence.evidence import Evidence
 from lockscope.results.findings import Finding, Severity
-from lockscope.walk.chains import Oddity
+from lockscope.walk.chains import Anomaly
 
 _EFFECT = "Other CPUs spin for the lock until the task runs again; where it needs one of them to do so, they deadlock."
-_ODD = OddFinding("LS110", "sleep-in-atomic", "BUG: scheduling while atomic", _EFFECT)
+_ODD = AnomalyFinding("LS110", "sleep-in-atomic", "BUG: scheduling while atomic", _EFFECT)
 _GROUNDS = LockGrounds(
     balance=True,
     events=("sched_switch",),
@@ -58,10 +58,10 @@ _GROUNDS = LockGrounds(
 @check("LS110", "sleep-in-atomic", Severity.ERROR, _GROUNDS)
 def judge(evidence: Evidence) -> Iterator[Finding]:
     """One finding for every class held."""
-    yield from judge_oddities(evidence, ("switched-atomic",), _tell)
+    yield from judge_anomalies(evidence, ("switched-atomic",), _tell)
 
 
-def _tell(teller: Teller, odd: Oddity) -> Finding:
+def _tell(teller: Teller, odd: Anomaly) -> Finding:
     evidence, name = teller.evidence, teller.name(odd.cls)
     holds = next((e for e in odd.held if e.cls == odd.cls), None)
     took = () if holds is None else (
@@ -73,7 +73,7 @@ def _tell(teller: Teller, odd: Oddity) -> Finding:
         classes=(name,),
         message=f"{teller.task(odd.pid)} is switched out while it holds {name}.",
         confidence=balance_confidence(evidence, proved=odd.proved),
-        witnesses=(*took, teller.odd_witness(odd, "sched_switch", f"switched out with {name} held")),
+        witnesses=(*took, teller.anomaly_witness(odd, "sched_switch", f"switched out with {name} held")),
         opening=(
             f"scheduling while atomic: {teller.task(odd.pid)}/0x{odd.preempt:08x} {teller.moment(odd.ts_ns, odd.cpu)}",
         ),

@@ -40,16 +40,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lockscope.checks._anomaly import AnomalyFinding, judge_anomalies
 from lockscope.checks._grounds import LockGrounds
-from lockscope.checks._odd import OddFinding, judge_oddities
 from lockscope.checks.check import check
 from lockscope.checks.story import Teller, address
 from lockscope.evidence.evidence import Evidence
 from lockscope.results.findings import Confidence, Finding, Severity
-from lockscope.walk.chains import Oddity
+from lockscope.walk.chains import Anomaly
 
 _EFFECT = "Two tasks can be in the critical section, or memory is used after it was freed."
-_ODD = OddFinding("LS111", "held-lock-reinitialised", "held lock freed!", _EFFECT)
+_ODD = AnomalyFinding("LS111", "held-lock-reinitialised", "held lock freed!", _EFFECT)
 _GROUNDS = LockGrounds(
     events=("lockdep_init", "kfree", "kmem_cache_free"),
     hint="neither initialisation nor freeing of locks was recorded: see lockscope probes (lockscope:lockdep_init)",
@@ -59,10 +59,10 @@ _GROUNDS = LockGrounds(
 @check("LS111", "held-lock-reinitialised", Severity.ERROR, _GROUNDS)
 def judge(evidence: Evidence) -> Iterator[Finding]:
     """One finding for every class."""
-    yield from judge_oddities(evidence, ("init-held", "freed-held"), _tell)
+    yield from judge_anomalies(evidence, ("init-held", "freed-held"), _tell)
 
 
-def _tell(teller: Teller, odd: Oddity) -> Finding | None:
+def _tell(teller: Teller, odd: Anomaly) -> Finding | None:
     evidence = teller.evidence
     cls = evidence.classes[odd.cls]
     freed = odd.what == "freed-held"
@@ -80,7 +80,7 @@ def _tell(teller: Teller, odd: Oddity) -> Finding | None:
         message=f"{teller.task(odd.pid)} {done} {cls.name} while it holds it.",
         confidence=Confidence.LIKELY,
         reason="the release can be an event that the ring buffer dropped unseen",
-        witnesses=(*took, teller.odd_witness(odd, "kfree" if freed else "lockdep_init", f"{done} it")),
+        witnesses=(*took, teller.anomaly_witness(odd, "kfree" if freed else "lockdep_init", f"{done} it")),
         opening=(
             f"{teller.task(odd.pid)} {done} a lock with it still held there! {teller.moment(odd.ts_ns, odd.cpu)}",
             f"{address(odd.lock)} {teller.class_text(odd.cls, odd.window)}",

@@ -41,14 +41,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lockscope.checks import _kvm, _kvm_srcu
-from lockscope.checks._odd import balance_confidence, balance_reason
+from lockscope.checks._anomaly import balance_confidence, balance_reason
 from lockscope.checks.check import Grounds, check
 from lockscope.checks.story import merged
 from lockscope.evidence.evidence import Evidence
 from lockscope.facts.srcu_sections import SrcuEvent
 from lockscope.kvm.locks import kind_of
 from lockscope.results.findings import Finding, Severity, Witness
-from lockscope.walk.chains import TASK, Entry, Oddity
+from lockscope.walk.chains import TASK, Anomaly, Entry
 
 _TITLE = "SRCU read section held when returning to user space"
 _EFFECT = "Every synchronize_srcu() waits until it is left."
@@ -70,7 +70,7 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
     """One finding for every kind of srcu_struct."""
     if not _kvm_srcu.probed(evidence):
         yield from merged(
-            f for odd in evidence.oddities if odd.what == "held-at-user" for f in _by_lockdep(evidence, odd)
+            f for odd in evidence.anomalies if odd.what == "held-at-user" for f in _by_lockdep(evidence, odd)
         )
         return
     sections = _kvm_srcu.sections_of(evidence)
@@ -94,7 +94,7 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
     )  # fmt: skip
 
 
-def _by_lockdep(evidence: Evidence, odd: Oddity) -> Iterator[Finding]:
+def _by_lockdep(evidence: Evidence, odd: Anomaly) -> Iterator[Finding]:
     for entry in odd.held:
         cls = evidence.classes[entry.cls]
         if entry.context == TASK and (cls.kind or kind_of(cls.name)) == "srcu" and _stands(evidence, entry, odd):
@@ -123,5 +123,5 @@ def _by_lockdep(evidence: Evidence, odd: Oddity) -> Iterator[Finding]:
             )
 
 
-def _stands(evidence: Evidence, entry: Entry, odd: Oddity) -> bool:
+def _stands(evidence: Evidence, entry: Entry, odd: Anomaly) -> bool:
     return _kvm.stands(evidence, entry.ts_ns, odd.ts_ns)

@@ -15,7 +15,7 @@ from lockscope.lockgraph.rows import CLS, SYNC
 from lockscope.lockgraph.usage import lock_usage
 from lockscope.results.findings import Confidence, Context, Finding, Witness
 from lockscope.units import count, seconds
-from lockscope.walk.chains import Chain, Entry, Oddity
+from lockscope.walk.chains import Anomaly, Chain, Entry
 
 _CONTEXTS = (Context.TASK, Context.SOFTIRQ, Context.HARDIRQ, Context.NMI)
 _COLUMN = 31  # where lockdep's second CPU column begins
@@ -120,8 +120,8 @@ class Teller:
         """The class name without its subclass, as findings list it."""
         return self.evidence.classes[cls].name
 
-    def odd_witness(self, odd: Oddity, event: str, note: str) -> Witness:
-        """An oddity's event as a witness."""
+    def anomaly_witness(self, odd: Anomaly, event: str, note: str) -> Witness:
+        """An anomaly's event as a witness."""
         context = 3 if odd.flags & 0x40 else 2 if odd.flags & 0x08 else 1 if odd.flags & 0x10 else 0
         return Witness(odd.ts_ns, odd.cpu, odd.pid, self.evidence.comm(odd.pid), event, _CONTEXTS[context], None, note)
 

@@ -119,7 +119,7 @@ def joined(reports: Sequence[Report]) -> Report:
         whole.windows += [replace(w, trace=w.trace + base) for w in report.windows]
         whole.known += report.known
         whole.left_out += report.left_out
-        whole.exhibits += report.exhibits
+        whole.page_data += report.page_data
         whole.suppressed += tuple(replace(s, trace=s.trace + base) for s in report.suppressed)
         whole.strict = whole.strict or report.strict
         whole.assumptions = tuple(dict.fromkeys((*whole.assumptions, *report.assumptions)))

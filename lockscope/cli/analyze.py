@@ -106,7 +106,7 @@ def analyze(
         merge=merge,
         events=event,
         exclude_events=exclude_event,
-        exhibits=getattr(wanted, "EXHIBITS", False),
+        page_data=getattr(wanted, "PAGE_DATA", False),
         task_name=red.name_tasks if red else None,
     )
     report, errors = judge(traces, judging, part)
@@ -171,7 +171,7 @@ def _options(
     merge: bool,
     events: Words,
     exclude_events: Words,
-    exhibits: bool,
+    page_data: bool,
     task_name: Callable[[str], str] | None,
 ) -> AnalyzeOptions:
     from lockscope.checks.check import all_checks
@@ -192,7 +192,7 @@ def _options(
         merge=merge,
         events=listed(events),
         exclude_events=listed(exclude_events),
-        exhibits=exhibits,
+        page_data=page_data,
         task_name=task_name,
     )
 

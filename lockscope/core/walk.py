@@ -24,7 +24,7 @@ from lockscope.core.walk_locks import (
 from lockscope.core.walk_memory import (
     Walk, call_at, class_at, context_of, cpu_at, entry_at, name_of, rehash_stack, task_at, task_of,
 )  # fmt: skip
-from lockscope.core.walk_notes import catch_up, emit_chain, emit_odd, forget, lose, must_wait, seen_enabled
+from lockscope.core.walk_notes import catch_up, emit_chain, emit_anomaly, forget, lose, must_wait, seen_enabled
 from lockscope.core.walk_rows import (
     ACQUIRE, ACQUIRED_OP, AGAIN, ALONE, ALWAYS_KEPT, ASKED_DEPTH, CONTENDED_OP, CONTENTION_BEGIN, CONTENTION_END,
     DEPTH, DETAIL, FN_ENTRY, FN_RETURN, FN_UNLOCK, FREE, FREED_HELD, GAP, HALF, HELD_AT_EXIT, HELD_AT_USER,
@@ -46,10 +46,10 @@ def room(w: Walk) -> bool:
         fits(w.task_table, len(w.tasks), 2)
         and fits(w.class_table, len(w.classes), 4)
         and fits(w.chain_table, len(w.chains), 2 * DEPTH)
-        and fits(w.odd_table, len(w.odd), 4)
+        and fits(w.anomaly_table, len(w.anomaly), 4)
     ):
         return False
-    if w.links_used + 2 * DEPTH * DEPTH > len(w.links) or w.odd_links_used + 4 * DEPTH > len(w.odd_links):
+    if w.links_used + 2 * DEPTH * DEPTH > len(w.links) or w.anomaly_links_used + 4 * DEPTH > len(w.anomaly_links):
         return False
     return not w.with_holds or w.holds_used + 4 * DEPTH <= len(w.holds)
 
@@ -80,7 +80,7 @@ def walk(
     last_pid, last_cpu, t = -1 << 62, -1, 0
     w.seen = -1
     for i in range(begin, end):
-        made = w.task_table[0] + w.class_table[0] + w.chain_table[0] + w.odd_table[0] + w.holds_used
+        made = w.task_table[0] + w.class_table[0] + w.chain_table[0] + w.anomaly_table[0] + w.holds_used
         if made != w.seen:
             if not room(w):
                 return i
@@ -147,7 +147,7 @@ def walk(
             if which >= 0 and op == INIT:
                 init_held(w, t, which, slots[at + 1], slots[at + 2])
             elif which >= 0:
-                emit_odd(w, t, FREED_HELD, entry_at(w, t, which).cls, slots[at], 0, 0, task_at(w, t).depth)
+                emit_anomaly(w, t, FREED_HELD, entry_at(w, t, which).cls, slots[at], 0, 0, task_at(w, t).depth)
             if op == INIT:
                 learn_class(w, slots, at)
         elif op == CONTENTION_END:

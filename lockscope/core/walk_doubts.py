@@ -93,7 +93,7 @@ def count_level(w: Walk, t: int, at: int) -> int:
 
 @step
 def owner_at(w: Walk, lock: int) -> Owner:
-    """Where the last exclusive owner of a lock is noted: lock, task + 1, oddity + 1 of a leak."""
+    """Where the last exclusive owner of a lock is noted: lock, task + 1, anomaly + 1 of a leak."""
     return ref(w.owners[mix(lock, 5) & (OWNED - 1)])
 
 
@@ -124,18 +124,18 @@ def got(w: Walk, t: int, at: int) -> None:
     o = owner_at(w, lock)
     if o.lock == lock:
         other = o.task - 1
-        if o.odd > 0:
-            w.odd[o.odd - 1].denied += 1
+        if o.anomaly > 0:
+            w.anomaly[o.anomaly - 1].denied += 1
         if other >= 0 and other != t:
             rival(w, other, lock)
-    o.lock, o.task, o.odd = lock, t + 1, 0
+    o.lock, o.task, o.anomaly = lock, t + 1, 0
 
 
 @step
 def leaked(w: Walk, lock: int, odd: int) -> None:
-    """A lock seems to have been leaked (oddity ``odd``): who gets it next denies that, but for a release in between."""
+    """A lock seems to be leaked (anomaly ``odd``): who gets it next denies that, but for a release in between."""
     o = owner_at(w, lock)
-    o.lock, o.task, o.odd = lock, 0, odd + 1
+    o.lock, o.task, o.anomaly = lock, 0, odd + 1
 
 
 @step
@@ -143,7 +143,7 @@ def released_by_other(w: Walk, lock: int) -> None:
     """A lock is released by a task that does not hold it: a leak of it was real."""
     o = owner_at(w, lock)
     if o.lock == lock:
-        o.odd = 0
+        o.anomaly = 0
 
 
 @step

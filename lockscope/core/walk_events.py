@@ -9,7 +9,7 @@ from lockscope.core.walk_locks import drop_run_queues, enter, index_of, push, re
 from lockscope.core.walk_memory import (
     Walk, call_at, class_at, class_of, cpu_at, entry_at, is_tracing, name_of, recent_at, rehash_stack, task_at,
 )  # fmt: skip
-from lockscope.core.walk_notes import close, emit_odd, forget, nothing_open, waits_for
+from lockscope.core.walk_notes import close, emit_anomaly, forget, nothing_open, waits_for
 from lockscope.core.walk_rows import (
     BY_ADDRESS, BY_INIT, BY_KEY, BY_PLACE, CONTENDED, COUNTED, CUT, FN_DEPTH, FN_ENTRY, FN_UNLOCK, HALF,
     HOW_SPINS, INIT_HELD, KNOWN, LOGS_ACQUIRED, QUEUE, RAW_UNLOCK, SWITCHED_ATOMIC, WHOLE, WHOLE_SO_FAR,
@@ -44,9 +44,9 @@ def switch(w: Walk, t: int, prev_state: int) -> None:
     elif counted == 0 and class_at(w, held).keyed == BY_PLACE:
         doubt(w, t)  # a probe's miss (kprobes' nmissed) is no event: it takes the preempt count to believe it
     else:
-        n = emit_odd(w, t, SWITCHED_ATOMIC, held, 0, prev_state, 0, task_at(w, t).depth)
+        n = emit_anomaly(w, t, SWITCHED_ATOMIC, held, 0, prev_state, 0, task_at(w, t).depth)
         if n >= 0 and counted > 0 and level(w) >= counted + 2:
-            w.odd[n].proved = 1
+            w.anomaly[n].proved = 1
 
 
 @step
@@ -64,9 +64,9 @@ def to_user(w: Walk, t: int, what: int, number: int) -> None:
             left += e.context == 0 and class_at(w, e.cls).keyed < BY_ADDRESS
             top = i
     if left > 0:
-        n = emit_odd(w, t, what, entry_at(w, t, top).cls, 0, number, 0, top + 1)
+        n = emit_anomaly(w, t, what, entry_at(w, t, top).cls, 0, number, 0, top + 1)
         if n >= 0:
-            w.odd[n].proved |= task.spins > 0
+            w.anomaly[n].proved |= task.spins > 0
             for i in range(top + 1):
                 leaked(w, entry_at(w, t, i).lock, n)
     leave(w, t)
@@ -148,7 +148,7 @@ def init_held(w: Walk, t: int, at: int, name: int, key: int) -> None:
     c = class_at(w, e.cls)
     keyed = c.keyed in (BY_KEY, BY_INIT)
     if c.name != name or (keyed and c.key != key):
-        emit_odd(w, t, INIT_HELD, e.cls, e.lock, key, 0, task_at(w, t).depth)
+        emit_anomaly(w, t, INIT_HELD, e.cls, e.lock, key, 0, task_at(w, t).depth)
     elif c.keyed == BY_KEY:
         inner_type, outer_type, lock_type = c.inner, c.outer, c.type
         e.cls = class_of(w, name, key, -1, BY_KEY)

@@ -9,7 +9,7 @@ from lockscope.core.walk_memory import (
     take_again, task_at, was_taken,
 )  # fmt: skip
 from lockscope.core.walk_notes import (
-    close, deny_nest, emit_chain, emit_odd, left_out, seen_enabled, sleeps, waits_for,
+    close, deny_nest, emit_chain, emit_anomaly, left_out, seen_enabled, sleeps, waits_for,
 )  # fmt: skip
 from lockscope.core.walk_rows import (
     AGAIN, ALONE, ASKED_DEPTH, ASKED_PREEMPT, BY_ADDRESS, BY_KEY, BY_NAME, BY_PLACE, CUT, DEPTH, EDEADLK, GAVE_UP,
@@ -161,7 +161,7 @@ def after_wound(w: Walk, t: int, at: int) -> None:
         if first == at and held.nest == nest and not held.marks & STAND_IN:
             first = i
     if first < at or e.lock != task.wound:
-        emit_odd(w, t, WW_ORDER, e.cls, e.lock, 0, first, at)
+        emit_anomaly(w, t, WW_ORDER, e.cls, e.lock, 0, first, at)
 
 
 @step
@@ -299,7 +299,7 @@ def gave_up(w: Walk, t: int, i: int) -> bool:
         return False
     for j in range(i):
         if entry_at(w, t, j).lock == e.lock:
-            emit_odd(w, t, GAVE_UP, e.cls, e.lock, 0, j, j + 1)
+            emit_anomaly(w, t, GAVE_UP, e.cls, e.lock, 0, j, j + 1)
             break
     return True
 
@@ -318,8 +318,8 @@ def nested_under(w: Walk, t: int, i: int) -> None:
     recording began; then the task releases it later (``deny_nest``)."""
     e, task = entry_at(w, t, i), task_at(w, t)
     if e.marks & UNNESTED and w.window < 0 and not gives_up(w, e):
-        n = emit_odd(w, t, NEST_NOT_HELD, e.cls, e.lock, e.nest, i, i + 1)
-        task.nest, task.nest_odd = e.nest if n >= 0 else 0, n + 1
+        n = emit_anomaly(w, t, NEST_NOT_HELD, e.cls, e.lock, e.nest, i, i + 1)
+        task.nest, task.nest_anomaly = e.nest if n >= 0 else 0, n + 1
 
 
 @step
@@ -333,7 +333,7 @@ def release(w: Walk, t: int, lock: int, name: int) -> None:
         settle(w, t, i)
         i = index_of(w, t, lock)
     if i >= 0 and name >= 0 and in_another_context(w, entry_at(w, t, i)):
-        emit_odd(w, t, RELEASE_NOT_HELD, entry_at(w, t, i).cls, lock, 1, 0, task_at(w, t).depth)
+        emit_anomaly(w, t, RELEASE_NOT_HELD, entry_at(w, t, i).cls, lock, 1, 0, task_at(w, t).depth)
         close(w, t, i, CUT)
         return
     if i >= 0:
@@ -371,10 +371,10 @@ def release(w: Walk, t: int, lock: int, name: int) -> None:
     # Probed functions are seldom all of a lock's functions: it may have been taken by one that was not probed.
     told = task.whole == WHOLE or (task.whole == WHOLE_SO_FAR and was_taken(w, task.pid, lock))
     if name >= 0 and told and not task.mute:
-        n = emit_odd(w, t, RELEASE_NOT_HELD, cls, lock, 0, 0, task.depth)
+        n = emit_anomaly(w, t, RELEASE_NOT_HELD, cls, lock, 0, 0, task.depth)
         # Were it held, it would still take a preemption level here.
         if n >= 0 and spins(w, cls) and w.counts_levels and level(w) == task.spins:
-            w.odd[n].proved = 1
+            w.anomaly[n].proved = 1
 
 
 @step

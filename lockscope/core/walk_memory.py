@@ -10,7 +10,7 @@ from lockscope.core.hashing import number
 from lockscope.core.machine import mix
 from lockscope.core.walk_rows import (
     BY_NAME, CPUS, DEPTH, FN_DEPTH, HALF, IMAGE, MMU_LOCK, MODE, RECENT, ROLES, SRCU, SRCU_DEPTH, TAKEN_SLOTS,
-    WAITED, Call, Chain, Class, Cpu, Entry, Hold, Link, Name, Odd, Owner, Recent, Taken, Task, Waiter,
+    WAITED, Call, Chain, Class, Cpu, Entry, Hold, Link, Name, Anomaly, Owner, Recent, Taken, Task, Waiter,
 )  # fmt: skip
 
 
@@ -34,7 +34,7 @@ class Walk:
     detail_first: int
     releases: int
     links_used: int
-    odd_links_used: int
+    anomaly_links_used: int
     holds_used: int
     kept_rows: int  # rows of this batch that others want to see
 
@@ -78,9 +78,9 @@ class Walk:
     chain_table: Ints
     chains: Rows[Chain]
     links: Rows[Link]
-    odd_table: Ints
-    odd: Rows[Odd]
-    odd_links: Rows[Link]
+    anomaly_table: Ints
+    anomaly: Rows[Anomaly]
+    anomaly_links: Rows[Link]
     holds: Rows[Hold]
     owners: Rows[Owner]
     taken: Rows[Taken]
@@ -93,12 +93,16 @@ class Walk:
     def attach(self, a: Mapping[str, Any]) -> None:
         """Take these arrays from now on."""
         self.task_table, self.class_table = array_of(a["task_table"]), array_of(a["class_table"])
-        self.chain_table, self.odd_table = array_of(a["chain_table"]), array_of(a["odd_table"])
+        self.chain_table, self.anomaly_table = array_of(a["chain_table"]), array_of(a["anomaly_table"])
         self.held, self.unsure = array_of(a["held"]), array_of(a["unsure"])
         self.tasks, self.stacks, self.calls = array_of(a["tasks"]), array_of(a["stacks"]), array_of(a["calls"])
         self.cpus, self.classes, self.recent = array_of(a["cpus"]), array_of(a["classes"]), array_of(a["recent"])
         self.names, self.chains, self.links = array_of(a["names"]), array_of(a["chains"]), array_of(a["links"])
-        self.odd, self.odd_links, self.holds = array_of(a["odd"]), array_of(a["odd_links"]), array_of(a["holds"])
+        self.anomaly, self.anomaly_links, self.holds = (
+            array_of(a["anomaly"]),
+            array_of(a["anomaly_links"]),
+            array_of(a["holds"]),
+        )
         self.owners, self.taken, self.waiters = array_of(a["owners"]), array_of(a["taken"]), array_of(a["waiters"])
         self.no_task, self.no_entry = array_of(a["no_task"]), array_of(a["no_entry"])
         self.no_class, self.no_name = array_of(a["no_class"]), array_of(a["no_name"])

@@ -1,4 +1,4 @@
-"""What the compiled walk writes down: chains, oddities, ends of holds; and what it does when events are missing."""
+"""What the compiled walk writes down: chains, anomalies, ends of holds; and what it does when events are missing."""
 
 from __future__ import annotations
 
@@ -82,8 +82,8 @@ def emit_chain(w: Walk, t: int, at: int, flags: int) -> int:
 
 
 @step
-def emit_odd(w: Walk, t: int, what: int, cls: int, lock: int, detail: int, low: int, high: int) -> int:
-    """Note an oddity with entries ``low`` to ``high`` of what the task holds; the same again is counted. Its number,
+def emit_anomaly(w: Walk, t: int, what: int, cls: int, lock: int, detail: int, low: int, high: int) -> int:
+    """Note an anomaly with entries ``low`` to ``high`` of what the task holds; the same again is counted. Its number,
     -1 where it does not count."""
     if not w.judging:
         return -1
@@ -94,16 +94,16 @@ def emit_odd(w: Walk, t: int, what: int, cls: int, lock: int, detail: int, low: 
         h = mix(h, detail)
     elif high > 0:
         h = mix(h, entry_at(w, t, high - 1).hash)
-    made = w.odd_table[0]
-    n = number(w.odd_table, h)
-    row = ref(w.odd[n])
+    made = w.anomaly_table[0]
+    n = number(w.anomaly_table, h)
+    row = ref(w.anomaly[n])
     if n < made:
         row.count += 1
         return n
-    first = w.odd_links_used
+    first = w.anomaly_links_used
     for i in range(low, high):
-        link_to(ref(w.odd_links[first + i - low]), entry_at(w, t, i))
-    w.odd_links_used = first + high - low
+        link_to(ref(w.anomaly_links[first + i - low]), entry_at(w, t, i))
+    w.anomaly_links_used = first + high - low
     row.what, row.ts, row.seq, row.cpu, row.pid = what, w.ts, w.seq, w.cpu, task_at(w, t).pid
     row.flags, row.preempt, row.cls, row.lock, row.first = w.flags, w.preempt, cls, lock, first
     row.count, row.window, row.detail, row.length = 1, w.window, detail, high - low
@@ -179,11 +179,11 @@ def deny_nest(w: Walk, t: int) -> None:
     mmap_lock); what was noted of others than the last one is among the latest."""
     task = task_at(w, t)
     if task.nest != 0:
-        row = ref(w.odd[task.nest_odd - 1])
+        row = ref(w.anomaly[task.nest_anomaly - 1])
         row.denied = row.count
-        for n in range(max(w.odd_table[0] - LATEST, 0), w.odd_table[0]):
-            if w.odd[n].what == NEST_NOT_HELD and w.odd[n].detail == task.nest:
-                w.odd[n].denied = w.odd[n].count
+        for n in range(max(w.anomaly_table[0] - LATEST, 0), w.anomaly_table[0]):
+            if w.anomaly[n].what == NEST_NOT_HELD and w.anomaly[n].detail == task.nest:
+                w.anomaly[n].denied = w.anomaly[n].count
         task.nest = 0
 
 
@@ -246,7 +246,7 @@ def seen_enabled(w: Walk, t: int, at: int, flags: int) -> None:
     was = e.flags  # what was on already when the lock was asked for, its chain says
     if was & 1 == 0 and (was & 0x90 == 0 or not fresh & BH_SEEN_ON):
         return
-    emit_odd(w, t, IRQS_ON_HELD, e.cls, e.lock, 0, at, at + 1)
+    emit_anomaly(w, t, IRQS_ON_HELD, e.cls, e.lock, 0, at, at + 1)
 
 
 @step

@@ -20,7 +20,7 @@ BY_NAME, BY_KEY, BY_ADDRESS, BY_PLACE, BY_INIT, BY_SRCU = range(6)
 NEVER_KEPT, KEPT_BY_NAME, ALWAYS_KEPT = range(3)  # what is wanted of an operation's rows
 RAW_UNLOCK = 32  # of a probed function: it releases a raw_spinlock_t
 LOGS_ACQUIRED = TAKES_LEVEL = 2  # Name.sleeps: has lock_acquired events; Name.spins: no lock, but preemption is off
-LATEST = 64  # oddities that are looked through again
+LATEST = 64  # anomalies that are looked through again
 CUT, KNOWN, NEVER_HELD = range(3)  # how a hold ends
 READ_PLAIN, READ_RECURSIVE, READ_RWLOCK = 0, 1, 2  # what "read" in lock:lock_acquire means for a kind of lock
 HAD_TO_WAIT, WAITED_FOR = 32, 64  # bits of a hold's mode: its task waited for it, others did while it lasted
@@ -47,7 +47,7 @@ HOW_READ, HOW_TRIES, HOW_SLEEPS = 2, 4, 16  # bits of a function's row in ``func
 
 
 class Link(Row):
-    """A lock of a chain, or of an oddity, as ``walk.chains.Entry`` has it."""
+    """A lock of a chain, or of an anomaly, as ``walk.chains.Entry`` has it."""
 
     cls: int
     lock: int
@@ -114,7 +114,7 @@ class Task(Row):
     waits_ts: int  # since when
     halves: int  # entries that are HALF
     nest: int  # a nest lock that seemed not to be held
-    nest_odd: int  # the oddity + 1 that says so
+    nest_anomaly: int  # the anomaly + 1 that says so
 
 
 class Call(Row):
@@ -196,8 +196,8 @@ class Chain(Row):
     since: int  # when the task had last held nothing as it was met first
 
 
-class Odd(Row):
-    """What a chain cannot show: see ``walk.chains.Oddity``."""
+class Anomaly(Row):
+    """What a chain cannot show: see ``walk.chains.Anomaly``."""
 
     what: int
     ts: int
@@ -249,7 +249,7 @@ class Owner(Row):
 
     lock: int
     task: int  # + 1
-    odd: int  # the oddity + 1 of a leak
+    anomaly: int  # the anomaly + 1 of a leak
 
 
 class Taken(Row):

@@ -14,7 +14,7 @@ from lockscope.facts.interruptions import Hole, Silences
 from lockscope.results.findings import Context, Witness
 from lockscope.rules.book import Rulebook
 from lockscope.tables.events import TraceInfo
-from lockscope.walk.chains import Chains, Entry, LockClass, Oddity
+from lockscope.walk.chains import Anomaly, Chains, Entry, LockClass
 from lockscope.walk.waiting import WaitingTask
 
 _CONTEXTS = (Context.TASK, Context.SOFTIRQ, Context.HARDIRQ, Context.NMI)
@@ -50,7 +50,7 @@ class Evidence:
     rules: Rulebook
     classes: list[LockClass]
     chains: Chains
-    oddities: list[Oddity]
+    anomalies: list[Anomaly]
     recorded: dict[str, int]
     enabled: frozenset[str] = frozenset()
     lost: int | None = 0

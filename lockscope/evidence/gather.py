@@ -48,7 +48,7 @@ class GatherOptions:
 
     ``facts``: names of facts to make. ``keep``: which events count (None: all). ``ops``: rows that ``tape`` wants to
     see beside those that locks and facts need. ``ended``: takes the ended holds of each batch, by ``HOLD_COLUMNS``, so
-    that they need no memory. ``judged``: False where nobody asks for chains and oddities.
+    that they need no memory. ``judged``: False where nobody asks for chains and anomalies.
     """
 
     facts: tuple[str, ...] = ()
@@ -244,7 +244,7 @@ class _Reading:
             rules=self.rules,
             classes=named(classes, chains, self.info, self.places.name),
             chains=chains,
-            oddities=walk.oddities(),
+            anomalies=walk.anomalies(),
             recorded=recorded,
             lost=self._lost(),
             filtered=switches.broken or walk.tasks_left_out(len(self.ends.cpus(self.info.streams))),

@@ -67,7 +67,7 @@ def _usage(evidence: Evidence, graph: Graph) -> Usage:
     usage = lock_usage(evidence)
     mask = np.zeros(max(len(evidence.classes), 1), np.int64)
     np.bitwise_or.at(mask, graph.rows.node_class, usage.mask)
-    return Usage(mask, usage.rows, usage.by, usage.oddities)
+    return Usage(mask, usage.rows, usage.by, usage.anomalies)
 
 
 def _reached(graph: Graph, classes: int) -> NDArray[np.uint8]:

@@ -31,7 +31,7 @@ from lockscope.lockgraph.rows import (
     softirq_of,
 )
 from lockscope.tables.events import TraceInfo
-from lockscope.walk.chains import NMI, TASK, Oddity
+from lockscope.walk.chains import NMI, TASK, Anomaly
 
 # Bit numbers, as enum lock_usage_bit has them: state * 4 + 2 * enabled + read; state 0 hardirq, 1 softirq.
 READ_BIT, ENABLED_BIT, STATE_BITS = 1, 2, 4
@@ -54,11 +54,11 @@ def bit_name(bit: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What set a bit: the row of the lock, and the row of the acquisition that showed it, or an oddity that did."""
+    """What set a bit: the row of the lock, and the row of the acquisition that showed it, or an anomaly that did."""
 
     row: int
     by: int
-    oddity: Oddity | None = None
+    anomaly: Anomaly | None = None
 
 
 @dataclass(slots=True)
@@ -67,8 +67,8 @@ class Usage:
 
     mask: Ints
     rows: Ints  # int64[nodes, bits]: the lock's row, -1 unset
-    by: Ints  # the acquisition's row; -2 - i: oddity i
-    oddities: list[Oddity]
+    by: Ints  # the acquisition's row; -2 - i: anomaly i
+    anomalies: list[Anomaly]
 
     def has(self, node: int, bit: int) -> bool:
         """Whether a node was ever used so."""
@@ -82,7 +82,7 @@ class Usage:
     def mark(self, node: int, bit: int) -> Mark:
         """The first witness of a bit that is set."""
         by = int(self.by[node, bit])
-        return Mark(int(self.rows[node, bit]), by, self.oddities[-2 - by] if by < -1 else None)
+        return Mark(int(self.rows[node, bit]), by, self.anomalies[-2 - by] if by < -1 else None)
 
     def letters(self, node: int) -> str:
         """lockdep's ``{+.-.}``: hardirq, hardirq read, softirq, softirq read (get_usage_chars)."""
@@ -179,12 +179,12 @@ def _marks(evidence: Evidence, rows: Rows) -> tuple[Ints, Ints, Ints]:
     return bit, row, by
 
 
-def _from_oddities(evidence: Evidence, rows: Rows, usage: Usage) -> None:
+def _from_anomalies(evidence: Evidence, rows: Rows, usage: Usage) -> None:
     """Irqs seen on at a release, or another event that is no acquisition."""
     info, told = evidence.info, bh_told(evidence.info, rows.entry[:, FLAGS])
     names = zip(rows.node_window.tolist(), rows.node_class.tolist(), rows.node_lock.tolist(), strict=True)
     node_of = {name: node for node, name in enumerate(names)}
-    for i, odd in enumerate(evidence.oddities):
+    for i, odd in enumerate(evidence.anomalies):
         if odd.what != "irqs-on-held" or not odd.held:
             continue
         held = odd.held[0]
@@ -251,7 +251,7 @@ def lock_usage(evidence: Evidence) -> Usage:
     bit, row, by = _marks(evidence, rows)
     mask, _, _ = _table(rows, bit, row, by)
     keep = ~_consequences(rows, bit, row, mask)
-    usage = Usage(*_table(rows, bit[keep], row[keep], by[keep]), evidence.oddities)
-    _from_oddities(evidence, rows, usage)
+    usage = Usage(*_table(rows, bit[keep], row[keep], by[keep]), evidence.anomalies)
+    _from_anomalies(evidence, rows, usage)
     evidence.facts[_CACHE] = usage
     return usage

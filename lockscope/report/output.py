@@ -25,7 +25,7 @@ class Reporter(Protocol):
     EXTENSION: str
     # Of those that show more than findings, and leave something for files beside theirs (see ``html.py``):
     # FOR_PEOPLE = True: ``write`` also takes ``coverage``, whether all that the verdict rests on is shown.
-    # EXHIBITS = True, and ``write_beside(report, stream, folder)``, which returns these files' texts by name.
+    # PAGE_DATA = True, and ``write_beside(report, stream, folder)``, which returns these files' texts by name.
 
     def write(self, report: Report, stream: TextIO, *, color: bool = False) -> None:
         """Write the whole report. ``color``: the stream is a terminal that shows colours."""

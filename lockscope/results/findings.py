@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
-    from lockscope.results.exhibits import Exhibits
+    from lockscope.results.page_data import PageData
 
 
 class Severity(StrEnum):
@@ -317,7 +317,7 @@ class Report:
     strict: bool = False
     left_out: int = 0  # findings that are not of the part of the trace that was asked for
     suppressed: tuple[Suppressed, ...] = ()  # what suppressions took out: counted, not listed
-    exhibits: tuple[Exhibits, ...] = ()  # by trace, where an output asked for them; never in JSON
+    page_data: tuple[PageData, ...] = ()  # by trace, where an output asked for them; never in JSON
     outputs: ClassVar[Outputs | None] = None
 
     def __repr__(self) -> str:

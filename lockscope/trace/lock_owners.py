@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from lockscope.results.figures import LockFigures
+from lockscope.results.lock_stats import LockFigures
 from lockscope.statistics import lock_waits
 from lockscope.statistics.lock_statistics import LockStatistics
 from lockscope.trace.lock_names import DIMENSIONS

@@ -18,7 +18,7 @@ from lockscope.evidence.gather import Gathered, GatherOptions, gather, prefetche
 from lockscope.formats.merge.reader import open_merged
 from lockscope.pipeline import event_filter
 from lockscope.pipeline import refuse_unmatched as refuse_unmatched_events
-from lockscope.results.figures import LockFigures, LockRow, Times, WaitChains, WaitLink
+from lockscope.results.lock_stats import LockFigures, LockRow, Times, WaitChains, WaitLink
 from lockscope.rules.load import choose
 from lockscope.statistics import lock_waits
 from lockscope.statistics.contention import OPS as CONTENTION

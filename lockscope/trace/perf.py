@@ -32,7 +32,7 @@ from lockscope.errors import UsageError
 from lockscope.evidence.comms import Comms
 from lockscope.evidence.gather import prefetched
 from lockscope.formats.merge.reader import open_merged
-from lockscope.results.figures import PerfFigures, PerfRow
+from lockscope.results.lock_stats import PerfFigures, PerfRow
 from lockscope.statistics.contention import type_name
 from lockscope.tables.events import EventBatch, Reader
 from lockscope.tables.lock_code import lock_code

@@ -117,7 +117,7 @@ class Trace(Statistics):
         hint = "trace.report() judges it; trace.plot, trace.table(...) and trace.events(...) show what is in it"
         return trace_html(self.path, facts, self.report() if known else None, hint)
 
-    @renamed(events="event", exclude_events="exclude_event")
+    @renamed(events="event", exclude_events="exclude_event", exhibits="page_data")
     def analyze(
         self,
         *,
@@ -127,7 +127,7 @@ class Trace(Statistics):
         window_start: str | None = None,
         window_end: str | None = None,
         assume: Iterable[str] = (),
-        exhibits: bool = False,
+        page_data: bool = False,
         event: Iterable[str] | None = None,
         exclude_event: Iterable[str] | None = None,
     ) -> Report:
@@ -143,7 +143,7 @@ class Trace(Statistics):
         with showing(f"judging {self.path}", self._known_events()) as progress:
             options = pipeline.AnalyzeOptions(
                 rules=rules, select=plain_words(select), ignore=plain_words(ignore), window_start=window_start,
-                window_end=window_end, assume=tuple(assume), merge=True, exhibits=exhibits, **read,
+                window_end=window_end, assume=tuple(assume), merge=True, page_data=page_data, **read,
             )  # fmt: skip
             return pipeline.analyze(self.paths, options, progress)
 

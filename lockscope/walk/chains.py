@@ -124,7 +124,7 @@ class Chains:
 
 
 @dataclass(frozen=True, slots=True)
-class Oddity:
+class Anomaly:
     """Something the walk met at one event that no chain shows. ``what`` is one of the names below.
 
     * ``release-not-held``: ``lock`` released by a task whose held set is whole and does not contain it (LS105)

@@ -23,8 +23,8 @@ _ROWS = {
     "names": kernel.Name,
     "chains": kernel.Chain,
     "links": kernel.Link,
-    "odd": kernel.Odd,
-    "odd_links": kernel.Link,
+    "anomaly": kernel.Anomaly,
+    "anomaly_links": kernel.Link,
     "holds": kernel.Hold,
     "owners": kernel.Owner,
     "taken": kernel.Taken,
@@ -48,8 +48,8 @@ _START = {
     "names": 1,
     "chains": 4096,
     "links": 1 << 15,
-    "odd": 1024,
-    "odd_links": 1 << 13,
+    "anomaly": 1024,
+    "anomaly_links": 1 << 13,
     "holds": 0,
     "owners": kernel.OWNED,
     "taken": kernel.TAKEN_SLOTS,
@@ -59,22 +59,22 @@ _START = {
     "no_class": 1,
     "no_name": 1,
 }
-_SLOTS = {"task_table": 512, "class_table": 4096, "chain_table": 8192, "odd_table": 2048}
+_SLOTS = {"task_table": 512, "class_table": 4096, "chain_table": 8192, "anomaly_table": 2048}
 _HOLDS = 1 << 17
 _OF_TASKS = ("tasks", "stacks", "calls", "held", "unsure")
 _GROWN = (  # what must grow together, by the table that counts it
     ("task_table", _OF_TASKS),
     ("class_table", ("classes",)),
     ("chain_table", ("chains",)),
-    ("odd_table", ("odd",)),
+    ("anomaly_table", ("anomaly",)),
 )
 _MOST_TASKS = 1 << 14  # each takes 9 KB; those that hold nothing need not be remembered
 _MOST = {  # real kernels stay far below: lockdep itself ends at 8,192 classes and 524,288 chains (v6.12)
     "classes": ("class_table", 1 << 19),
     "situations in which a lock was taken": ("chain_table", 1 << 20),
     "locks in these situations": ("links_used", 1 << 22),
-    "oddities": ("odd_table", 1 << 18),
-    "locks held at them": ("odd_links_used", 1 << 21),
+    "anomalies": ("anomaly_table", 1 << 18),
+    "locks held at them": ("anomaly_links_used", 1 << 21),
 }
 
 
@@ -142,7 +142,7 @@ class Memory:
             if 8 * used + 32 > len(self.regions[table]) - 2:
                 self._rehash(table)
         self._grow(("links",), self.w.links_used, 4 * kernel.DEPTH)
-        self._grow(("odd_links",), self.w.odd_links_used, 4 * kernel.DEPTH)
+        self._grow(("anomaly_links",), self.w.anomaly_links_used, 4 * kernel.DEPTH)
 
     def _grow(self, regions: tuple[str, ...], used: int, added: int = kernel.DEPTH) -> None:
         """``added``: enough for ``room`` in ``core/walk.py``."""

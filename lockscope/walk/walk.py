@@ -1,4 +1,4 @@
-"""Held locks, task by task: the tape in, chains, oddities, statistics and holds out.
+"""Held locks, task by task: the tape in, chains, anomalies, statistics and holds out.
 
 Owns the compiled walk's state, grows it when a table is full, and gives the numbers of names and classes their meaning.
 """
@@ -20,7 +20,7 @@ from lockscope.kvm.locks import is_kvm, kind_of, role_of, wait_of
 from lockscope.tables.ops import Op
 from lockscope.tables.tape import PackedTape, TapeBatch
 from lockscope.tables.texts import Texts
-from lockscope.walk.chains import Chains, Entry, LockClass, Oddity
+from lockscope.walk.chains import Anomaly, Chains, Entry, LockClass
 from lockscope.walk.lock_names import NAMELESS, UNNAMED, UNNAMED_SRCU, kind_of_function
 from lockscope.walk.regions import Memory
 from lockscope.walk.waiting import WaitingTask, waiting_tasks
@@ -78,7 +78,7 @@ _HELD_BATCHES = 3  # one being walked, one waiting, one in the hands of the fact
 class Ended:
     """Holds that ended since the last were taken, by ``HOLD_COLUMNS``.
 
-    ``told``: places in the trace (``seq``) of acquisitions that became part of a chain or an oddity since then: what
+    ``told``: places in the trace (``seq``) of acquisitions that became part of a chain or an anomaly since then: what
     findings may name. ``kvm``: by class, whether it is one of the locks that KVM's checks go by.
     """
 
@@ -131,7 +131,7 @@ class LockWalk:
     def ended(self) -> Ended:
         """Take the holds that ended since the last call; ``holds`` is empty then."""
         memory, told = self.memory, []
-        for i, (region, count) in enumerate((("links", "links_used"), ("odd_links", "odd_links_used"))):
+        for i, (region, count) in enumerate((("links", "links_used"), ("anomaly_links", "anomaly_links_used"))):
             now = memory.count(count)
             told.append(memory.region(region)["seq"][self._told[i] : now].copy())
             self._told[i] = now
@@ -242,18 +242,18 @@ class LockWalk:
             c["whole"] == kernel.RELEASED,
         )
 
-    def oddities(self) -> list[Oddity]:
+    def anomalies(self) -> list[Anomaly]:
         """What the walk met that no chain shows."""
         found = []
-        links = _as_grid(self.memory.region("odd_links"))
-        for row in self.memory.used("odd"):
+        links = _as_grid(self.memory.region("anomaly_links"))
+        for row in self.memory.used("anomaly"):
             count = row["count"] - row["denied"]
             if count <= 0:
                 continue
             held = tuple(Entry(*e) for e in links[row["first"] : row["first"] + row["length"]].tolist())
-            o = dict(zip(kernel.Odd.fields(), row.tolist(), strict=True))
+            o = dict(zip(kernel.Anomaly.fields(), row.tolist(), strict=True))
             found.append(
-                Oddity(
+                Anomaly(
                     _WHAT[o["what"]],
                     o["ts"],
                     o["seq"],

@@ -29,7 +29,7 @@ from lockscope.lockgraph.rows import SYNC
 from lockscope.results.findings import CheckRun, Finding
 from lockscope.rules.book import Rulebook
 from lockscope.tables.events import TraceInfo
-from lockscope.walk.chains import HARDIRQ, NMI, SOFTIRQ, TASK, Chains, Entry, LockClass, Oddity
+from lockscope.walk.chains import HARDIRQ, NMI, SOFTIRQ, TASK, Anomaly, Chains, Entry, LockClass
 
 
 class Kind(NamedTuple):
@@ -95,7 +95,7 @@ class _Walk:
         self.addresses: dict[str, int] = {}
         self.tasks: dict[str, _Task] = {}
         self.chains: dict[tuple[object, ...], _Chain] = {}
-        self.oddities: list[Oddity] = []
+        self.anomalies: list[Anomaly] = []
         self.windows: list[Window] = []
         self.now = 1_000_000_000
         self.seq = 0
@@ -125,12 +125,12 @@ class _Walk:
             frame[2] = frame[2] | bit if word.endswith("off") else frame[2] & ~bit
         elif word in ("user", "exit"):
             if task.held:
-                self.odd(task, "held-at-" + word, task.held[-1].cls, 0, tuple(task.held))
+                self.anomaly(task, "held-at-" + word, task.held[-1].cls, 0, tuple(task.held))
             task.held.clear()
         elif word == "switch":
             spins = [e for e in task.held if self.by_index(e.cls).kind in ("spinlock", "raw_spinlock", "rwlock")]
             if spins:
-                self.odd(task, "switched-atomic", spins[0].cls, 0, tuple(task.held))
+                self.anomaly(task, "switched-atomic", spins[0].cls, 0, tuple(task.held))
         elif word.startswith("-"):
             self.release(task, word[1:])
         elif word.startswith("sync:"):
@@ -194,12 +194,12 @@ class _Walk:
         i = next((i for i in range(len(task.held) - 1, -1, -1) if task.held[i].lock == address), None)
         if i is None:
             cls = self.class_of(name, 0, KINDS["mutex"])
-            self.odd(task, "release-not-held", cls.index, address, tuple(task.held))
+            self.anomaly(task, "release-not-held", cls.index, address, tuple(task.held))
             return
         entry = task.held.pop(i)
         seen = ~task.flags & entry.flags & 0x81
         if seen and not task.flags & 1 and entry.context == self.context(task):
-            self.odd(task, "irqs-on-held", entry.cls, address, (entry,))
+            self.anomaly(task, "irqs-on-held", entry.cls, address, (entry,))
         for j in range(i, len(task.held)):
             self.note(task, task.held[:j], task.held[j])
 
@@ -208,13 +208,13 @@ class _Walk:
         for entry in task.held:
             if entry.lock == address:
                 key = self.by_index(entry.cls).key if same else 77
-                self.odd(task, "init-held", entry.cls, address, tuple(task.held), key)
+                self.anomaly(task, "init-held", entry.cls, address, tuple(task.held), key)
 
-    def odd(self, task: _Task, what: str, cls: int, lock: int, held: tuple[Entry, ...], detail: int = 0) -> None:
+    def anomaly(self, task: _Task, what: str, cls: int, lock: int, held: tuple[Entry, ...], detail: int = 0) -> None:
         spins = ("spinlock", "raw_spinlock", "rwlock")
         proved = any(self.by_index(c).kind in spins for c in (cls, *(e.cls for e in held)))
-        self.oddities.append(
-            Oddity(what, self.now, self.seq, task.cpu, task.pid, task.flags, 0, cls, lock, held, 1,
+        self.anomalies.append(
+            Anomaly(what, self.now, self.seq, task.cpu, task.pid, task.flags, 0, cls, lock, held, 1,
                    len(self.windows) - 1, detail, proved)
         )  # fmt: skip
 
@@ -258,7 +258,7 @@ def evidence_of(
     info = TraceInfo("script", "test", kernel=kernel)
     return Evidence(
         info=info, rules=rules or Rulebook("none"), classes=list(walk.classes.values()), chains=walk.columns(whole),
-        oddities=walk.oddities, recorded=events, lost=lost, filtered=filtered, detailed=told, plain=True,
+        anomalies=walk.anomalies, recorded=events, lost=lost, filtered=filtered, detailed=told, plain=True,
         end_ns=walk.now, windows=walk.windows, windowed=bool(walk.windows), assumptions=frozenset(assume),
         comms={t.pid: name for name, t in walk.tasks.items()},
         lives=Lifetimes(seen={t.pid: 0 for t in walk.tasks.values()}),

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from lockscope.evidence.evidence import Evidence
 from lockscope.evidence.gather import Gathered, GatherOptions
-from lockscope.walk.chains import Chain, Oddity
+from lockscope.walk.chains import Anomaly, Chain
 from lockscope.walk.walk import HOLD_COLUMNS
 from tests.builders.script import Script
 
@@ -59,11 +59,11 @@ def chains(found: Gathered) -> list[str]:
     return [chain_text(evidence, evidence.chains[i]) for i in range(len(evidence.chains))]
 
 
-def oddities(found: Gathered) -> list[tuple[str, ...]]:
+def anomalies(found: Gathered) -> list[tuple[str, ...]]:
     """(what, class, labels of the locks held)."""
 
-    def one(odd: Oddity) -> tuple[str, ...]:
+    def one(odd: Anomaly) -> tuple[str, ...]:
         label = found.evidence.label
         return odd.what, label(odd.cls), *(label(e.cls) for e in odd.held)
 
-    return [one(odd) for odd in found.evidence.oddities]
+    return [one(odd) for odd in found.evidence.anomalies]

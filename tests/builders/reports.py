@@ -190,7 +190,7 @@ class Options:
     merge: bool = False
     events: tuple[str, ...] = ()
     exclude_events: tuple[str, ...] = ()
-    exhibits: bool = False
+    page_data: bool = False
     task_name: Callable[[str], str] | None = None
 
 

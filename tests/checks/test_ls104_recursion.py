@@ -76,14 +76,14 @@ def test_an_attempt_that_gave_up_is_no_recursion_where_nesting_is_not_recorded()
     for told, expected in ((False, 0), (True, 1)):
         evidence = evidence_of("t: mutex:A mutex:A", told=told)
         held = evidence.chains[1].held
-        evidence.oddities.append(_odd("gave-up", 0, held[0].lock))
+        evidence.anomalies.append(_anomaly("gave-up", 0, held[0].lock))
         assert len(all_checks()["LS104"].run(evidence)[1]) == expected
 
 
-def _odd(what: str, cls: int, lock: int) -> object:
-    from lockscope.walk.chains import Oddity
+def _anomaly(what: str, cls: int, lock: int) -> object:
+    from lockscope.walk.chains import Anomaly
 
-    return Oddity(what, 5, 5, 0, 100, 0, 0, cls, lock, (), 1, -1)
+    return Anomaly(what, 5, 5, 0, 100, 0, 0, cls, lock, (), 1, -1)
 
 
 def test_a_nest_lock_that_is_not_held() -> None:
@@ -95,7 +95,7 @@ def test_a_nest_lock_that_is_not_held() -> None:
 
 def test_a_wounded_context() -> None:
     evidence = evidence_of("t: mutex:A")
-    evidence.oddities.append(_odd("ww-order", 0, 4096))
+    evidence.anomalies.append(_anomaly("ww-order", 0, 4096))
     found = all_checks()["LS104"].run(evidence)[1]
     assert [(f.title, f.classes) for f in found] == [("ww_mutex taken out of order after -EDEADLK", ("A",))]
 

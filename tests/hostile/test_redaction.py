@@ -187,7 +187,7 @@ def oddly_named(tmp_path_factory: pytest.TempPathFactory) -> Path:
         task.sys_exit().release(f"&odd{i}->lock", 0x100 + i)
         other.acquired(f"&odd{i}->lock", 0x100 + i).release(f"&odd{i}->lock", 0x100 + i)
         s.comms[7 + i], s.comms[307 + i] = name, ODD_NAMES[i - 1]
-    return s.save(tmp_path_factory.mktemp("odd") / "trace.dat")
+    return s.save(tmp_path_factory.mktemp("anomaly") / "trace.dat")
 
 
 NAMED = [c for c in COMMANDS if c[0] in ("analyze", "info", "locks") and "--window-start" not in c]

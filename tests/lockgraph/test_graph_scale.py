@@ -42,7 +42,7 @@ def tangled(stacks: list[list[int]]) -> Evidence:
         rows += [(Op.RELEASE, pid, FIRST + lock, lock) for lock in reversed(stack)]
     walk = walk_of(rows, [f"&object{i}->mutex" for i in range(CLASSES)], holds=False)
     recorded = {"lock:lock_acquire": 1, "lock:lock_release": 1}
-    return Evidence(TraceInfo("memory", "memory"), Rulebook("none"), walk.classes(), walk.chains(), walk.oddities(),
+    return Evidence(TraceInfo("memory", "memory"), Rulebook("none"), walk.classes(), walk.chains(), walk.anomalies(),
                     recorded, plain=True, end_ns=len(rows))  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 
 from lockscope.report.locks.output import lock_writers
-from lockscope.results.figures import LockFigures, LockRow, Times, WaitChains, WaitLink
+from lockscope.results.lock_stats import LockFigures, LockRow, Times, WaitChains, WaitLink
 
 WAIT = Times(2, 30_000, 10_000, 20_000, (10_000, 20_000))
 HOLD = Times(3, 3_000_000, 500, 2_000_000, (800_000, 2_000_000))

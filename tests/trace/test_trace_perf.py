@@ -16,7 +16,7 @@ import pytest
 from lockscope.cli._run import run
 from lockscope.errors import UsageError
 from lockscope.formats.open import open_trace
-from lockscope.results.figures import PerfFigures
+from lockscope.results.lock_stats import PerfFigures
 from lockscope.trace.locks import LockQuery, lock_figures
 from lockscope.trace.perf import perf_figures
 from tests.builders.script import Script, Task

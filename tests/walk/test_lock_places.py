@@ -15,7 +15,7 @@ from lockscope.tables.ops import Op
 from lockscope.tables.tape import Projector, TapeBatch
 from lockscope.trace.locks import LockQuery, lock_figures
 from lockscope.walk.lock_places import LockPlaces
-from tests.builders.found import chains, holds, oddities, walked
+from tests.builders.found import anomalies, chains, holds, walked
 from tests.builders.records import EVENTS
 from tests.builders.script import Script, Task
 
@@ -183,7 +183,7 @@ def test_a_missed_unlock_is_no_sleep_in_atomic() -> None:
     s, t = recorded(PLACES)
     take(run(t), MMU, "raw_read_lock")
     t.switch_to(s.idle(0))
-    assert oddities(walked(s)) == []
+    assert anomalies(walked(s)) == []
 
 
 def test_a_release_alone_has_its_name() -> None:
@@ -191,7 +191,7 @@ def test_a_release_alone_has_its_name() -> None:
     give(run(t), SLOTS)
     found = walked(s)
     assert [(h.name, h.known) for h in holds(found)] == [("&kvm->slots_lock", "end")]
-    assert oddities(found) == []
+    assert anomalies(found) == []
 
 
 def test_a_recording_of_a_stock_kernel_that_says_where_its_locks_lie() -> None:

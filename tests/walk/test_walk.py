@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.builders.found import Hold, chains, holds, oddities, walked
+from tests.builders.found import Hold, anomalies, chains, holds, walked
 from tests.builders.records import PLAIN, PLAIN_INIT
 from tests.builders.script import BH_OFF, HARDIRQ, IRQS_OFF, NMI, SOFTIRQ, Script
 
@@ -105,7 +105,7 @@ def test_held_before_the_trace_began() -> None:
         t.release("&rq->lock_x", A, at=30)
     found = walked(s)
     assert holds(found) == [Hold("&rq->lock_x", signed(A), 100, 30, 0, 30, 0, "end", "hardirq")]
-    assert oddities(found) == []
+    assert anomalies(found) == []
     assert found.walk.counter("unpaired") == 1
 
 
@@ -223,5 +223,5 @@ def test_variables_of_one_name_are_told_apart_by_address() -> None:
 
 def test_empty_trace_has_nothing() -> None:
     found = walked(Script())
-    assert (holds(found), chains(found), oddities(found), found.events) == ([], [], [], 0)
+    assert (holds(found), chains(found), anomalies(found), found.events) == ([], [], [], 0)
     assert (found.evidence.start_ns, found.evidence.end_ns, found.evidence.lost) == (0, 0, 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lockscope.evidence.gather import Gathered
-from tests.builders.found import chains, holds, oddities, walked
+from tests.builders.found import anomalies, chains, holds, walked
 from tests.builders.script import HARDIRQ, IRQS_OFF, Script
 
 A, B = 0x100, 0x200
@@ -82,5 +82,5 @@ def test_given_up_on_what_is_held_already_is_told() -> None:
     t = s.task("qemu", 100).sys_exit().take("&kvm->lock", A)
     t.acquire("&kvm->lock", A).release("&kvm->lock", A).release("&kvm->lock", A)
     found = walked(s)
-    assert oddities(found) == [("gave-up", "&kvm->lock", "&kvm->lock")]
+    assert anomalies(found) == [("gave-up", "&kvm->lock", "&kvm->lock")]
     assert names(found) == ["&kvm->lock"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.builders.found import Hold, chains, holds, oddities, walked
+from tests.builders.found import Hold, anomalies, chains, holds, walked
 from tests.builders.script import HARDIRQ, IRQS_OFF, Script, Task
 
 A, B, RQ, RQ1 = 0xFFFF888100000100, 0xFFFF888100000200, 0xFFFF888100000300, 0xFFFF888100000380
@@ -40,7 +40,7 @@ def test_a_preemption_between_the_two_events_of_an_acquisition() -> None:
     assert "&a->lock" in chains(found)
     assert not any("&a->lock >" in chain for chain in chains(found))  # asked for and not yet held
     assert [(h.name, h.known) for h in holds(found) if h.name == "&a->lock"] == [("&a->lock", "both")]
-    assert oddities(found) == []
+    assert anomalies(found) == []
 
 
 def test_the_same_where_the_detail_comes_first() -> None:
@@ -52,7 +52,7 @@ def test_the_same_where_the_detail_comes_first() -> None:
     found = walked(s)
     assert not any("&a->lock >" in chain for chain in chains(found))
     assert [(h.name, h.known) for h in holds(found) if h.name == "&a->lock"] == [("&a->lock", "both")]
-    assert oddities(found) == []
+    assert anomalies(found) == []
 
 
 def test_locks_of_the_same_context_between_the_two_events() -> None:
@@ -65,7 +65,7 @@ def test_locks_of_the_same_context_between_the_two_events() -> None:
     taken(t, "&c->lock", RQ1).release("&c->lock", RQ1).release("&a->lock", A).sys_exit()
     found = walked(s)
     assert chains(found) == ["&c->lock", "hrtimer_bases.lock", "&a->lock", "&a->lock > &c->lock"]
-    assert oddities(found) == []
+    assert anomalies(found) == []
 
 
 def test_an_acquisition_whose_detail_never_comes_is_one_once_the_task_goes_on() -> None:
@@ -98,7 +98,7 @@ def test_what_tracing_holds_around_a_system_calls_event_is_not_the_tasks() -> No
         taken(t, "&a->lock", A).release("&a->lock", A).release("&b->lock", B)
         taken(t, name, RQ1, waits="map", read=2, check=0).sys_exit().release(name, RQ1)
         found = walked(s)
-        assert oddities(found) == [("release-not-held", "&b->lock")], name
+        assert anomalies(found) == [("release-not-held", "&b->lock")], name
         assert [(h.name, h.known) for h in holds(found) if h.name == name] == [(name, "both")] * 4
 
 
@@ -107,20 +107,20 @@ def test_a_leak_under_tracings_lock_is_told_without_it() -> None:
     t = s.task("qemu", 100).sys_enter()
     taken(t, "&a->lock", A)
     taken(t, "rcu_read_lock_trace", RQ1, waits="map", read=2).sys_exit().release("rcu_read_lock_trace", RQ1)
-    assert oddities(walked(s)) == [("held-at-user", "&a->lock", "&a->lock")]
+    assert anomalies(walked(s)) == [("held-at-user", "&a->lock", "&a->lock")]
 
 
 def test_a_double_release_in_the_first_system_call() -> None:
     s = Script()
     t = s.task("qemu", 100).sys_enter()
     t.take("&a->lock", A).release("&a->lock", A).release("&a->lock", A)
-    assert oddities(walked(s)) == [("release-not-held", "&a->lock")]
+    assert anomalies(walked(s)) == [("release-not-held", "&a->lock")]
 
 
 def test_a_release_that_may_be_of_before_lock_events_were_recorded() -> None:
     s = Script()
     s.task("qemu", 100).sys_enter().release("&a->lock", A)
-    assert oddities(walked(s)) == []
+    assert anomalies(walked(s)) == []
 
 
 def test_an_interrupt_releases_what_the_task_holds() -> None:
@@ -130,8 +130,8 @@ def test_an_interrupt_releases_what_the_task_holds() -> None:
         t.release("&a->lock", A)
     t.sys_exit()
     found = walked(s)
-    assert oddities(found) == [("release-not-held", "&a->lock", "&a->lock")]
-    assert found.evidence.oddities[0].detail == 1
+    assert anomalies(found) == [("release-not-held", "&a->lock", "&a->lock")]
+    assert found.evidence.anomalies[0].detail == 1
 
 
 def test_an_interrupt_releases_its_own() -> None:
@@ -140,7 +140,7 @@ def test_an_interrupt_releases_its_own() -> None:
     with t.context(HARDIRQ | IRQS_OFF):
         t.acquire("rcu_read_lock", A, read=True).release("rcu_read_lock", A)
     t.release("rcu_read_lock", A).sys_exit()
-    assert oddities(walked(s)) == []
+    assert anomalies(walked(s)) == []
 
 
 def spin(t: Task, lock: int) -> Task:
@@ -224,7 +224,7 @@ def test_a_ww_contexts_stand_in_is_no_lock_that_a_wounded_context_keeps() -> Non
     t.event("lock:contention_end", lock_addr=B + 8, ret=-35).release("ww_mutex", B).release("ww_mutex", A)
     taken(t, "ww_mutex", B, key=0x77, nest=0x9000).release("ww_mutex", B)
     t.release("ww_mutex", 0x9030).release("ww_acquire", 0x9000).sys_exit()
-    assert oddities(walked(s)) == []
+    assert anomalies(walked(s)) == []
 
 
 def test_a_nest_lock_that_was_never_seen() -> None:
@@ -233,7 +233,7 @@ def test_a_nest_lock_that_was_never_seen() -> None:
     for lock in (A, B):
         taken(t, "&c->m", lock, nest=RQ).acquired("&c->m", lock)
     t.release("&c->m", B).release("&c->m", A)
-    (odd,) = walked(s).evidence.oddities
+    (odd,) = walked(s).evidence.anomalies
     assert (odd.what, odd.count, odd.detail, odd.held[0].nest) == ("nest-not-held", 2, signed(RQ), signed(RQ))
 
 
@@ -243,7 +243,7 @@ def test_a_nest_lock_that_was_taken_before_the_recording() -> None:
     for lock in (A, B):
         taken(t, "&c->m", lock, nest=RQ).acquired("&c->m", lock)
     t.release("&c->m", B).release("&c->m", A).release("&p->lock", RQ)
-    assert oddities(walked(s)) == []
+    assert anomalies(walked(s)) == []
 
 
 def test_locks_of_two_classes_nested_under_it() -> None:
@@ -253,6 +253,6 @@ def test_locks_of_two_classes_nested_under_it() -> None:
     taken(t, "&mapping->i_mmap_rwsem", A, nest=RQ).acquired("&mapping->i_mmap_rwsem", A)
     taken(t, "&anon_vma->rwsem", B, key=0x88, nest=RQ).acquired("&anon_vma->rwsem", B)
     t.release("&mapping->i_mmap_rwsem", A).release("&anon_vma->rwsem", B)
-    assert len(oddities(walked(s))) == 2
+    assert len(anomalies(walked(s))) == 2
     t.release("&mm->mmap_lock", RQ)
-    assert oddities(walked(s)) == []
+    assert anomalies(walked(s)) == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lockscope.evidence.gather import Gathered
-from tests.builders.found import chains, holds, oddities, walked
+from tests.builders.found import anomalies, chains, holds, walked
 from tests.builders.records import PLAIN
 from tests.builders.script import HARDIRQ, IRQS_OFF, Script, Task
 
@@ -38,7 +38,7 @@ def test_fewer_preemption_levels_than_spinning_locks() -> None:
     found = walked(s)
     assert chains(found) == ["&base->lock?", "&kvm->lock?"]
     assert [(h.name, h.known) for h in holds(found)] == [("&base->lock", "begin"), ("&kvm->lock", "both")]
-    assert (stale(found), oddities(found)) == (1, [])
+    assert (stale(found), anomalies(found)) == (1, [])
 
 
 def test_level_of_the_next_spinning_lock_is_its_own() -> None:
@@ -120,14 +120,14 @@ def test_leak_of_a_spinning_lock_that_the_count_denies() -> None:
     t.preempt = 0
     t.sys_exit()
     found = walked(s)
-    assert (oddities(found), stale(found)) == ([], 1)
+    assert (anomalies(found), stale(found)) == ([], 1)
 
 
 def test_leak_of_a_spinning_lock_that_the_count_confirms() -> None:
     s = Script()
     t = s.task("qemu", 100).sys_exit()
     spin(t, "&base->lock", A).sys_exit()
-    (odd,) = walked(s).evidence.oddities
+    (odd,) = walked(s).evidence.anomalies
     assert (odd.what, odd.proved) == ("held-at-user", True)
 
 
@@ -141,7 +141,7 @@ def test_sleep_under_a_spinning_lock_is_told_by_the_count() -> None:
         t.preempt = level
         t.switch_to(other)
         found = walked(s)
-        assert [(o.what, o.proved) for o in found.evidence.oddities] == what
+        assert [(o.what, o.proved) for o in found.evidence.anomalies] == what
         assert stale(found) == (not what)
 
 
@@ -151,7 +151,7 @@ def test_first_switch_of_a_trace_can_be_the_bug() -> None:
     spin(t, "&base->lock", A)
     t.preempt = 3
     t.switch_to(other)
-    assert [(o.what, o.proved) for o in walked(s).evidence.oddities] == [("switched-atomic", True)]
+    assert [(o.what, o.proved) for o in walked(s).evidence.anomalies] == [("switched-atomic", True)]
 
 
 def test_unlock_that_the_count_confirms_as_unbalanced() -> None:
@@ -159,7 +159,7 @@ def test_unlock_that_the_count_confirms_as_unbalanced() -> None:
     t = s.task("qemu", 100).sys_exit()
     unspin(spin(t, "&base->lock", A), "&base->lock", A)
     t.release("&base->lock", A)
-    assert [(o.what, o.proved) for o in walked(s).evidence.oddities] == [("release-not-held", True)]
+    assert [(o.what, o.proved) for o in walked(s).evidence.anomalies] == [("release-not-held", True)]
 
 
 def test_unlock_whose_lock_was_missed() -> None:
@@ -169,7 +169,7 @@ def test_unlock_whose_lock_was_missed() -> None:
     t.preempt = 1
     unspin(t, "&base->lock", A)
     t.release("&kvm->lock", B)
-    assert [(o.what, o.proved) for o in walked(s).evidence.oddities] == [("release-not-held", False)] * 2
+    assert [(o.what, o.proved) for o in walked(s).evidence.anomalies] == [("release-not-held", False)] * 2
 
 
 def test_success_without_attempt_says_that_the_attempt_was_missed() -> None:
@@ -178,7 +178,7 @@ def test_success_without_attempt_says_that_the_attempt_was_missed() -> None:
         t = s.task("qemu", 100).sys_exit()
         getattr(t, event)("&kvm->lock", A).release("&kvm->lock", A)
         found = walked(s)
-        assert (oddities(found), stale(found)) == ([], 1)
+        assert (anomalies(found), stale(found)) == ([], 1)
 
 
 def rivals(gap_ns: int, *, trylock: bool = False) -> tuple[Script, Task]:
@@ -248,7 +248,7 @@ def test_going_on_after_asking_for_what_is_held() -> None:
     assert [(h.name, h.known, h.depth) for h in holds(found)] == [
         ("&kvm->lock", "begin", 0), ("&kvm->lock", "both", 1), ("&vcpu->mutex", "both", 1),
     ]  # fmt: skip
-    assert (stale(found), oddities(found)) == (1, [])
+    assert (stale(found), anomalies(found)) == (1, [])
 
 
 @pytest.mark.parametrize("how", ["release", "other", "user"])
@@ -330,7 +330,7 @@ def test_trylock_that_got_what_is_held_says_that_it_was_not() -> None:
     t = s.task("qemu", 100).sys_exit().take("&kvm->lock", A).acquire("&kvm->lock", A, trylock=True)
     t.take("&vcpu->mutex", B).release("&vcpu->mutex", B).release("&kvm->lock", A).sys_exit()
     found = walked(s)
-    assert (stale(found), oddities(found)) == (1, [])
+    assert (stale(found), anomalies(found)) == (1, [])
     assert chains(found)[-1] == "&kvm->lock > &vcpu->mutex?"
 
 
@@ -358,7 +358,7 @@ def test_leak_that_is_taken_again_without_a_release_is_none() -> None:
     one.take("&kvm->lock", A).sys_exit()
     two.take("&kvm->lock", A)
     found = walked(s)
-    assert oddities(found) == []
+    assert anomalies(found) == []
 
 
 def test_leak_that_is_released_later_is_one() -> None:
@@ -366,7 +366,7 @@ def test_leak_that_is_released_later_is_one() -> None:
     one, two = s.task("one", 100).sys_exit(), s.task("two", 101, cpu=1)
     one.take("&kvm->lock", A).sys_exit().release("&kvm->lock", A).sys_exit()
     two.take("&kvm->lock", A)
-    assert [o[0] for o in oddities(walked(s))] == ["held-at-user"]
+    assert [o[0] for o in anomalies(walked(s))] == ["held-at-user"]
 
 
 def test_chain_whose_locks_are_never_released_is_not_whole() -> None:
@@ -381,7 +381,7 @@ def test_mutexes_have_wait_type_three_without_raw_lock_nesting() -> None:
     s = Script()
     t, other = s.task("qemu", 100).sys_exit(), s.task("other", 101)
     t.event("lockscope:lockdep_acquire", lock=A, key=0x70, check=1, wait_inner=3, name="&kvm->lock").switch_to(other)
-    assert oddities(walked(s)) == []
+    assert anomalies(walked(s)) == []
 
 
 def test_contradictions_are_in_the_coverage() -> None:

@@ -7,7 +7,7 @@ import pytest
 from lockscope.evidence.gather import GatherOptions, gather
 from lockscope.rules.load import choose
 from lockscope.tables.symbols import Symbols
-from tests.builders.found import chains, holds, oddities, walked
+from tests.builders.found import anomalies, chains, holds, walked
 from tests.builders.script import HARDIRQ, IRQS_OFF, Script, Task
 
 A, B = 0xFFFF888100000100, 0xFFFF888100000200
@@ -58,7 +58,7 @@ def test_failed_trylock_and_killed_attempt_are_no_holds() -> None:
     unlock(lock(t, "mutex_lock_killable", A, ret=0), "mutex_unlock", A)
     found = walked(s)
     assert [(h.how, h.known) for h in holds(found)] == [("try", "both"), ("", "both")]
-    assert (oddities(found), found.walk.counter("unpaired")) == ([], 0)
+    assert (anomalies(found), found.walk.counter("unpaired")) == ([], 0)
 
 
 def test_readers() -> None:
@@ -107,13 +107,13 @@ def test_unlock_of_what_was_taken_by_a_function_that_is_not_probed() -> None:
     unlock(t, "mutex_unlock", A)
     found = walked(s)
     assert [h.known for h in holds(found)] == ["end"]
-    assert (oddities(found), found.walk.counter("unpaired")) == ([], 1)
+    assert (anomalies(found), found.walk.counter("unpaired")) == ([], 1)
 
 
 def test_leak_of_a_probed_lock_may_be_an_unlock_that_is_not_probed() -> None:
     s, t = stock()
     lock(t, "mutex_lock", A).sys_exit()
-    assert oddities(walked(s)) == []
+    assert anomalies(walked(s)) == []
 
 
 def test_static_lock_has_the_name_of_its_symbol() -> None:

@@ -11,7 +11,7 @@ from lockscope.tables.tape import PackedTape
 from lockscope.tables.texts import Texts
 from lockscope.walk import regions as walk_regions
 from lockscope.walk.walk import LockWalk, WalkOptions
-from tests.builders.found import chains, holds, oddities, walked
+from tests.builders.found import anomalies, chains, holds, walked
 from tests.builders.script import Script
 
 
@@ -124,7 +124,7 @@ def test_stack_of_sixty_locks() -> None:
 def test_deeper_than_the_stack_is_left_out_and_counted() -> None:
     found = walked(deep(300))
     assert found.walk.counter("too_deep") == 300 - 62
-    assert oddities(found) == []  # their releases are no unbalanced ones
+    assert anomalies(found) == []  # their releases are no unbalanced ones
     assert chains(found)[-1].rstrip("?") == "&mm->mmap_lock > &kvm->lock"
     assert [h.known for h in holds(found) if h.name != "&mapping->i_mmap_rwsem"] == ["both", "both"]
     assert found.walk.counter("unpaired") == 0
@@ -142,7 +142,7 @@ def test_the_two_events_of_one_acquisition_are_left_out_as_one() -> None:
         t.release("&kvm->lock", 0x20)
         found = walked(s)
         assert found.walk.counter("too_deep") == 70 - 63
-        assert [o[0] for o in oddities(found)] == ["release-not-held"]
+        assert [o[0] for o in anomalies(found)] == ["release-not-held"]
 
 
 @pytest.mark.parametrize(("what", "rows"), [
@@ -150,14 +150,14 @@ def test_the_two_events_of_one_acquisition_are_left_out_as_one() -> None:
     ("situations in which a lock was taken", [(Op.ACQUIRE, 1, 8, i) for i in range(200)]),
     ("locks in these situations", [(Op.ACQUIRE, 1, i, 0) for i in range(60)]
      + [(op, 1, 99, i) for i in range(600) for op in (Op.ACQUIRE, Op.RELEASE)]),
-    ("oddities", [(Op.SYS_EXIT, 1, 0, 0), *((Op.RELEASE, 1, 8, i) for i in range(200))]),
+    ("anomalies", [(Op.SYS_EXIT, 1, 0, 0), *((Op.RELEASE, 1, 8, i) for i in range(200))]),
 ])  # fmt: skip
 def test_more_than_any_kernel_has_is_an_error(
     monkeypatch: pytest.MonkeyPatch, what: str, rows: list[tuple[Op, int, int, int]]
 ) -> None:
     count, _ = walk_regions._MOST[what]
     monkeypatch.setitem(walk_regions._MOST, what, (count, 30))
-    monkeypatch.setattr(walk_regions, "_START", {**walk_regions._START, "classes": 64, "chains": 256, "odd": 64})
+    monkeypatch.setattr(walk_regions, "_START", {**walk_regions._START, "classes": 64, "chains": 256, "anomaly": 64})
     with pytest.raises(MemoryError, match=f"^more than 30 {what}$"):
         walk_of(rows, [f"&lock{i}->mutex" for i in range(600)])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lockscope.evidence.gather import GatherOptions, gather
 from lockscope.rules.load import choose
 from lockscope.tables.symbols import Symbols
-from tests.builders.found import chains, holds, oddities, walked
+from tests.builders.found import anomalies, chains, holds, walked
 from tests.builders.script import HARDIRQ, IRQS_OFF, Script
 
 A, B, C = 0x100, 0x200, 0x300
@@ -65,7 +65,7 @@ def test_detail_comes_first_where_its_event_was_enabled_first() -> None:
     found = walked(s)
     assert chains(found) == ["&a->mutex", "&a->mutex > &b->mutex"]
     assert [(h.name, h.how) for h in holds(found)] == [("&a->mutex", ""), ("&b->mutex", "")]
-    assert oddities(found) == []
+    assert anomalies(found) == []
 
 
 def test_detail_first_and_an_interrupt_between() -> None:

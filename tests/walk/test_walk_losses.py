@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lockscope.evidence.gather import Gathered
-from tests.builders.found import chains, holds, oddities, walked
+from tests.builders.found import anomalies, chains, holds, walked
 from tests.builders.script import Script, Task
 
 A, B, C = 0x100, 0x200, 0x300
@@ -27,7 +27,7 @@ def test_gap_cuts_what_the_task_on_its_cpu_holds() -> None:
     one.release("&kvm->lock", A)
     found = walked(s)
     assert known(found) == [("&kvm->lock", 100, "begin"), ("&kvm->lock", 100, "end")]
-    assert oddities(found) == []
+    assert anomalies(found) == []
     assert found.walk.statistics()["holds"].tolist() == [0]
     assert found.walk.counter("losses") == 1
 
@@ -79,7 +79,7 @@ def test_events_between_a_gaps_begin_and_its_loss_row_prove_nothing() -> None:
     t.on(0).release("&vcpu->mutex", B)  # CPU 1 is silent from here on: what was taken there before it moved is lost
     s.loss(1)
     s.task("other", 101, cpu=1).sys_exit()
-    assert oddities(walked(s)) == []
+    assert anomalies(walked(s)) == []
 
 
 @pytest.mark.parametrize(("counts", "lost"), [([3, 4], 7), ([3, -1], None), ([], 0)])
@@ -109,7 +109,7 @@ def test_windows_start_from_an_empty_state() -> None:
     found = walked(s, **WINDOWS)
     assert chains(found) == ["&vcpu->mutex", "&a->mutex"]
     assert [found.evidence.chains[i].window for i in range(2)] == [0, 1]
-    assert oddities(found) == [("release-not-held", "&kvm->lock", "&a->mutex")]
+    assert anomalies(found) == [("release-not-held", "&kvm->lock", "&a->mutex")]
     assert [(w.name, w.start_ns, w.end_ns) for w in found.evidence.windows] == [
         ("one", 1_002_000, 1_005_000), ("two", 1_008_000, 1_012_000),
     ]  # fmt: skip
@@ -122,7 +122,7 @@ def test_tasks_first_seen_in_a_window_hold_nothing_either() -> None:
     s.task("qemu", 100).take("&kvm->lock", A).release("&vcpu->mutex", B)
     found = walked(s, **WINDOWS)
     assert chains(found) == ["&kvm->lock"]
-    assert oddities(found) == [("release-not-held", "&vcpu->mutex", "&kvm->lock")]
+    assert anomalies(found) == [("release-not-held", "&vcpu->mutex", "&kvm->lock")]
 
 
 def test_gap_in_a_window_is_a_gap() -> None:
@@ -133,7 +133,7 @@ def test_gap_in_a_window_is_a_gap() -> None:
     s.loss(0)
     t.release("&kvm->lock", A)
     s.task("new", 102).release("&kvm->lock", A)
-    assert oddities(walked(s, **WINDOWS)) == []
+    assert anomalies(walked(s, **WINDOWS)) == []
 
 
 def test_nothing_is_judged_outside_windows() -> None:
@@ -143,7 +143,7 @@ def test_nothing_is_judged_outside_windows() -> None:
     s.marker("end")
     t.take("&kvm->lock", A).sys_exit()
     found = walked(s, **WINDOWS)
-    assert (chains(found), oddities(found)) == ([], [])
+    assert (chains(found), anomalies(found)) == ([], [])
     assert found.walk.statistics()["acquired"].tolist()[0] == 2
 
 

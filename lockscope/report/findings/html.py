@@ -15,7 +15,7 @@ from lockscope.results.findings import Report
 
 NAME = "html"
 EXTENSION = ".html"
-EXHIBITS = True
+PAGE_DATA = True
 
 
 def write(report: Report, stream: TextIO, *, color: bool = False) -> None:

@@ -11,7 +11,7 @@ from typing import TextIO
 
 from lockscope.harmless import cells
 from lockscope.report.locks.output import flat
-from lockscope.results.figures import LockFigures, PerfFigures, PerfRow, Times, WaitChains, WaitLink
+from lockscope.results.lock_stats import LockFigures, PerfFigures, PerfRow, Times, WaitChains, WaitLink
 
 LOCKS = "csv"
 

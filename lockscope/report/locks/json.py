@@ -14,7 +14,7 @@ from typing import Any, TextIO
 
 from lockscope.harmless import json_text
 from lockscope.report.locks.output import flat
-from lockscope.results.figures import LockFigures, LockRow, PerfFigures, WaitChains
+from lockscope.results.lock_stats import LockFigures, LockRow, PerfFigures, WaitChains
 
 LOCKS = "json"
 

@@ -10,7 +10,7 @@ from functools import cache
 from typing import Protocol, TextIO, cast
 
 from lockscope.registry import modules
-from lockscope.results.figures import LockFigures, PerfFigures, Times, WaitChains
+from lockscope.results.lock_stats import LockFigures, PerfFigures, Times, WaitChains
 
 
 class LockWriter(Protocol):

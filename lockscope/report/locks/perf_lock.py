@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from lockscope.harmless import printable
-from lockscope.results.figures import PerfFigures, PerfRow
+from lockscope.results.lock_stats import PerfFigures, PerfRow
 
 _NAME, _CUT = 20, 16
 _UNITS = ((1e9 * 3600, "h "), (1e9 * 60, "m "), (1e9, "s "), (1e6, "ms"), (1e3, "us"))

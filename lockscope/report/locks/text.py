@@ -9,7 +9,7 @@ from lockscope.harmless import printable
 from lockscope.report.lines import fit
 from lockscope.report.locks.output import percent
 from lockscope.report.locks.perf_lock import perf_lock
-from lockscope.results.figures import LockFigures, LockRow, Times, WaitChains, WaitLink
+from lockscope.results.lock_stats import LockFigures, LockRow, Times, WaitChains, WaitLink
 from lockscope.units import address, count, duration, seconds
 
 LOCKS = "text"

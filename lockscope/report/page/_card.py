@@ -11,8 +11,8 @@ from lockscope.report.findings._where import locate
 from lockscope.report.lines import Paint
 from lockscope.report.page import _scene
 from lockscope.report.page_shell import chip, copyable, esc, table
-from lockscope.results.exhibits import Scene
 from lockscope.results.findings import Finding, TraceSummary, Witness
+from lockscope.results.page_data import Scene
 from lockscope.units import count, seconds
 
 _PLAIN = Paint(False)

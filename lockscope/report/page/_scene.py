@@ -14,8 +14,8 @@ from lockscope.drawing.palette import lock_colors
 from lockscope.drawing.scales import short, time_ticks
 from lockscope.report.page import _svg
 from lockscope.report.page_shell import esc, key
-from lockscope.results.exhibits import Bar, Mark, Scene
 from lockscope.results.findings import Finding
+from lockscope.results.page_data import Bar, Mark, Scene
 from lockscope.units import duration, seconds
 
 _WIDTH, _LEFT, _TOP, _BAR, _BREAK, _FOOT = 1080, 150, 4, 18, 66, 32

@@ -7,8 +7,8 @@ from lockscope.drawing.scales import short, step, time_ticks
 from lockscope.report.page import _svg
 from lockscope.report.page._sections import Part
 from lockscope.report.page_shell import esc, key
-from lockscope.results.exhibits import Waiting
 from lockscope.results.findings import Report
+from lockscope.results.page_data import Waiting
 
 ORDER, TITLE, NAV = 50, "Contention over time", "contention"
 _WIDTH, _HEIGHT, _LEFT = 1080, 190, 56
@@ -18,10 +18,10 @@ def made(report: Report, beside: str) -> Part | None:
     """A picture a trace in which tasks waited."""
     del beside
     html = []
-    for index, shown in enumerate(report.exhibits):
+    for index, shown in enumerate(report.page_data):
         if shown.waiting is None or not shown.waiting.names:
             continue
-        if len(report.exhibits) > 1:
+        if len(report.page_data) > 1:
             html.append(f"<h3>{esc(report.traces[index].path)}</h3>")
         html.append(_picture(shown.waiting))
     return Part("".join(html), "Tasks that wait for a lock, on average over each slice of time.") if html else None

@@ -9,8 +9,8 @@ from lockscope.report.page import _sections
 from lockscope.report.page._card import anchor, card
 from lockscope.report.page._sections import Part
 from lockscope.report.page_shell import chip, esc, table
-from lockscope.results.exhibits import Scene
 from lockscope.results.findings import Finding, Report
+from lockscope.results.page_data import Scene
 from lockscope.units import count, seconds
 
 ORDER, TITLE, NAV = 20, "Findings", "findings"
@@ -47,9 +47,9 @@ _NONE = '<p id="none" class="gone">No finding fits what is searched for.</p>'
 
 
 def _scene(report: Report, finding: Finding) -> Scene | None:
-    if finding.trace >= len(report.exhibits):
+    if finding.trace >= len(report.page_data):
         return None
-    return report.exhibits[finding.trace].scenes.get((finding.fingerprint, finding.window))
+    return report.page_data[finding.trace].scenes.get((finding.fingerprint, finding.window))
 
 
 def _tools(told: list[Finding]) -> str:

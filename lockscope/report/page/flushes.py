@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from lockscope.report.page._sections import Part
 from lockscope.report.page_shell import chip, esc, table
-from lockscope.results.exhibits import FlushFlow
 from lockscope.results.findings import Report
+from lockscope.results.page_data import FlushFlow
 from lockscope.units import count, duration
 
 ORDER, TITLE, NAV = 70, "Required TLB flushes", "flushes"
@@ -29,9 +29,9 @@ def made(report: Report, beside: str) -> Part | None:
     """A table a trace that shows SPTE changes."""
     del beside
     html = []
-    for index, shown in enumerate(report.exhibits):
+    for index, shown in enumerate(report.page_data):
         if shown.flushes:
-            title = f"<h3>{esc(report.traces[index].path)}</h3>" if len(report.exhibits) > 1 else ""
+            title = f"<h3>{esc(report.traces[index].path)}</h3>" if len(report.page_data) > 1 else ""
             head = ("flow", "outcome", "", "#sections", "#SPTEs", "#median", "#p99", "#longest")
             html.append(title + table(head, (_row(f) for f in shown.flushes)))
     return Part("".join(html), _LEAD) if html else None

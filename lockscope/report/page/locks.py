@@ -10,8 +10,8 @@ from lockscope.report.page._card import anchor
 from lockscope.report.page._locks import FOLDED, SHOWN, in_order, lock_anchor
 from lockscope.report.page._sections import Part
 from lockscope.report.page_shell import esc, table
-from lockscope.results.exhibits import Exhibits, LockNumbers, Longest
 from lockscope.results.findings import Report
+from lockscope.results.page_data import LockNumbers, Longest, PageData
 from lockscope.units import count, duration, seconds
 
 ORDER, TITLE, NAV = 40, "Busiest and slowest locks", "locks"
@@ -22,10 +22,10 @@ _HEAD = ("lock", "#taken", "#waited for", "#total wait", "#p99 wait", "#longest 
 def made(report: Report, beside: str) -> Part | None:
     """A table a trace with statistics."""
     html, files = [], {}
-    for index, shown in enumerate(report.exhibits):
+    for index, shown in enumerate(report.page_data):
         if not shown.locks:
             continue
-        if len(report.exhibits) > 1:
+        if len(report.page_data) > 1:
             html.append(f"<h3>{esc(report.traces[index].path)}</h3>")
         locks = in_order(shown)
         most = max((k.hold_ns for k in locks), default=1) or 1
@@ -95,7 +95,7 @@ def _spark(k: LockNumbers) -> str:
     )
 
 
-def _longest(shown: Exhibits) -> str:
+def _longest(shown: PageData) -> str:
     out = []
     for what, title in (("wait", "The longest waits"), ("hold", "The longest holds")):
         rows = [_one(one) for one in shown.longest if one.what == what]

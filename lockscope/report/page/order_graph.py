@@ -23,11 +23,11 @@ _MOST = 36
 def made(report: Report, beside: str) -> Part | None:
     """A picture a trace that has a graph."""
     html, files = [], {}
-    for index, shown in enumerate(report.exhibits):
+    for index, shown in enumerate(report.page_data):
         if shown.graph is None or not shown.graph.classes:
             continue
         graph = folded(shown.graph, _MOST)
-        title = f"<h3>{esc(report.traces[index].path)}</h3>" if len(report.exhibits) > 1 else ""
+        title = f"<h3>{esc(report.traces[index].path)}</h3>" if len(report.page_data) > 1 else ""
         html.append(title + _svg.figure(_picture(graph, index, on_page(shown)), _caption(graph)))
         if len(graph.arrows) < graph.total:
             file = f"order_edges_{index}.csv"

@@ -10,8 +10,8 @@ from lockscope.drawing.scales import time_ticks
 from lockscope.report.page import _sections, _svg
 from lockscope.report.page._sections import Part
 from lockscope.report.page_shell import esc, key
-from lockscope.results.exhibits import SpteChange, SpteLife
 from lockscope.results.findings import Report
+from lockscope.results.page_data import SpteChange, SpteLife
 from lockscope.units import count, seconds
 
 ORDER, TITLE, NAV = 60, "Life of SPTEs", "SPTEs"
@@ -28,11 +28,11 @@ _STATES = {
 def made(report: Report, beside: str) -> Part | None:
     """Pictures of a trace whose SPTEs changed."""
     html, files = [], {}
-    for index, shown in enumerate(report.exhibits):
+    for index, shown in enumerate(report.page_data):
         life = shown.sptes
         if life is None or not life.changes:
             continue
-        title = f"<h3>{esc(report.traces[index].path)}</h3>" if len(report.exhibits) > 1 else ""
+        title = f"<h3>{esc(report.traces[index].path)}</h3>" if len(report.page_data) > 1 else ""
         span = _span(life)
         html += [title, _overview(life, span), _rows(life, span)]
         drawn = min(len(life.changes), _POINTS)

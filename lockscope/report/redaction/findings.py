@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from lockscope.report.redaction.exhibits import learn, redacted
+from lockscope.report.redaction.page_data import learn, redacted
 from lockscope.report.redaction.pseudonyms import Redactor
 from lockscope.results.findings import Finding, Report, TraceSummary, Witness
 
@@ -17,7 +17,7 @@ def redact(report: Report, redactor: Redactor | None = None) -> Report:
     # Whatever names itself is learned before any free text is read: a story may name a task before its witness does.
     for finding in report.findings:
         _learn(finding, red)
-    learn(report.exhibits, red)
+    learn(report.page_data, red)
     for trace in report.traces:
         red.path(trace.path)
         red.path(trace.rules)
@@ -28,7 +28,7 @@ def redact(report: Report, redactor: Redactor | None = None) -> Report:
         checks=[replace(c, reason=red.text(c.reason) if c.reason else c.reason) for c in report.checks],
         findings=[_finding(f, red) for f in report.findings],
         windows=[replace(w, name=red.window(w.name)) for w in report.windows],
-        exhibits=tuple(redacted(e, red) for e in report.exhibits),
+        page_data=tuple(redacted(e, red) for e in report.page_data),
         suppressed=tuple(replace(s, reason=red.text(s.reason)) for s in report.suppressed),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lockscope.report.redaction.pseudonyms import Redactor
-from lockscope.results.figures import LockFigures, LockRow, PerfFigures, PerfRow, WaitChains, WaitLink
+from lockscope.results.lock_stats import LockFigures, LockRow, PerfFigures, PerfRow, WaitChains, WaitLink
 
 _PIDS, _COMMS = frozenset({"pid", "owner_pid"}), frozenset({"comm", "owner_comm"})
 _PLAIN = frozenset({"cpu"})

@@ -17,8 +17,8 @@ from lockscope.report.output import reporter
 from lockscope.report.page import _card, _scene
 from lockscope.report.page._sections import sections
 from lockscope.report.redaction.findings import redact
-from lockscope.results.exhibits import Exhibits, SpteChange, SpteLife
 from lockscope.results.findings import GraphClass, GraphEdge, LockGraph, Report
+from lockscope.results.page_data import PageData, SpteChange, SpteLife
 from tests.builders import reports
 
 SAMPLES = Path(__file__).parents[3] / "sample_traces"
@@ -64,12 +64,12 @@ def page(report: Report, beside: str = "") -> tuple[str, Checker, dict[str, str]
 
 @pytest.fixture(scope="module")
 def ring() -> Report:
-    return analyze([str(SAMPLES / "bug_slots_lock_then_kvm_lock.dat")], AnalyzeOptions(exhibits=True))
+    return analyze([str(SAMPLES / "bug_slots_lock_then_kvm_lock.dat")], AnalyzeOptions(page_data=True))
 
 
 @pytest.fixture(scope="module")
 def unflushed() -> Report:
-    return analyze([str(SAMPLES / "bug_clear_log_without_flush.dat")], AnalyzeOptions(exhibits=True))
+    return analyze([str(SAMPLES / "bug_clear_log_without_flush.dat")], AnalyzeOptions(page_data=True))
 
 
 def test_it_is_an_output() -> None:
@@ -129,7 +129,7 @@ def test_the_suppression_line_can_be_pasted(ring: Report, tmp_path: Path) -> Non
 
 def test_the_sides_of_a_ring_cross(ring: Report) -> None:
     ls101 = next(f for f in ring.findings if f.code == "LS101")
-    scene = ring.exhibits[0].scenes[ls101.fingerprint, None]
+    scene = ring.page_data[0].scenes[ls101.fingerprint, None]
     assert (len(scene.tasks), scene.apart) == (2, True)
     assert [(c.wants, c.holds, c.name) for c in scene.crossings] == [(2, 3, "&kvm->lock"), (4, 1, "&kvm->slots_lock")]
     sides = [[b.name for b in scene.bars if b.lane == lane] for lane in (0, 1)]
@@ -142,7 +142,7 @@ def test_the_sides_of_a_ring_cross(ring: Report) -> None:
 
 def test_a_flow_has_a_row_a_task_and_the_locks_around_it(unflushed: Report) -> None:
     finding = next(f for f in unflushed.findings if f.code == "LS301")
-    scene = unflushed.exhibits[0].scenes[finding.fingerprint, None]
+    scene = unflushed.page_data[0].scenes[finding.fingerprint, None]
     assert [pid for pid, _ in scene.tasks] == [71, 73]
     assert {"&kvm->slots_lock", "&(kvm)->mmu_lock"} <= {b.name for b in scene.bars if b.lane == 0}
     assert [(m.number, m.lane) for m in scene.marks] == [(1, 0), (2, 0), (3, 0), (4, 1)]
@@ -157,14 +157,14 @@ def test_a_missing_flush_has_rows_of_its_own(unflushed: Report) -> None:
 
 
 def test_the_life_of_the_frames_that_a_finding_names(unflushed: Report) -> None:
-    life = unflushed.exhibits[0].sptes
+    life = unflushed.page_data[0].sptes
     assert life is not None
     assert life.counts == {"write-protected": 4096, "made writable": 2048, "zapped": 280}
     assert (min(life.told), max(life.told), life.share) == (0xFCFF7FE, 0xFCFFFFD, 1)
     text, _, files = page(unflushed, "x")
     assert "frames in red are named by a finding" in text
     assert len(files["spte_changes_0.csv"].splitlines()) == len(life.changes) + 1
-    flows = {(f.flow, f.outcome): f.sptes for f in unflushed.exhibits[0].flushes}
+    flows = {(f.flow, f.outcome): f.sptes for f in unflushed.page_data[0].flushes}
     assert flows["dirty logging", "unpaid"] == flows["dirty logging", "ended"] == 2048
 
 
@@ -210,8 +210,8 @@ def test_a_page_of_very_much_stays_under_five_megabytes() -> None:
     )  # fmt: skip
     often = ("mapped", "write-protected", "made writable")
     changes = tuple(SpteChange(i, i % 16 if i % 2 else i * 3, often[i % 3], 1) for i in range(40_000))
-    shown = Exhibits(graph=graph, sptes=SpteLife(changes, {"mapped": 40_000}, 1))
-    report = Report([reports.trace()], [], findings, exhibits=(shown,))
+    shown = PageData(graph=graph, sptes=SpteLife(changes, {"mapped": 40_000}, 1))
+    report = Report([reports.trace()], [], findings, page_data=(shown,))
     text, checker, files = page(report, "big.data")
     assert len(text.encode()) < 5_000_000
     assert text.count("<rect") < 8_000

@@ -30,9 +30,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     """A page of the locking self-tests: many findings."""
     options = AnalyzeOptions(
         window_start=r"selftest begin (?P<name>\S+)", window_end="selftest end", assume=("selftest-softirq",),
-        exhibits=True,
+        page_data=True,
     )  # fmt: skip
-    bug = AnalyzeOptions(exhibits=True)
+    bug = AnalyzeOptions(page_data=True)
     report = joined(
         [analyze([str(SAMPLES / "selftest_train.dat")], options),
          analyze([str(SAMPLES / "bug_clear_log_without_flush.dat")], bug)]

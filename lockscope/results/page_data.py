@@ -1,7 +1,7 @@
 """What a page shows beside findings: plain values of one trace, gathered in the reading that judged it.
 
 Everything is bounded, whatever the trace's size; what was left out is counted. Times are ns of the trace's clock. Made
-by ``statistics.exhibiting``; reports know nothing else of a trace.
+by ``statistics.page_data``; reports know nothing else of a trace.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Scene:
 class LockNumbers:
     """One class's statistics. ``hold_q``, ``wait_q``: 50th, 90th, 99th percentile in ns, upper ends of their bins.
 
-    ``hold_bins``: how many holds lie in each bin of ``Exhibits.edges_ns``.
+    ``hold_bins``: how many holds lie in each bin of ``PageData.edges_ns``.
     """
 
     label: str
@@ -144,7 +144,7 @@ class FlushFlow:
 
 
 @dataclass(frozen=True, slots=True)
-class Exhibits:
+class PageData:
     """All of one trace. ``scenes``: by finding's fingerprint and window. ``left_out``: what the page must say."""
 
     graph: LockGraph | None = None

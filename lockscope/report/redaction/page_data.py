@@ -1,16 +1,16 @@
-"""Exhibits fit to be shared: what names tasks, hosts and addresses in them replaced, as in the findings."""
+"""Page data fit to be shared: what names tasks, hosts and addresses in them replaced, as in the findings."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from lockscope.report.redaction.pseudonyms import Redactor
-from lockscope.results.exhibits import Exhibits, Scene
+from lockscope.results.page_data import PageData, Scene
 
 
-def learn(exhibits: tuple[Exhibits, ...], red: Redactor) -> None:
+def learn(page_data: tuple[PageData, ...], red: Redactor) -> None:
     """Let the redactor know every task that is named."""
-    for shown in exhibits:
+    for shown in page_data:
         for scene in shown.scenes.values():
             for pid, comm in scene.tasks:
                 red.task(comm)
@@ -20,8 +20,8 @@ def learn(exhibits: tuple[Exhibits, ...], red: Redactor) -> None:
             red.pid(one.pid)
 
 
-def redacted(shown: Exhibits, red: Redactor) -> Exhibits:
-    """The same exhibits without what ``Redactor`` hides. Locks, symbols, times and guest frames stay."""
+def redacted(shown: PageData, red: Redactor) -> PageData:
+    """The same page data without what ``Redactor`` hides. Locks, symbols, times and guest frames stay."""
     graph, sptes = shown.graph, shown.sptes
     if graph is not None:
         classes = tuple(replace(c, name=red.addresses(c.name), label=red.addresses(c.label)) for c in graph.classes)

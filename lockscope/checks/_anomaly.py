@@ -1,4 +1,4 @@
-"""Findings that an oddity of the walk is by itself: what was met at one event, told once for each class and window."""
+"""Findings that an anomaly of the walk is by itself: what was met at one event, told once for each class and window."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from lockscope.checks.story import Teller, merged
 from lockscope.evidence.evidence import Evidence
 from lockscope.results.findings import Confidence, Finding, Severity, Witness
-from lockscope.walk.chains import Oddity
+from lockscope.walk.chains import Anomaly
 
 
-class OddFinding:
-    """How the oddities of a check become findings; ``event`` is the name of the event they were met at."""
+class AnomalyFinding:
+    """How the anomalies of a check become findings; ``event`` is the name of the event they were met at."""
 
     def __init__(self, code: str, name: str, title: str, effect: str) -> None:
         self.code, self.name, self.title, self.effect = code, name, title, effect
@@ -19,7 +19,7 @@ class OddFinding:
     def make(
         self,
         teller: Teller,
-        odd: Oddity,
+        odd: Anomaly,
         *,
         classes: tuple[str, ...],
         message: str,
@@ -50,8 +50,8 @@ class OddFinding:
         )
 
 
-def _rests(odd: Oddity) -> tuple[tuple[int, int], ...]:
-    """What an oddity rests on: all since the task was last seen to hold nothing, where a lock was not seen to be taken;
+def _rests(odd: Anomaly) -> tuple[tuple[int, int], ...]:
+    """What it rests on: all since the task was last seen to hold nothing, where a lock was not seen to be taken;
     else since the first of the locks that it seems to hold. The preempt count proves either, but says only how many
     spinning locks there are, not which: what a silence changed in them it does not tell.
     """
@@ -81,10 +81,10 @@ def balance_reason(evidence: Evidence, *, proved: bool = True) -> str:
     return "no event is missing" if proved else "only lock events say so, and the ring buffer can drop one unseen"
 
 
-def judge_oddities(
-    evidence: Evidence, what: tuple[str, ...], tell: Callable[[Teller, Oddity], Finding | None]
+def judge_anomalies(
+    evidence: Evidence, what: tuple[str, ...], tell: Callable[[Teller, Anomaly], Finding | None]
 ) -> Iterator[Finding]:
-    """Findings for all oddities of these kinds."""
+    """Findings for all anomalies of these kinds."""
     teller = Teller(evidence)
-    found = (tell(teller, odd) for odd in evidence.oddities if odd.what in what)
+    found = (tell(teller, odd) for odd in evidence.anomalies if odd.what in what)
     yield from merged(f for f in found if f is not None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.builders.found import chains, holds, oddities, walked
+from tests.builders.found import anomalies, chains, holds, walked
 from tests.builders.records import PLAIN_INIT
 from tests.builders.script import BH_OFF, HARDIRQ, IRQS_OFF, SOFTIRQ, Script
 
@@ -16,8 +16,8 @@ def test_release_of_what_a_known_task_does_not_hold() -> None:
     t = s.task("qemu", 100).sys_exit().take("&kvm->lock", A).release("&kvm->lock", A).take("&a->mutex", B)
     t.release("&kvm->lock", A)
     found = walked(s)
-    assert oddities(found) == [("release-not-held", "&kvm->lock", "&a->mutex")]
-    odd = found.evidence.oddities[0]
+    assert anomalies(found) == [("release-not-held", "&kvm->lock", "&a->mutex")]
+    odd = found.evidence.anomalies[0]
     assert (odd.lock, odd.pid, odd.cpu, odd.ts_ns, odd.seq, odd.count) == (A, 100, 0, 1_006_000, 6, 1)
     assert [(h.name, h.known) for h in holds(found)] == [("&kvm->lock", "both"), ("&a->mutex", "begin"),
                                                          ("&kvm->lock", "end")]  # fmt: skip
@@ -30,31 +30,31 @@ def test_the_same_again_is_counted() -> None:
     for _ in range(4):
         t.release("&kvm->lock", A)
     found = walked(s)
-    assert [(o.what, o.count) for o in found.evidence.oddities] == [("release-not-held", 4)]
+    assert [(o.what, o.count) for o in found.evidence.anomalies] == [("release-not-held", 4)]
 
 
 def test_held_on_return_to_user_space() -> None:
     s = Script()
     t = s.task("qemu", 100).sys_exit().take("&kvm->lock", A).take("&kvm->srcu", B, read=True).sys_exit(16)
     found = walked(s)
-    assert oddities(found) == [("held-at-user", "&kvm->srcu", "&kvm->lock", "&kvm->srcu")]
-    assert found.evidence.oddities[0].detail == 16
+    assert anomalies(found) == [("held-at-user", "&kvm->srcu", "&kvm->lock", "&kvm->srcu")]
+    assert found.evidence.anomalies[0].detail == 16
     assert [h.known for h in holds(found)] == ["begin", "begin"]
     t.release("&kvm->lock", A)
-    assert len(oddities(walked(s))) == 1  # the release of what was leaked is no second finding
+    assert len(anomalies(walked(s))) == 1  # the release of what was leaked is no second finding
 
 
 def test_after_a_clean_return_releases_are_judged_again() -> None:
     s = Script()
     t = s.task("qemu", 100).take("&kvm->lock", A).sys_exit().sys_exit().release("&kvm->lock", A)
-    assert [o[0] for o in oddities(walked(s))] == ["held-at-user", "release-not-held"]
+    assert [o[0] for o in anomalies(walked(s))] == ["held-at-user", "release-not-held"]
     assert t.pid == 100
 
 
 def test_held_at_the_tasks_end() -> None:
     s = Script()
     s.task("qemu", 100).take("&kvm->lock", A).exit()
-    assert oddities(walked(s)) == [("held-at-exit", "&kvm->lock", "&kvm->lock")]
+    assert anomalies(walked(s)) == [("held-at-exit", "&kvm->lock", "&kvm->lock")]
 
 
 def test_interrupts_on_top_are_not_the_tasks_leaks() -> None:
@@ -63,7 +63,7 @@ def test_interrupts_on_top_are_not_the_tasks_leaks() -> None:
     with t.context(HARDIRQ | IRQS_OFF):
         t.take("&base->lock", A)
     t.sys_exit()
-    assert oddities(walked(s)) == []
+    assert anomalies(walked(s)) == []
 
 
 def test_switched_out_with_a_spinning_lock() -> None:
@@ -72,8 +72,8 @@ def test_switched_out_with_a_spinning_lock() -> None:
     with t.context(IRQS_OFF, preempt=3):
         t.take("&base->lock", A).take("&kvm->lock", B).switch_to(other, state=2)
     found = walked(s)
-    assert oddities(found) == [("switched-atomic", "&base->lock", "&base->lock", "&kvm->lock")]
-    assert (found.evidence.oddities[0].detail, found.evidence.oddities[0].preempt) == (2, 3)
+    assert anomalies(found) == [("switched-atomic", "&base->lock", "&base->lock", "&kvm->lock")]
+    assert (found.evidence.anomalies[0].detail, found.evidence.anomalies[0].preempt) == (2, 3)
 
 
 def test_switched_out_with_sleeping_locks_rcu_or_a_local_lock() -> None:
@@ -81,7 +81,7 @@ def test_switched_out_with_sleeping_locks_rcu_or_a_local_lock() -> None:
     t, other = s.task("qemu", 100), s.task("other", 101)
     t.take("&kvm->lock", A).acquire("rcu_read_lock", B, read=True).detail("&c->lock", C, waits="map").switch_to(other)
     t.detail("rcu_read_lock", B, waits="rcu", read=2, check=0).switch_to(other)
-    assert oddities(walked(s)) == []
+    assert anomalies(walked(s)) == []
 
 
 def test_wait_types_say_more_than_names() -> None:
@@ -89,7 +89,7 @@ def test_wait_types_say_more_than_names() -> None:
     t, other = s.task("qemu", 100), s.task("other", 101)
     t.preempt = 3
     t.detail("&unheard_of", A, waits="raw").switch_to(other)
-    assert oddities(walked(s)) == [("switched-atomic", "&unheard_of", "&unheard_of")]
+    assert anomalies(walked(s)) == [("switched-atomic", "&unheard_of", "&unheard_of")]
 
 
 def test_run_queue_changes_hands_at_a_switch() -> None:
@@ -102,7 +102,7 @@ def test_run_queue_changes_hands_at_a_switch() -> None:
         other.acquire("&rq->__lock", A).release("&rq->__lock", A)
     other.sys_exit()
     found = walked(s)
-    assert oddities(found) == []
+    assert anomalies(found) == []
     assert [(h.name, h.pid, h.known) for h in holds(found)] == [
         ("&rq->__lock", 100, "both"), ("&rq->__lock", 101, "both"),
     ]  # fmt: skip
@@ -139,7 +139,7 @@ def test_run_queue_given_up_unseen_is_no_leak() -> None:
         t.take("&rq->__lock", A).switch_to(other)
     t.event("raw_syscalls:sys_enter", id=1).sys_exit()
     found = walked(s)
-    assert oddities(found) == []
+    assert anomalies(found) == []
     assert [h.known for h in holds(found)] == ["begin", "begin"]
 
 
@@ -148,8 +148,8 @@ def test_held_map_initialised_or_freed() -> None:
     t = s.task("qemu", 100).event("lockscope:lockdep_init", lock=A, key=0x76, name="&kvm->lock").take("&kvm->lock", A)
     t.event("lockscope:lockdep_init", lock=A, key=0x77, name="&kvm->lock").event("kmem:kfree", ptr=A)
     found = walked(s)
-    assert oddities(found) == [("init-held", "&kvm->lock", "&kvm->lock"), ("freed-held", "&kvm->lock", "&kvm->lock")]
-    assert found.evidence.oddities[0].detail == 0x77
+    assert anomalies(found) == [("init-held", "&kvm->lock", "&kvm->lock"), ("freed-held", "&kvm->lock", "&kvm->lock")]
+    assert found.evidence.anomalies[0].detail == 0x77
 
 
 @pytest.mark.parametrize("before", [0, 0x76])
@@ -159,7 +159,7 @@ def test_its_own_key_or_one_not_known_is_perhaps_set_subclass(before: int) -> No
     if before:
         t.event("lockscope:lockdep_init", lock=A, key=before, name="&rq->__lock")
     t.take("&rq->__lock", A).event("lockscope:lockdep_init", lock=A, key=0x76, name="&rq->__lock")
-    assert oddities(walked(s)) == []
+    assert anomalies(walked(s)) == []
 
 
 def test_set_subclass_gives_a_held_lock_another_class() -> None:
@@ -167,7 +167,7 @@ def test_set_subclass_gives_a_held_lock_another_class() -> None:
     t = s.task("qemu", 100).detail("&gpc->lock", A, key=0x7000, waits="spin")
     t.event("lockscope:lockdep_init", lock=A, key=0x7000, name="&gpc->lock").detail("&a->mutex", B)
     found = walked(s)
-    assert oddities(found) == []
+    assert anomalies(found) == []
     assert chains(found)[-1] == "&gpc->lock/? > &a->mutex?"
 
 
@@ -188,8 +188,8 @@ def test_irqs_seen_on_under_a_hold_once() -> None:
         t.event("kvmmmu:kvm_tdp_mmu_spte_changed", gfn=number)
     t.event("preemptirq:irq_enable").release("&base->lock", A)
     found = walked(s)
-    assert [(o[0], o[1]) for o in oddities(found)] == [("irqs-on-held", "&base->lock")]
-    assert found.evidence.oddities[0].flags & IRQS_OFF == 0
+    assert [(o[0], o[1]) for o in anomalies(found)] == [("irqs-on-held", "&base->lock")]
+    assert found.evidence.anomalies[0].flags & IRQS_OFF == 0
 
 
 def test_bottom_halves_seen_on_are_apart_from_irqs() -> None:
@@ -200,7 +200,7 @@ def test_bottom_halves_seen_on_are_apart_from_irqs() -> None:
     with t.context(BH_OFF):
         t.event("preemptirq:irq_enable")
     t.event("preemptirq:irq_enable").event("preemptirq:irq_enable")
-    assert [o.flags for o in walked(s).evidence.oddities] == [BH_OFF, 0]
+    assert [o.flags for o in walked(s).evidence.anomalies] == [BH_OFF, 0]
 
 
 def test_interrupts_on_top_do_not_prove_that_they_can_come() -> None:
@@ -210,7 +210,7 @@ def test_interrupts_on_top_do_not_prove_that_they_can_come() -> None:
         t.acquire("&base->lock", A)
     with t.context(SOFTIRQ):
         t.event("preemptirq:irq_enable")
-    assert oddities(walked(s)) == []
+    assert anomalies(walked(s)) == []
 
 
 def wounded(script: Script) -> None:
@@ -223,7 +223,7 @@ def test_wounded_context_that_takes_another_lock() -> None:
     s = Script()
     wounded(s)
     t = s.task("qemu", 100).release("ww_mutex", A).detail("ww_mutex", C, nest=0x900)
-    assert oddities(walked(s)) == [("ww-order", "ww_mutex")]
+    assert anomalies(walked(s)) == [("ww-order", "ww_mutex")]
     assert t.pid == 100
 
 
@@ -231,14 +231,14 @@ def test_wounded_context_that_keeps_a_lock() -> None:
     s = Script()
     wounded(s)
     s.task("qemu", 100).detail("ww_mutex", B, nest=0x900)
-    assert oddities(walked(s)) == [("ww-order", "ww_mutex", "ww_mutex")]
+    assert anomalies(walked(s)) == [("ww-order", "ww_mutex", "ww_mutex")]
 
 
 def test_wounded_context_that_backs_off() -> None:
     s = Script()
     wounded(s)
     s.task("qemu", 100).release("ww_mutex", A).detail("ww_mutex", B, nest=0x900).detail("ww_mutex", A, nest=0x900)
-    assert oddities(walked(s)) == []
+    assert anomalies(walked(s)) == []
 
 
 def test_wounded_context_that_ends() -> None:
@@ -246,7 +246,7 @@ def test_wounded_context_that_ends() -> None:
     wounded(s)
     t = s.task("qemu", 100).release("ww_mutex", A).release("ww_acquire", 0x900)
     t.detail("ww_acquire", 0x900, waits="map").detail("ww_mutex", C, nest=0x900)
-    assert oddities(walked(s)) == []
+    assert anomalies(walked(s)) == []
 
 
 @pytest.mark.parametrize("ret", [-4, -110, -512, 0])
@@ -257,4 +257,4 @@ def test_an_attempt_that_fails_otherwise_wounds_no_context(ret: int) -> None:
     t.detail("ww_mutex", A, nest=0x900).detail("ww_mutex", B, nest=0x900)
     t.event("lock:contention_end", lock_addr=B + 8, ret=ret).release("ww_mutex", B)
     t.detail("ww_mutex", C, nest=0x900)
-    assert oddities(walked(s)) == []
+    assert anomalies(walked(s)) == []

@@ -1,4 +1,4 @@
-"""Exhibits from what a reading collected: numbers, scenarios and pictures' data as plain values."""
+"""Page data from what a reading collected: numbers, scenarios and pictures' data as plain values."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from lockscope.facts.flush_debts import FLOWS, STATES, FlushDebts
 from lockscope.kvm import spte_changes
 from lockscope.kvm.locks import is_kvm
 from lockscope.lockgraph.dependencies import dependencies
-from lockscope.results.exhibits import (
+from lockscope.results.findings import Finding
+from lockscope.results.page_data import (
     Bar,
     Crossing,
-    Exhibits,
     FlushFlow,
     LockNumbers,
     Longest,
     Mark,
+    PageData,
     Scene,
     SpteChange,
     SpteLife,
     Waiting,
 )
-from lockscope.results.findings import Finding
 from lockscope.statistics import collect
 from lockscope.statistics.collect import Collector, Ints, Tally
 from lockscope.walk.walk import LockWalk
@@ -36,9 +36,9 @@ _LOCKS, _WAITING = 2_000, 7
 _SPARK = collect.BINS_A_DECADE // 3  # of the table's small pictures: three bins a decade
 
 
-def exhibits(evidence: Evidence, walk: LockWalk, seen: Collector, findings: list[Finding]) -> Exhibits:
+def page_data(evidence: Evidence, walk: LockWalk, seen: Collector, findings: list[Finding]) -> PageData:
     """All that a page of this trace shows beside its findings."""
-    return Exhibits(
+    return PageData(
         graph=dependencies(evidence),
         locks=_locks(evidence, walk, seen),
         edges_ns=tuple(round(float(e)) for e in collect.EDGES[::_SPARK]),
