@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import sysconfig
+from pathlib import Path
 from typing import Any
 
 from setuptools import build_meta
@@ -34,17 +35,24 @@ def has_compiler() -> bool:
     return sys.platform == "win32" or any(shutil.which(name) for name in (named.split()[0], "cc", "gcc", "clang"))
 
 
+def has_headers() -> bool:
+    """Whether Python's own headers are here; a distribution has them in a package of their own."""
+    return Path(sysconfig.get_path("include"), "Python.h").exists()
+
+
 def get_requires_for_build_wheel(config_settings: Any = None) -> list[str]:
-    """What a build needs beside pyproject.toml's."""
-    return [*build_meta.get_requires_for_build_wheel(config_settings), *([] if has_compiler() else ["ziglang>=0.13"])]
+    """What a build needs beside pyproject.toml's: 100 MB, where they are of use."""
+    compiler = ["ziglang>=0.13"] if has_headers() and not has_compiler() else []
+    return [*build_meta.get_requires_for_build_wheel(config_settings), *compiler]
 
 
 get_requires_for_build_editable = get_requires_for_build_wheel
 
 
 def _find_compiler() -> None:
-    if not os.environ.get("CC") and not has_compiler():
+    if not os.environ.get("CC") and has_headers() and not has_compiler():
         os.environ["CC"] = f"{sys.executable} -m ziglang cc"
+        os.environ["LDSHARED"] = os.environ["CC"] + " -shared"  # a distribution's has flags that zig does not know
 
 
 def build_wheel(directory: str, config_settings: Any = None, metadata_directory: str | None = None) -> str:
