@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from lockscope.errors import UsageError
@@ -44,12 +45,15 @@ class Scenario:
 
 
 def scenarios() -> dict[str, Scenario]:
-    """Every scenario by name."""
-    found: dict[str, Scenario] = {}
-    for module in modules("lockscope.simulate.scenarios"):
-        scenario: Scenario = module.SCENARIO
-        found[scenario.name] = scenario
-    return found
+    """Every scenario by name, in the order of the names."""
+    found = (s for module in modules("lockscope.simulate.scenarios") for s in _scenarios_of(module))
+    return {scenario.name: scenario for scenario in sorted(found, key=lambda scenario: scenario.name)}
+
+
+def _scenarios_of(module: ModuleType) -> tuple[Scenario, ...]:
+    """``SCENARIOS`` of a module, where several are variants of one, or the one ``SCENARIO``."""
+    several: tuple[Scenario, ...] | None = getattr(module, "SCENARIOS", None)
+    return several if several is not None else (module.SCENARIO,)
 
 
 def scenario_named(name: str) -> Scenario:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from lockscope.pipeline import analyze
+from lockscope.registry import modules
 from lockscope.simulate.agreement import compare
 from lockscope.simulate.parameters import Parameters
 from lockscope.simulate.run import simulate
-from lockscope.simulate.scenario import scenarios
+from lockscope.simulate.scenario import _scenarios_of, scenario_named, scenarios
 
 CASES = [
     pytest.param(name, kernel, near, id=f"{name}-{kernel}{'-near' if near else ''}")
@@ -50,6 +52,23 @@ def test_every_scenario_of_6_12_is_one_of_7_3() -> None:
     """But for a W saved by access tracking: its place is host-writable's, which a static_assert() of spte.h forbids."""
     missing = {name for name, s in scenarios().items() if "6.12" in s.kernels and "7.3" not in s.kernels}
     assert missing == {"track-saves-w"}
+
+
+def test_no_scenario_hides_another_one_of_its_name() -> None:
+    planted = [s.name for module in modules("lockscope.simulate.scenarios") for s in _scenarios_of(module)]
+    assert sorted(planted) == list(scenarios())
+
+
+def test_a_module_has_one_scenario_or_several() -> None:
+    one, other = scenario_named("quiet-mixed"), scenario_named("leaf-gpc-lock")
+    module = ModuleType("of_one")
+    module.SCENARIO = one
+    assert _scenarios_of(module) == (one,)
+    module = ModuleType("of_several")
+    module.SCENARIOS = (one, other)
+    assert _scenarios_of(module) == (one, other)
+    with pytest.raises(AttributeError, match="SCENARIO"):
+        _scenarios_of(ModuleType("of_none"))
 
 
 @pytest.mark.all

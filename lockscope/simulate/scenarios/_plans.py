@@ -9,14 +9,14 @@ from lockscope.kvm.spte_layouts import WRITABLE
 from lockscope.simulate.engine import locks, srcu
 from lockscope.simulate.engine.classes import Lock
 from lockscope.simulate.engine.tasks import YIELD, Task, Work
-from lockscope.simulate.explore import Scene
-from lockscope.simulate.kvm import faults, notifiers, vcpu
+from lockscope.simulate.kvm import faults, vcpu
 from lockscope.simulate.kvm.host import IOCTL
 from lockscope.simulate.kvm.vm import Vcpu, Vm
 from lockscope.simulate.world import DATA, DATA_PAGES, World
 
 Found = tuple[str, tuple[str, ...]]  # codes, classes
 Body = Callable[[Task, Vm], Work]
+RECENT = ("6.12", "7.3")  # kernels with what 4.14 has not: kvm->slots_arch_lock, the manual dirty log, dirty rings ...
 
 
 @contextmanager
@@ -87,25 +87,6 @@ def reader_while_free(t: Task, vm: Vm, lock: Lock) -> Generator[int, None, int]:
             return index
         yield from srcu.read_unlock(t, vm.srcu, index)
         yield 5_000
-
-
-def crossed(stage: Scene, outer: str, inner: str) -> None:
-    """A task takes ``inner`` under ``outer``, which is wrong, and another one ``outer`` under ``inner``; in the near
-    miss the first one takes one after the other.
-    """
-    found = stage.vcpu().locks | stage.vm.locks
-
-    def nested(t: Task, first: str, second: str) -> Work:
-        yield from take(t, found[first])
-        if stage.near and first == outer:
-            yield from give(t, found[first])
-        yield from take(t, found[second])
-        yield from give(t, found[second])
-        if not (stage.near and first == outer):
-            yield from give(t, found[first])
-
-    stage.task("one task", lambda t: nested(t, outer, inner))
-    stage.task("another task", lambda t: nested(t, inner, outer))
 
 
 def lock_of(world: World, vm: Vm, name: str) -> Lock:
@@ -225,59 +206,3 @@ def read_only(world: World, t: Task, v: Vcpu) -> Generator[int, None, list[int]]
     yield 500
     del world
     return [gfn]
-
-
-_QUIET = DATA + DATA_PAGES - 5
-
-
-def _tracked_page(world: World) -> None:
-    world.prepare.append(lambda vm: setattr(vm.sptes, "ad", False))
-
-
-def track_and_save(world: World, careless: str, why: str) -> None:
-    """Pages are aged on a CPU without A bits: what is saved of their rights is wrong."""
-    _tracked_page(world)
-
-    def plan(t: Task, vm: Vm) -> Work:
-        gfns = (yield from mapped(world, t, vm, 2))[:1]
-        if world.near:
-            yield from notifiers.age(t, vm, gfns, flush=True)
-            return
-        with planted(world, t, why, ("LS307", ())):
-            yield from notifiers.age(t, vm, gfns, flush=True, careless=careless)
-
-    world.plans.append(plan)
-
-
-def track_and_restore(world: World, careless: str, why: str) -> None:
-    """A page is aged on a CPU without A bits, and much later read again: what it gets back is wrong."""
-    _tracked_page(world)
-    state = {"step": 0}
-
-    def touch(t: Task, v: Vcpu) -> Work:
-        yield from faults.page_fault(t, v, _QUIET, write=True)
-        state["step"] = 1
-
-    def back(t: Task, v: Vcpu) -> Work:
-        if world.near:
-            yield from faults.page_fault(t, v, _QUIET, write=False)
-        else:
-            with planted(world, t, why, ("LS307", ())):
-                yield from faults.page_fault(t, v, _QUIET, write=False, careless=careless)
-        state["step"] = 2
-
-    def plan(t: Task, vm: Vm) -> Work:
-        world.inject(touch)
-        while not state["step"]:
-            yield from world.sleep(t, 200_000)
-        yield from world.sleep(t, 300_000)
-        yield from notifiers.age(t, vm, [_QUIET], flush=True)
-        # The event of the fast path is written long after its cmpxchg, and what it prints as the new value may be
-        # somebody else's by then: only what was quiet long before and after can be judged.
-        yield from world.sleep(t, 12_000_000)
-        world.inject(back)
-        while state["step"] < 2:
-            yield from world.sleep(t, 200_000)
-        yield from world.sleep(t, 12_000_000)
-
-    world.plans.append(plan)
