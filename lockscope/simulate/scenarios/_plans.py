@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from lockscope.kvm.spte_layouts import WRITABLE
 from lockscope.simulate.engine import locks, srcu
 from lockscope.simulate.engine.classes import Lock
-from lockscope.simulate.engine.tasks import YIELD, Task, Work
+from lockscope.simulate.engine.tasks import Task, Work
 from lockscope.simulate.kvm import faults, vcpu
 from lockscope.simulate.kvm.host import IOCTL
 from lockscope.simulate.kvm.vm import Vcpu, Vm
@@ -161,37 +161,6 @@ def pushed(world: World, t: Task, vm: Vm) -> Work:
         if sum(1 for v in vm.vcpus for _, gfn in v.ring if entries.get((1, gfn), 0) & WRITABLE) >= 4:
             return
         yield from world.sleep(t, 300_000)
-
-
-def preempted(world: World, t: Task) -> Work:
-    """Somebody else gets the CPU, whatever the task holds: it calls schedule() ("scheduling while atomic")."""
-    rival = world.host.machine.new_task("kworker/u8:1", cpu=t.cpu.number)
-    rival.state = 0
-    rival.gen = _busy()
-    t.cpu.queue.appendleft(rival)
-    yield YIELD
-    yield 500
-
-
-def preempted_holding(world: World, function: str, name: str, shown: str) -> None:
-    """An ioctl gives the CPU away while it holds a raw lock (see ``lock_of``); the near miss right behind it."""
-
-    def body(t: Task, vm: Vm) -> Work:
-        lock = lock_of(world, vm, name)
-        if world.near:
-            yield from world.host.locked(t, lock)
-            yield from preempted(world, t)
-            return
-        yield from locks.spin_lock(t, lock)
-        with planted(world, t, f"{shown} held by a task that is switched out", ("LS110", ())):
-            yield from preempted(world, t)
-        yield from locks.spin_unlock(t, lock)
-
-    ioctl(world, function, body)
-
-
-def _busy() -> Work:
-    yield 20_000
 
 
 def fault(t: Task, v: Vcpu, gfn: int, careless: str = "") -> Work:

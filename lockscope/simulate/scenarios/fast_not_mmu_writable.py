@@ -6,7 +6,7 @@ from lockscope.simulate.engine.tasks import Task, Work
 from lockscope.simulate.kvm import dirty
 from lockscope.simulate.kvm.vm import Vcpu
 from lockscope.simulate.scenario import Scenario
-from lockscope.simulate.scenarios._plans import fault, in_run, planted, read_only
+from lockscope.simulate.scenarios._plans import RECENT, fault, in_run, planted, read_only
 from lockscope.simulate.world import Mix, World
 
 
@@ -34,5 +34,5 @@ SCENARIO = Scenario(
     plant,
     Mix(log="manual", write=16, read=4, main=(("tsc", 1), ("log", 3)), ksm=False),
     near="the fast path sees that the bit is missing, and leaves it to the slow one",
-    kernels=("6.12", "7.3"),
+    kernels=RECENT,
 )

@@ -10,7 +10,7 @@ from lockscope.simulate.explore import GFN, Scene
 from lockscope.simulate.kvm import faults, vcpu
 from lockscope.simulate.kvm.vm import LOG_DIRTY, Vcpu, Vm
 from lockscope.simulate.scenario import Scenario
-from lockscope.simulate.scenarios._plans import planted, read_only
+from lockscope.simulate.scenarios._plans import RECENT, planted, read_only
 from lockscope.simulate.world import DATA, DATA_PAGES, Mix, World
 
 _OTHER = DATA + DATA_PAGES - 7
@@ -99,7 +99,7 @@ SCENARIO = Scenario(
     plant,
     Mix(log="manual", write=16, read=4, main=(("tsc", 1), ("log", 3)), ksm=False),
     near="the other page has another frame: the cmpxchg fails",
-    kernels=("6.12", "7.3"),
+    kernels=RECENT,
     mmu="shadow",
     vcpus=2,
     explore=scene,

@@ -8,7 +8,7 @@ from lockscope.simulate.explore import GFN, Scene
 from lockscope.simulate.kvm import faults, notifiers, requests, vcpu
 from lockscope.simulate.kvm.vm import LOG_DIRTY, Vcpu, Vm
 from lockscope.simulate.scenario import Scenario
-from lockscope.simulate.scenarios._plans import planted, read_only
+from lockscope.simulate.scenarios._plans import RECENT, planted, read_only
 from lockscope.simulate.world import Mix, World
 
 
@@ -82,7 +82,7 @@ SCENARIO = Scenario(
     plant,
     Mix(log="manual", write=16, read=4, main=(("tsc", 1), ("log", 3)), ksm=False),
     near="the SPTE is exchanged atomically: what the fast path had set is seen",
-    kernels=("6.12", "7.3"),
+    kernels=RECENT,
     mmu="tdp",
     explore=scene,
 )

@@ -6,7 +6,7 @@ from lockscope.simulate.engine.tasks import Task, Work
 from lockscope.simulate.kvm import devices
 from lockscope.simulate.kvm.vm import Vm
 from lockscope.simulate.scenario import Scenario
-from lockscope.simulate.scenarios._plans import planted
+from lockscope.simulate.scenarios._plans import RECENT, planted
 from lockscope.simulate.world import Mix, World
 
 
@@ -31,5 +31,5 @@ SCENARIO = Scenario(
     plant,
     Mix(),
     near="the same write, with the lock held",
-    kernels=("6.12", "7.3"),
+    kernels=RECENT,
 )

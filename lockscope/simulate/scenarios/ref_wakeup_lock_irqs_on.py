@@ -6,7 +6,7 @@ from lockscope.simulate.engine import locks
 from lockscope.simulate.engine.tasks import Task, Work
 from lockscope.simulate.kvm.vm import Vm
 from lockscope.simulate.scenario import Scenario
-from lockscope.simulate.scenarios._plans import ioctl, planted
+from lockscope.simulate.scenarios._plans import RECENT, ioctl, planted
 from lockscope.simulate.world import Mix, World
 
 
@@ -37,5 +37,5 @@ SCENARIO = Scenario(
     plant,
     Mix(assigned=True, halt=6),
     near="interrupts are off while it is held",
-    kernels=("6.12", "7.3"),
+    kernels=RECENT,
 )

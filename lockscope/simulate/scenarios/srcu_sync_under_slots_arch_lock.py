@@ -6,7 +6,7 @@ from lockscope.simulate.engine import locks, srcu
 from lockscope.simulate.engine.tasks import Task, Work
 from lockscope.simulate.kvm.vm import Vm
 from lockscope.simulate.scenario import Scenario
-from lockscope.simulate.scenarios._plans import ioctl, planted
+from lockscope.simulate.scenarios._plans import RECENT, ioctl, planted
 from lockscope.simulate.world import Mix, World
 
 
@@ -36,5 +36,5 @@ SCENARIO = Scenario(
     plant,
     Mix(),
     near="slots_arch_lock is released first",
-    kernels=("6.12", "7.3"),
+    kernels=RECENT,
 )
