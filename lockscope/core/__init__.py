@@ -37,5 +37,5 @@ if os.environ.get("LOCKSCOPE_UNCOMPILED"):
 elif PathFinder.find_spec(f"{__name__}._shared", __path__) is None:
     sys.stderr.write(
         "lockscope: its loops are not compiled in this installation: they run as Python, which is slow"
-        " (install it again where a C compiler is)\n"
+        " (install it again where a C compiler and Python's headers are)\n"
     )
