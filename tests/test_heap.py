@@ -7,8 +7,10 @@ import textwrap
 
 import pytest
 
+from lockscope import heap
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the settings are glibc's")
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt()'s settings are glibc's alone: see below")
 def test_freed_memory_is_used_again() -> None:
     """Without the setting each of these arrays is mapped anew: 2,048 pages, 20 times."""
     code = textwrap.dedent("""
@@ -28,3 +30,14 @@ def test_freed_memory_is_used_again() -> None:
         for how in ("kept", "anew")
     }
     assert faults["kept"] < 100 < faults["anew"]
+
+
+@pytest.mark.parametrize("absent", [AttributeError, OSError, TypeError])
+def test_a_c_library_without_the_settings_is_left_alone(
+    absent: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def library(_: None) -> None:
+        raise absent
+
+    monkeypatch.setattr("lockscope.heap.ctypes.CDLL", library)
+    assert heap.keep_freed() is False

@@ -142,7 +142,7 @@ def test_python_has_the_same_words() -> None:
 def test_former_keywords_go_on_with_a_warning() -> None:
     trace = lockscope.load(BUG)
     with pytest.warns(DeprecationWarning, match="classes= is lock= now"):
-        old = trace.locks(classes="&kvm->lock")  # type: ignore[call-arg]
+        old = trace.locks(classes="&kvm->lock")
     assert old.arrow.to_pylist() == trace.locks(lock="&kvm->lock").arrow.to_pylist()
 
 

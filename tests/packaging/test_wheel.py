@@ -71,6 +71,7 @@ def test_it_runs_on_every_python(
 ) -> None:  # fmt: skip
     python = _interpreter(version)
     if python is None:
+        # A machine has the Pythons that it has; a root with 3.14 is built by test_minimal_root.py.
         pytest.skip(f"no Python {version} with venv is here (looked for python{version} and in ~/.pyenv/versions)")
     inside = environment(python, str(wheel))
     ours = _analyzed(sys.executable, "-m", "lockscope", cwd=ROOT)

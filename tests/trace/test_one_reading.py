@@ -21,7 +21,7 @@ def readings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     def counted(*args: object) -> object:
         made.append(len(made))
-        return read(*args)  # type: ignore[arg-type]
+        return read(*args)
 
     monkeypatch.setattr(tables, "gather", counted)
     return made
